@@ -1,0 +1,60 @@
+# make demo | test | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
+
+PYTHON ?= python3
+VENV ?= .venv
+STOCK_VENV ?= .venv-stock
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO_RUN := runs/demo
+
+.PHONY: demo test test-unit test-stock smoke-stock lint clean
+
+# fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1 and newer refuse
+define install
+	$(1) -m venv $(2)
+	$(2)/bin/python -c "import sys; sys.exit(sys.version_info >= (3, 11))" \
+		&& $(2)/bin/python -m pip install -q "pip<24.1" || true
+	$(2)/bin/python -m pip install -q -e ".[fairseq,test]"
+	touch $(2)/.installed
+endef
+
+$(INSTALLED): setup.py
+	$(call install,$(PYTHON),$(VENV))
+
+demo: $(INSTALLED)
+	$(BIN)/python manifests/build.py demo --out data/demo
+	rm -rf $(DEMO_RUN)
+	PYTHONWARNINGS=ignore $(BIN)/fairseq-hydra-train --config-dir config/pretraining --config-name demo \
+		task.data=data/demo hydra.run.dir=$(DEMO_RUN)
+	$(BIN)/maskspec-plot-loss $(DEMO_RUN)/hydra_train.log --out $(DEMO_RUN)/loss.png
+	$(BIN)/maskspec-reconstruct data/demo/audio/harmonic_tone/0038.flac --out $(DEMO_RUN)/reconstruction.png \
+		--checkpoint $(DEMO_RUN)/checkpoints/checkpoint_last.pt
+	@echo
+	@echo "checkpoint: $(DEMO_RUN)/checkpoints/checkpoint_last.pt"
+	@echo "log:        $(DEMO_RUN)/hydra_train.log"
+	@echo "loss curve: $(DEMO_RUN)/loss.png"
+	@echo "picture:    $(DEMO_RUN)/reconstruction.png, a clip that was held out"
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest tests
+
+test-unit: $(INSTALLED)
+	$(BIN)/python -m pytest tests/unit
+
+# The other stack, fairseq 0.12.2 on Python 3.10, where there is such a Python
+test-stock:
+	@python310=$$(sh .ci/find_python310) || { echo "SKIPPED: no Python 3.10 here, stock fairseq was not tried"; exit 0; }; \
+	$(MAKE) STOCK_PYTHON=$$python310 smoke-stock
+
+$(STOCK_VENV)/.installed: setup.py
+	$(call install,$(STOCK_PYTHON),$(STOCK_VENV))
+
+smoke-stock: $(STOCK_VENV)/.installed
+	$(STOCK_VENV)/bin/python -m pytest tests/integration -k "smoke or registers"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) $(STOCK_VENV) data/demo $(DEMO_RUN) *.egg-info

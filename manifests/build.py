@@ -1,0 +1,68 @@
+"""Write fairseq manifests: `python manifests/build.py CORPUS ... --out DATA_DIR`. Format: docs/manifests.md."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import demo
+import esc10
+import folder
+import fsdd
+import merge
+import stats
+from corpus import write_corpus
+
+from maskspec_fairseq.data.audio import AudioError
+from maskspec_fairseq.manifest import ManifestError
+
+CORPORA = {"folder": folder, "esc10": esc10, "fsdd": fsdd, "demo": demo, "merge": merge}
+
+
+def fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a fraction from 0 to 1, found {text}")
+    return value
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="build.py", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="CORPUS")
+    for name, module in CORPORA.items():
+        command = commands.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
+        module.add_arguments(command)
+        command.add_argument("--out", type=Path, required=True, metavar="DATA_DIR", help="where the manifests go")
+        command.add_argument("--min-sec", type=float, default=0.05, help="shorter files are rejected (default 0.05)")
+        command.add_argument(
+            "--max-rejected", type=fraction, default=0.05, help="fail above this fraction of files (default 0.05)"
+        )
+        command.add_argument("--workers", type=int, default=None, help="processes that read headers (default: cores)")
+        command.add_argument(
+            "--stats-clips", type=int, default=1000, help="clips for mel_stats.json, 0 for none (default 1000)"
+        )
+    command = commands.add_parser("stats", help=stats.__doc__.splitlines()[0], description=stats.__doc__)
+    stats.add_arguments(command)
+    return parser
+
+
+def main() -> int:
+    args = make_parser().parse_args()
+    try:
+        if args.command == "stats":
+            return stats.run(args)
+        corpus = CORPORA[args.command].collect(args)
+        summary, enough = write_corpus(corpus, args.out, args.min_sec, args.max_rejected, args.workers)
+        if enough and "train" in corpus.subsets and args.stats_clips:
+            enough = stats.measure(args.out, clips=args.stats_clips) == 0
+        print(summary)
+        return 0 if enough else 1
+    except (ManifestError, AudioError) as error:
+        print(f"build.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("build.py: interrupted; every file in the data directory is whole", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

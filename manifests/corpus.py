@@ -1,0 +1,146 @@
+"""From the files of a corpus to the manifests of a data directory."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import soundfile
+from tqdm import tqdm
+
+from maskspec_fairseq.manifest import (
+    LABELS_FILE,
+    MEL_STATS_FILE,
+    ClipLabels,
+    Label,
+    Manifest,
+    ManifestError,
+    write_labels,
+    write_manifest,
+    write_rejected,
+    write_together,
+    write_vocabulary,
+)
+
+EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+CHUNK = 64
+
+
+@dataclass
+class Clip:
+    """A file below the corpus's root, with its labels where the corpus has any."""
+
+    path: str
+    labels: Optional[ClipLabels] = None
+
+
+@dataclass
+class Corpus:
+    """What a corpus module collects: files, not yet opened, sorted into subsets."""
+
+    root: Path
+    subsets: Dict[str, List[Clip]]
+    vocabulary: Optional[List[Label]] = None
+
+
+def find_audio(directory: Path) -> List[str]:
+    """Paths of the audio files below a directory, relative to it, sorted; links are followed, hidden files are not.
+
+    Raises:
+        ManifestError: no such directory, or no audio in it.
+    """
+    if not directory.is_dir():
+        raise ManifestError(f"expected a directory of audio, found none at {directory}")
+    found, visited = [], set()
+    for folder, folders, files in os.walk(directory, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:  # a link to a folder above it
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = os.path.relpath(folder, directory)
+        found += [
+            os.path.normpath(os.path.join(relative, name))
+            for name in files
+            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+        ]
+    if not found:
+        raise ManifestError(f"expected {', '.join(EXTENSIONS)} files below {directory}, found none")
+    return sorted(found)
+
+
+def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
+    """(root, path, shortest length in s) -> number of frames, or 0 and the reason why the file is rejected."""
+    root, path, min_sec = job
+    if "\t" in path or "\n" in path or "\r" in path:
+        return 0, "the path holds a tab or a line break, which a manifest cannot"
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return 0, "the path is not UTF-8"
+    try:
+        info = soundfile.info(os.path.join(root, path))
+    except (soundfile.SoundFileError, OSError) as error:
+        return 0, f"unreadable: {error}"
+    if info.frames <= 0:
+        return 0, "empty: 0 frames"
+    if info.frames < min_sec * info.samplerate:
+        return 0, f"too short: {info.frames / info.samplerate:.3f} s"
+    return info.frames, ""
+
+
+def read_headers(root: Path, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> List[Tuple[int, str]]:
+    """`read_header` of every path, in order, in parallel, with a progress bar."""
+    jobs = [(str(root), path, min_sec) for path in paths]
+    with multiprocessing.Pool(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+        headers = pool.imap(read_header, jobs, chunksize=CHUNK)
+        return list(tqdm(headers, total=len(jobs), unit="file", desc="headers", file=sys.stderr))
+
+
+def write_corpus(
+    corpus: Corpus, out: Path, min_sec: float, max_rejected: float, workers: Optional[int] = None
+) -> Tuple[str, bool]:
+    """Read the headers and write the data directory.
+
+    Returns:
+        What was done, in a line, and whether enough of the files can be used.
+    """
+    root = corpus.root.resolve()
+    names = [clip.path for clips in corpus.subsets.values() for clip in clips]
+    headers = iter(read_headers(root, names, min_sec, workers))
+    files, summary, num_rejected, empty = {}, [], 0, []
+    for subset, clips in corpus.subsets.items():
+        kept, rejected = [], []
+        for clip, (frames, reason) in zip(clips, headers):
+            if reason:
+                rejected.append((clip.path, reason))
+            else:
+                kept.append((clip, frames))
+        manifest = Manifest(str(root), [clip.path for clip, _ in kept], [frames for _, frames in kept])
+        files[f"{subset}.rejected.tsv"] = lambda path, rejected=rejected: write_rejected(path, rejected)
+        files[f"{subset}.tsv"] = lambda path, manifest=manifest: write_manifest(path, manifest)
+        if corpus.vocabulary is not None:
+            labels = [clip.labels for clip, _ in kept]
+            files[f"{subset}.lbl"] = lambda path, labels=labels: write_labels(path, labels)
+        summary.append(f"{subset} {len(kept)}")
+        num_rejected += len(rejected)
+        empty += [] if kept else [subset]
+    if corpus.vocabulary is not None:
+        files[LABELS_FILE] = lambda path: write_vocabulary(path, corpus.vocabulary)
+    # What an earlier build left and this one does not write would contradict it.
+    stale = {LABELS_FILE, MEL_STATS_FILE, *(f"{subset}.lbl" for subset in corpus.subsets)} - set(files)
+    write_together(out, files, stale)
+    if empty:
+        print(f"build.py: no clip is left for {', '.join(empty)}", file=sys.stderr)
+    enough = num_rejected <= max_rejected * len(names)
+    if not enough:
+        print(f"build.py: more than --max-rejected {max_rejected} of the files cannot be used", file=sys.stderr)
+    listed = ", listed with the reason in *.rejected.tsv" if num_rejected else ""
+    return (
+        f"{out}: {', '.join(summary)} clips; rejected {num_rejected} of {len(names)} files{listed}",
+        enough and not empty,
+    )

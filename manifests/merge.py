@@ -1,0 +1,45 @@
+"""Subsets of data directories as one train and one valid, without labels, to pretrain on several corpora."""
+
+import os
+from pathlib import Path
+from typing import List
+
+from corpus import Clip, Corpus
+
+from maskspec_fairseq.manifest import ManifestError, read_manifest
+
+
+def add_arguments(parser) -> None:
+    for subset in ("train", "valid"):
+        parser.add_argument(
+            f"--{subset}",
+            nargs="+",
+            required=True,
+            metavar="DATA_DIR:SUBSET[,SUBSET]",
+            help=f"what {subset} is made of",
+        )
+
+
+def files_of(sources: List[str]) -> List[str]:
+    """`data/esc10:fold1,fold2` ... -> absolute paths, in the sources' order."""
+    paths = []
+    for source in sources:
+        directory, colon, subsets = source.rpartition(":")
+        if not colon or not directory or not subsets:
+            raise ManifestError(f"expected DATA_DIR:SUBSET[,SUBSET], found {source!r}")
+        for subset in subsets.split(","):
+            manifest = read_manifest(os.path.join(directory, f"{subset}.tsv"))
+            paths += [os.path.abspath(manifest.full_path(index)) for index in range(len(manifest))]
+    return paths
+
+
+def collect(args) -> Corpus:
+    train, valid = files_of(args.train), files_of(args.valid)
+    shared = set(train) & set(valid)
+    if shared:
+        raise ManifestError(f"expected no file in both train and valid, found {len(shared)}, {min(shared)} among them")
+    root = os.path.commonpath([os.path.dirname(path) for path in train + valid])
+    subsets = {"train": train, "valid": valid}
+    return Corpus(
+        Path(root), {name: [Clip(os.path.relpath(path, root)) for path in paths] for name, paths in subsets.items()}
+    )

@@ -1,0 +1,62 @@
+"""Measure the log-mel mean and deviation of every bin over clips of the training subset, into mel_stats.json."""
+
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from maskspec_fairseq.manifest import MEL_STATS_FILE, read_manifest, write_together
+
+MAX_LEFT_OUT = 0.05
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
+    parser.add_argument("--subset", default="train", help="training subset, or several with commas (default train)")
+    parser.add_argument("--clips", type=int, default=1000, help="most clips to measure (default 1000)")
+    parser.add_argument("--profile", default="paper", choices=["paper", "reference"], help="front end (default paper)")
+    parser.add_argument("--sample-rate", type=int, default=32000, help="task.sample_rate (default 32000)")
+    parser.add_argument("--clip-sec", type=float, default=10.0, help="most of a clip that is read (default 10)")
+    parser.add_argument("--channel", default="mix", help="task.channel (default mix)")
+    parser.add_argument("--seed", type=int, default=1, help="draws the clips (default 1)")
+
+
+def run(args) -> int:
+    settings = {name: value for name, value in vars(args).items() if name not in ("command", "data_dir")}
+    return measure(args.data_dir, **settings)
+
+
+def measure(
+    data_dir: Path,
+    subset: str = "train",
+    clips: int = 1000,
+    profile: str = "paper",
+    sample_rate: int = 32000,
+    clip_sec: float = 10.0,
+    channel: str = "mix",
+    seed: int = 1,
+) -> int:
+    """Measure and write; returns the program's exit code."""
+    # torch is imported here: the other subcommands do without it
+    from maskspec_fairseq.data.mel_statistics import (
+        measure_mel_statistics,
+        read_all_mel_statistics,
+        sample_of_clips,
+        write_mel_statistics,
+    )
+    from maskspec_fairseq.modules.log_mel import LogMel
+
+    manifests = [read_manifest(data_dir / f"{name}.tsv") for name in subset.split(",")]
+    files = [manifest.full_path(index) for manifest in manifests for index in range(len(manifest))]
+    chosen = [files[index] for index in sample_of_clips(len(files), clips, seed)]
+    bar = tqdm(chosen, unit="clip", desc="mel statistics", file=sys.stderr)
+    entry, left_out = measure_mel_statistics(LogMel(profile, sample_rate), bar, clip_sec, channel)
+    for message in left_out:
+        print(f"build.py: left out of the statistics: {message}", file=sys.stderr)
+    entry["subset"] = subset
+    keep = read_all_mel_statistics(data_dir)
+    write_together(data_dir, {MEL_STATS_FILE: lambda path: write_mel_statistics(path, entry, keep)})
+    print(
+        f"{data_dir / MEL_STATS_FILE}: profile {profile}, {entry['clips']} clips of {subset}, {len(left_out)} left out"
+    )
+    return 1 if len(left_out) > MAX_LEFT_OUT * len(chosen) else 0

@@ -1,0 +1,73 @@
+"""maskspec-plot-loss: the loss curve out of a run's hydra_train.log, beside that of a predictor of the mean."""
+
+import argparse
+import json
+import re
+import sys
+from typing import Dict, List, Optional, Tuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+# fairseq's lines with common.log_format=json: [time][train_inner][INFO] - {"epoch": 1, "loss": "0.9", ...}
+LOG_LINE = re.compile(r"\[(train_inner|valid)\]\[INFO\] - (\{.*\})\s*$")
+Curve = List[Tuple[float, float]]
+
+
+def read_curves(path: str) -> Dict[str, Curve]:
+    """The curves of a log as (epochs, value): train_inner and valid, `loss` and `mean_loss` each.
+
+    Raises:
+        ValueError: no such lines in the log.
+    """
+    curves: Dict[str, Curve] = {}
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            match = LOG_LINE.search(line)
+            if not match:
+                continue
+            kind, entry = match[1], json.loads(match[2])
+            prefix, epochs = ("valid_", entry["epoch"]) if kind == "valid" else ("", entry.get("update"))
+            for name in ("loss", "mean_loss"):
+                if prefix + name in entry and epochs is not None:
+                    curves.setdefault(f"{kind} {name}", []).append((float(epochs), float(entry[prefix + name])))
+    if not curves:
+        raise ValueError(f"{path}: expected lines of a pretraining with common.log_format=json, found none")
+    return curves
+
+
+def main(argv: Optional[list] = None) -> int:
+    parser = argparse.ArgumentParser(prog="maskspec-plot-loss", description=__doc__)
+    parser.add_argument("log", help="hydra_train.log in the run's directory")
+    parser.add_argument("--out", default="loss.png", help="the picture (default loss.png)")
+    args = parser.parse_args(argv)
+    try:
+        curves = read_curves(args.log)
+    except (OSError, ValueError) as error:
+        print(f"maskspec-plot-loss: {error}", file=sys.stderr)
+        return 1
+    styles = {
+        "train_inner loss": dict(label="training", color="C0", alpha=0.6),
+        "train_inner mean_loss": dict(label="training, predicting the mean", color="C0", linestyle=":", alpha=0.6),
+        "valid loss": dict(label="held out", color="C1", marker="."),
+        "valid mean_loss": dict(label="held out, predicting the mean", color="C1", linestyle="--"),
+    }
+    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    for name, style in styles.items():
+        if name in curves:
+            axis.plot(*zip(*curves[name]), **style)
+    axis.set_xlabel("epochs")
+    axis.set_ylabel("squared error a masked value")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(args.out, dpi=110)
+    last = {name: curve[-1] for name, curve in curves.items()}
+    print(f"{args.out}: " + ", ".join(f"{name} {value:.4f} at epoch {at:g}" for name, (at, value) in last.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

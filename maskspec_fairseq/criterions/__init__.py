@@ -1,0 +1,5 @@
+from maskspec_fairseq.host import require_fairseq
+
+require_fairseq()
+
+from maskspec_fairseq.criterions import maskspec_prediction  # noqa: E402, F401

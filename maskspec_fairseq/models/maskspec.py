@@ -1,0 +1,42 @@
+"""Model `maskspec`: the masked autoencoder, registered with fairseq."""
+
+from dataclasses import dataclass, field
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+from omegaconf import II
+
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+
+
+@dataclass
+class MaskSpecConfig(FairseqDataclass):
+    """The arguments of `MaskedAutoencoder`, by the same names; the defaults are the paper's base model."""
+
+    front_end: str = field(default="paper", metadata={"help": "log-mel profile: paper or reference"})
+    sample_rate: int = II("task.sample_rate")
+    mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
+    patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
+    mask_ratio: float = field(default=0.75, metadata={"help": "share of patches that is masked, 0.05 to 0.95"})
+    encoder_embed_dim: int = field(default=768, metadata={"help": "encoder width"})
+    encoder_layers: int = field(default=12, metadata={"help": "encoder blocks"})
+    encoder_attention_heads: int = field(default=12, metadata={"help": "encoder attention heads"})
+    encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "encoder FFN width; the paper's text: 2048"})
+    decoder_embed_dim: int = field(default=512, metadata={"help": "decoder width"})
+    decoder_layers: int = field(default=8, metadata={"help": "decoder blocks"})
+    decoder_attention_heads: int = field(default=16, metadata={"help": "decoder attention heads"})
+    decoder_ffn_embed_dim: int = field(default=2048, metadata={"help": "decoder FFN width"})
+    cls_token: bool = field(default=False, metadata={"help": "prepend a CLS token (released code)"})
+    dropout: float = field(default=0.0, metadata={"help": "dropout in every block"})
+    drop_path: float = field(default=0.0, metadata={"help": "stochastic depth of the encoder's last block"})
+    norm_pix_loss: bool = field(default=False, metadata={"help": "normalise each target patch (released scripts)"})
+
+
+@register_model("maskspec", dataclass=MaskSpecConfig)
+class MaskSpecModel(MaskedAutoencoder, BaseFairseqModel):
+    """See `MaskedAutoencoder`."""
+
+    @classmethod
+    def build_model(cls, cfg: MaskSpecConfig, task=None) -> "MaskSpecModel":
+        """Build a new model; its mel statistics are the task's to set."""
+        return cls.from_config(cfg)

@@ -1,0 +1,197 @@
+"""The front end: waveform to normalised log-mel spectrogram, always in float32.
+
+Source: MaskSpec, arXiv:2204.12768, section 3.1 (profile "paper"), and its released code (profile "reference").
+
+Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
+"""
+
+from typing import Dict, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maskspec_fairseq.modules.bit_pattern import bits_to_float32
+from maskspec_fairseq.modules.clip_rng import MEL_RANGE, clip_rng
+from maskspec_fairseq.modules.mel_banks import MEL_BANKS
+
+# A bin whose deviation is under this share of the median bin's is divided by that share instead of by its own
+# deviation, so that an empty band does not become loud noise. Small enough to leave the statistics that the
+# released code ships (ratio 0.06 in its emptiest bins) as they are.
+MIN_STD_RATIO = 0.05
+
+# The random edges of the released code's training: f_min in [0, 9] Hz, f_max in [14001, 16000] Hz.
+JITTER_F_MIN = (0, 9)
+JITTER_F_MAX = (14001, 16000)
+
+_COMMON = dict(n_fft=1024, hop_length=320, n_mels=128, log_offset=1e-5)
+PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
+    # The paper gives the Hamming window of 1024, the hop of 320 and the 128 filters. It is silent on the filters'
+    # range and scale: these are PANNs', whose framing it shares (arXiv:1912.10211). The offset is the released code's.
+    "paper": dict(
+        _COMMON, window="hamming", win_length=1024, preemphasis=0.0, mel_scale="slaney", f_min=50.0, f_max=14000.0,
+        log_shift=0.0, log_scale=1.0,
+    ),
+    "reference": dict(
+        _COMMON, window="hann_symmetric", win_length=800, preemphasis=0.97, mel_scale="kaldi", f_min=0.0,
+        f_max=15000.0, log_shift=4.5, log_scale=5.0,
+    ),
+}  # fmt: skip
+
+
+class LogMel(nn.Module):
+    """STFT, power, mel filters, log, and the normalisation of every bin by the corpus's statistics.
+
+    The statistics are buffers and travel in the checkpoint; window and filters are computed, and do not. The
+    module stays in float32 under `.half()`, `.bfloat16()`, `.double()` and autocast.
+
+    Args:
+        profile: "paper" or "reference", a row of `PROFILES`.
+        sample_rate: of the waveform, Hz.
+        frame_multiple: frames are cut to a multiple of this (the patch size); 10 s at 32 kHz gives 1001 frames,
+            of which 992 remain at 16.
+        mel_jitter: draw the filters' outer edges anew for every clip and epoch in training (released code; there
+            one draw serves a whole batch, here the clip's own key decides, so that batches do not matter).
+    """
+
+    def __init__(
+        self, profile: str = "paper", sample_rate: int = 32000, frame_multiple: int = 16, mel_jitter: bool = False
+    ) -> None:
+        super().__init__()
+        if profile not in PROFILES:
+            raise ValueError(f"expected a front-end profile out of {sorted(PROFILES)}, found {profile!r}")
+        self.profile = profile
+        self.sample_rate = sample_rate
+        self.frame_multiple = frame_multiple
+        self.mel_jitter = mel_jitter
+        self.params = PROFILES[profile]
+        highest = JITTER_F_MAX[1] if mel_jitter else self.params["f_max"]
+        if highest > sample_rate / 2:
+            raise ValueError(
+                f"expected a sample rate of at least {2 * highest:.0f} Hz for the mel filters of the front end "
+                f"{profile!r}, found {sample_rate}; leave task.sample_rate at 32000, audio of other rates is resampled"
+            )
+        n_mels = self.params["n_mels"]
+        self.register_buffer("window", self._make_window(), persistent=False)
+        self.register_buffer(
+            "mel_banks", self._make_mel_banks(self.params["f_min"], self.params["f_max"]), persistent=False
+        )
+        self.register_buffer("mel_mean", torch.zeros(n_mels))
+        self.register_buffer("mel_std", torch.ones(n_mels))
+
+    @property
+    def n_mels(self) -> int:
+        return self.params["n_mels"]
+
+    @property
+    def hop_length(self) -> int:
+        return self.params["hop_length"]
+
+    def settings(self) -> Dict[str, Union[str, int, float]]:
+        """Everything that the statistics depend on, as plain values."""
+        return dict(self.params, profile=self.profile, sample_rate=self.sample_rate)
+
+    def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Set the mean and the standard deviation of every bin of the log-mel.
+
+        Raises:
+            ValueError: not one finite number a bin, or no bin that varies.
+        """
+        mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
+        if mean.shape != (self.n_mels,) or std.shape != (self.n_mels,):
+            raise ValueError(
+                f"expected statistics of {self.n_mels} mel bins, found {tuple(mean.shape)} and {tuple(std.shape)}"
+            )
+        if not (torch.isfinite(mean).all() and torch.isfinite(std).all()):
+            raise ValueError("expected finite statistics, found NaN or infinity; measure them again")
+        floor = MIN_STD_RATIO * std.median()
+        if floor <= 0:
+            raise ValueError(
+                "expected log-mel bins that vary, found a deviation of zero in at least half of them; "
+                "were the statistics measured on silence?"
+            )
+        self.mel_mean.copy_(mean)
+        self.mel_std.copy_(std.clamp(min=floor))
+
+    def num_frames(self, num_samples: int) -> int:
+        """Frames that `forward` returns for a waveform of `num_samples`.
+
+        Raises:
+            ValueError: the clip is shorter than one patch.
+        """
+        frames = 1 + (num_samples - (1 if self.params["preemphasis"] else 0)) // self.hop_length
+        if frames < self.frame_multiple or num_samples <= self.params["n_fft"] // 2:
+            raise ValueError(
+                f"expected clips of at least {self.frame_multiple} frames "
+                f"({self.frame_multiple * self.hop_length / self.sample_rate:.2f} s), found {frames} frames "
+                f"({num_samples} samples); raise task.clip_sec"
+            )
+        return frames - frames % self.frame_multiple
+
+    def log_mel(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
+        """(B, T) in [-1, 1] -> log-mel before normalisation, float32 (B, F, S)."""
+        waveform = bits_to_float32(waveform)
+        if waveform.dim() != 2:
+            raise ValueError(f"expected a waveform of shape (B, T), found {tuple(waveform.shape)}")
+        frames = self.num_frames(waveform.shape[1])
+        with torch.autocast(waveform.device.type, enabled=False):
+            if self.params["preemphasis"]:
+                waveform = waveform[:, 1:] - self.params["preemphasis"] * waveform[:, :-1]
+            spectrum = torch.stft(
+                waveform,
+                n_fft=self.params["n_fft"],
+                hop_length=self.hop_length,
+                win_length=self.params["win_length"],
+                window=self.window,
+                center=True,
+                return_complex=True,
+            )
+            power = torch.view_as_real(spectrum[..., :frames]).square().sum(-1)  # (B, K, S)
+            mel = torch.matmul(self._banks_of(clip_key), power)  # (F, K) or (B, F, K)
+            log_mel = torch.log(mel + self.params["log_offset"])
+            return (log_mel + self.params["log_shift"]) / self.params["log_scale"]
+
+    def forward(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
+        """Normalised log-mel.
+
+        Args:
+            waveform: (B, T), floats in [-1, 1] or their float32 bits as int32.
+            clip_key: (B, 3) integers (seed, epoch, clip), needed for `mel_jitter` in training.
+
+        Returns:
+            float32 (B, F, S), S a multiple of `frame_multiple`.
+        """
+        log_mel = self.log_mel(waveform, clip_key)
+        return (log_mel - self.mel_mean[:, None]) / self.mel_std[:, None]
+
+    def to_decibels(self, normalised: Tensor) -> Tensor:
+        """Undo the normalisation: (..., F, S) -> power of each mel bin in dB."""
+        log_mel = normalised.float() * self.mel_std[:, None] + self.mel_mean[:, None]
+        natural_log = log_mel * self.params["log_scale"] - self.params["log_shift"]
+        return natural_log * (10 / np.log(10))
+
+    def _make_window(self) -> Tensor:
+        if self.params["window"] == "hamming":
+            return torch.hamming_window(self.params["win_length"])
+        return torch.hann_window(self.params["win_length"], periodic=False)
+
+    def _make_mel_banks(self, f_min: float, f_max: float) -> Tensor:
+        make = MEL_BANKS[self.params["mel_scale"]]
+        return torch.from_numpy(make(self.n_mels, self.params["n_fft"], self.sample_rate, f_min, f_max))
+
+    def _banks_of(self, clip_key: Optional[np.ndarray]) -> Tensor:
+        if not (self.mel_jitter and self.training):
+            return self.mel_banks
+        if clip_key is None:
+            raise ValueError("expected the clips' keys (seed, epoch, clip) for mel_jitter in training, found none")
+        banks = []
+        for key in clip_key:
+            rng = clip_rng(key, MEL_RANGE)
+            f_min = rng.integers(*JITTER_F_MIN, endpoint=True)
+            f_max = rng.integers(*JITTER_F_MAX, endpoint=True)
+            banks.append(self._make_mel_banks(float(f_min), float(f_max)))
+        return torch.stack(banks).to(self.mel_banks.device)
+
+    def _apply(self, fn, *args, **kwargs):
+        # Follow the model to its device, but not to its dtype.
+        return super()._apply(lambda t: t.to(fn(t).device) if t.is_floating_point() else fn(t), *args, **kwargs)

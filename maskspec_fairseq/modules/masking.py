@@ -1,0 +1,66 @@
+"""Which patches are hidden.
+
+Source: MaskSpec, arXiv:2204.12768, section 2.1 and algorithm 1: N = floor(n * alpha) patches, drawn uniformly
+without replacement; those that stay keep their order.
+
+Shapes: B batch, L patches, N masked patches, V = L - N visible patches.
+"""
+
+import math
+from typing import Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskspec_fairseq.modules.clip_rng import MASK, clip_rng
+
+MIN_MASK_RATIO, MAX_MASK_RATIO = 0.05, 0.95
+
+
+def num_masked(num_patches: int, mask_ratio: float) -> int:
+    """N = floor(n * alpha).
+
+    Raises:
+        ValueError: the ratio is outside the paper's [0.05, 0.95], or the clip is too short for it.
+    """
+    if not MIN_MASK_RATIO <= mask_ratio <= MAX_MASK_RATIO:
+        raise ValueError(f"expected mask_ratio in [{MIN_MASK_RATIO}, {MAX_MASK_RATIO}], found {mask_ratio}")
+    # 0.55 * 20 is 11.000000000000002 and 0.29 * 100 is 28.999999999999996: the products meant are 11 and 29.
+    count = math.floor(round(num_patches * mask_ratio, 6))
+    if not 0 < count < num_patches:
+        raise ValueError(
+            f"expected at least one masked and one visible patch, found {count} masked of {num_patches}; "
+            "use longer clips or another mask_ratio"
+        )
+    return count
+
+
+def random_masking(clip_keys: np.ndarray, num_patches: int, mask_ratio: float) -> Tensor:
+    """Draw the mask of every clip from its own key.
+
+    Args:
+        clip_keys: (B, 3) integers (seed, epoch, clip).
+
+    Returns:
+        bool (B, L) on the CPU, True where masked, exactly N a row.
+    """
+    count = num_masked(num_patches, mask_ratio)
+    mask = np.zeros((len(clip_keys), num_patches), dtype=bool)
+    for row, key in zip(mask, clip_keys):
+        row[clip_rng(key, MASK).permutation(num_patches)[:count]] = True
+    return torch.from_numpy(mask)
+
+
+def split_by_mask(mask: Tensor) -> Tuple[Tensor, Tensor]:
+    """bool (B, L) -> indices of the visible patches (B, V) and of the masked ones (B, N), both ascending.
+
+    Raises:
+        ValueError: the rows do not hide the same number of patches.
+    """
+    counts = mask.sum(dim=1)
+    if (counts != counts[0]).any():
+        raise ValueError(f"expected the same number of masked patches in every clip, found {counts.tolist()}")
+    order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)
+    visible = mask.shape[1] - int(counts[0])
+    return order[:, :visible], order[:, visible:]

@@ -1,0 +1,42 @@
+"""Cut a spectrogram into square patches and put it together again.
+
+Source: MaskSpec, arXiv:2204.12768, section 2.1; names and order of values as in facebookresearch/mae.
+
+Shapes: B batch, F mel bins, S frames, p patch size, L patches = (F / p) * (S / p), P = p * p values a patch.
+Patches are ordered by frequency first (a row of the grid holds the same mel bins), values within a patch likewise.
+"""
+
+from typing import Tuple
+
+from torch import Tensor
+
+
+def patchify(spectrogram: Tensor, patch_size: int) -> Tensor:
+    """(B, F, S) -> (B, L, P).
+
+    Raises:
+        ValueError: F or S is no multiple of the patch size.
+    """
+    batch, n_mels, frames = spectrogram.shape
+    if n_mels % patch_size or frames % patch_size:
+        raise ValueError(
+            f"expected mel bins and frames in multiples of the patch size {patch_size}, found {n_mels} x {frames}"
+        )
+    rows, columns = n_mels // patch_size, frames // patch_size
+    blocks = spectrogram.reshape(batch, rows, patch_size, columns, patch_size)
+    return blocks.permute(0, 1, 3, 2, 4).reshape(batch, rows * columns, patch_size * patch_size)
+
+
+def unpatchify(patches: Tensor, grid: Tuple[int, int]) -> Tensor:
+    """(B, L, P) -> (B, F, S), the inverse of `patchify` for a grid of (rows, columns).
+
+    Raises:
+        ValueError: the grid does not hold L patches, or P is no square.
+    """
+    batch, length, values = patches.shape
+    rows, columns = grid
+    patch_size = round(values**0.5)
+    if rows * columns != length or patch_size**2 != values:
+        raise ValueError(f"expected {rows} x {columns} square patches, found {length} patches of {values} values")
+    blocks = patches.reshape(batch, rows, columns, patch_size, patch_size)
+    return blocks.permute(0, 1, 3, 2, 4).reshape(batch, rows * patch_size, columns * patch_size)

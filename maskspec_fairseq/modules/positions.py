@@ -1,0 +1,28 @@
+"""2-D sinusoidal positions for a grid of patches.
+
+Source: "sinusoidal position encoding", MaskSpec, arXiv:2204.12768, section 2.4; the layout over two axes is that of
+MAE (arXiv:2111.06377): the first half of the width encodes time, the second half frequency.
+"""
+
+import torch
+from torch import Tensor
+
+
+def sincos_positions(rows: int, columns: int, embed_dim: int) -> Tensor:
+    """Positions of a grid of rows (frequency) x columns (time) -> float32 (rows * columns, embed_dim).
+
+    Raises:
+        ValueError: the width is no multiple of 4.
+    """
+    if embed_dim % 4:
+        raise ValueError(f"expected an embedding width in multiples of 4 for 2-D positions, found {embed_dim}")
+    quarter = embed_dim // 4
+    omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+
+    def encode(length: int) -> Tensor:
+        angles = torch.arange(length, dtype=torch.float64)[:, None] * omega  # (length, D / 4)
+        return torch.cat([angles.sin(), angles.cos()], dim=1)  # (length, D / 2)
+
+    time = encode(columns)[None].expand(rows, -1, -1)
+    frequency = encode(rows)[:, None].expand(-1, columns, -1)
+    return torch.cat([time, frequency], dim=2).reshape(rows * columns, embed_dim).float()

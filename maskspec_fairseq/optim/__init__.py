@@ -1,0 +1,5 @@
+from maskspec_fairseq.host import require_fairseq
+
+require_fairseq()
+
+from maskspec_fairseq.optim import maskspec_adamw, maskspec_cosine  # noqa: E402, F401

@@ -1,0 +1,169 @@
+import shutil
+
+import pytest
+import torch
+
+from maskspec_fairseq.cli import plot_loss, reconstruct
+from maskspec_fairseq.manifest import read_manifest, write_manifest
+from tests.integration.runs import checkpoint, entries, free_port, start, train
+
+
+@pytest.fixture(scope="module")
+def run(data_dir, tmp_path_factory):
+    """Eight epochs of the demo recipe, its run directory and its output."""
+    run_dir = tmp_path_factory.mktemp("whole")
+    return run_dir, train(data_dir, run_dir, "optimization.max_epoch=8")
+
+
+@pytest.fixture()
+def spoiled_data(data_dir, tmp_path):
+    """The data with one of the training clips gone since the manifest was written."""
+    shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("audio"))
+    manifest = read_manifest(tmp_path / "data" / "train.tsv")
+    manifest.paths[7] = "gone.wav"
+    write_manifest(tmp_path / "data" / "train.tsv", manifest)
+    return tmp_path / "data"
+
+
+def test_smoke_pretraining_learns_and_saves(run):
+    """The loss falls under that of predicting the mean, on held-out clips too."""
+    run_dir, output = run
+    validations = entries(output, "valid")
+    assert len(validations) == 8
+    last = validations[-1]
+    assert float(last["valid_loss"]) < 0.8 * float(last["valid_mean_loss"])
+    assert float(last["valid_loss"]) < float(validations[0]["valid_loss"])
+    assert len({entry["valid_mean_loss"] for entry in validations}) == 1  # the same clips and masks every time
+    for entry in entries(output, "train_inner"):
+        assert float(entry["masked_share"]) == 0.75
+        assert {"loss", "mean_loss", "gnorm", "clips_per_sec", "lr"} <= set(entry)
+    for name in ("checkpoint_last.pt", "checkpoint_best.pt", "checkpoint8.pt"):
+        assert (run_dir / "checkpoints" / name).is_file()
+    assert (run_dir / "hydra_train.log").is_file()
+
+
+def test_learning_rate_is_exact_per_update(run):
+    rates = [float(entry["lr"]) for entry in entries(run[1], "train_inner")]
+    assert rates[:15] == pytest.approx([5e-3 * (n + 2) / 16 for n in range(15)], rel=1e-4)  # 2 epochs of 8 updates
+    assert (
+        rates[15] == pytest.approx(5e-3) and rates[-1] == 0 and rates == sorted(rates[:16]) + sorted(rates[16:])[::-1]
+    )
+
+
+@pytest.mark.parametrize("stop_at", [24, 29], ids=["epoch", "mid-epoch"])
+def test_resumed_run_ends_like_an_uninterrupted_one(run, data_dir, tmp_path, stop_at):
+    run_dir, output = run
+    first = train(data_dir, tmp_path, "optimization.max_epoch=8", f"optimization.max_update={stop_at}")
+    second = train(data_dir, tmp_path, "optimization.max_epoch=8")
+    losses = [
+        {entry["num_updates"]: (entry["loss"], entry["lr"], entry["gnorm"]) for entry in entries(text, "train_inner")}
+        for text in (output, first, second)
+    ]
+    assert len(losses[0]) == 64 and len(losses[1]) == stop_at and len(losses[2]) == 64 - stop_at
+    assert {**losses[1], **losses[2]} == losses[0]
+    whole, resumed = checkpoint(run_dir), checkpoint(tmp_path)
+    for name, value in whole["model"].items():
+        assert torch.equal(value, resumed["model"][name]), name
+    moments = [state["last_optimizer_state"]["state"] for state in (whole, resumed)]
+    assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[0])
+
+
+def test_checkpoint_is_data_and_loads_without_the_corpus(run):
+    import fairseq  # noqa: F401
+    from fairseq import checkpoint_utils
+
+    state = checkpoint(run[0])  # weights_only
+    assert state["model"]["front_end.mel_mean"].abs().sum() > 0
+    assert not any("window" in name or "mel_banks" in name for name in state["model"])
+    (model,), cfg, _ = checkpoint_utils.load_model_ensemble_and_task(
+        [str(run[0] / "checkpoints" / "checkpoint_last.pt")], arg_overrides={"task": {"data": "/nowhere"}}
+    )
+    assert type(model).__name__ == "MaskSpecModel" and cfg.model.encoder_embed_dim == 64
+    assert torch.equal(model.front_end.mel_std, state["model"]["front_end.mel_std"])
+
+
+def test_a_file_that_fails_ends_the_run_with_its_path(spoiled_data, tmp_path):
+    output = train(spoiled_data, tmp_path / "run", "optimization.max_epoch=1", "lr_scheduler.warmup_epochs=0", code=1)
+    assert "AudioError" in output and "gone.wav: expected audio that soundfile decodes" in output
+
+
+def test_skipping_replaces_counts_and_ends_over_one_percent(spoiled_data, tmp_path):
+    # the one clip of 24 is over 1 %
+    output = train(
+        spoiled_data,
+        tmp_path / "run",
+        "task.on_bad_audio=skip",
+        "optimization.max_epoch=1",
+        "lr_scheduler.warmup_epochs=0",
+        code=1,
+    )
+    assert "replaced by another clip:" in output and "gone.wav" in output
+    assert "expected at most 1% of the clips to be unreadable, found 1 of 24" in output
+    manifest = read_manifest(spoiled_data / "train.tsv")
+    manifest.paths, manifest.frames = manifest.paths * 5, manifest.frames * 5
+    manifest.paths = [p if p != "gone.wav" or i == 7 else manifest.paths[0] for i, p in enumerate(manifest.paths)]
+    write_manifest(spoiled_data / "train.tsv", manifest)  # 1 of 120
+    output = train(
+        spoiled_data,
+        tmp_path / "other",
+        "task.on_bad_audio=skip",
+        "optimization.max_epoch=1",
+        "lr_scheduler.warmup_epochs=0",
+    )
+    assert [entry["train_replaced"] for entry in entries(output, "train")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("model.mask_ratio=0.99", "expected mask_ratio in [0.05, 0.95], found 0.99"),
+        ("model.front_end=reference", "expected log-mel statistics of the profile 'reference'"),
+        ("task.data=/nowhere", "expected a directory with manifests as task.data, found none at /nowhere"),
+        ("dataset.train_subset=fold1", "found only the subsets train, valid there"),
+        ("lr_scheduler.warmup_epochs=99", "expected lr_scheduler.warmup_epochs from 0 to below"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_first_step(data_dir, tmp_path, override, message):
+    output = train(data_dir, tmp_path, *override.split(), code=1)
+    assert message in output and not entries(output, "train_inner")
+
+
+def test_two_processes_train_and_resume(data_dir, tmp_path):
+    """Data parallel over gloo: both ranks read the checkpoint that one of them wrote."""
+
+    def launch(*overrides):
+        shared = [
+            "optimization.max_epoch=2",
+            "lr_scheduler.warmup_epochs=0",
+            "distributed_training.distributed_world_size=2",
+            "distributed_training.distributed_no_spawn=true",
+            "distributed_training.distributed_backend=gloo",
+            "distributed_training.device_id=0",
+            "distributed_training.ddp_backend=legacy_ddp",
+            f"distributed_training.distributed_init_method=tcp://127.0.0.1:{free_port()}",
+        ]
+        ranks = [
+            start(data_dir, tmp_path / "run", *shared, f"distributed_training.distributed_rank={rank}", *overrides)
+            for rank in range(2)
+        ]
+        outputs = [process.communicate(timeout=300)[0] for process in ranks]
+        assert [process.returncode for process in ranks] == [0, 0], outputs[0][-3000:] + outputs[1][-3000:]
+        return outputs[0]
+
+    launch("optimization.max_update=5")
+    assert "num_updates" in launch()
+    assert checkpoint(tmp_path / "run")["optimizer_history"][-1]["num_updates"] == 8  # 2 epochs of 24 / (2 x 3)
+
+
+def test_pictures_of_a_run(run, data_dir, tmp_path, capsys):
+    run_dir, output = run
+    path = read_manifest(data_dir / "valid.tsv").full_path(0)
+    picture = tmp_path / "r.png"
+    arguments = [path, "--checkpoint", str(run_dir / "checkpoints" / "checkpoint_last.pt"), "--out", str(picture)]
+    assert reconstruct.main(arguments) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG") and "the mean's" in capsys.readouterr().out
+    curve = tmp_path / "loss.png"
+    assert plot_loss.main([str(run_dir / "hydra_train.log"), "--out", str(curve)]) == 0
+    last = entries(output, "valid")[-1]
+    assert f"valid loss {float(last['valid_loss']):.4f} at epoch 8" in capsys.readouterr().out
+    assert curve.read_bytes().startswith(b"\x89PNG")

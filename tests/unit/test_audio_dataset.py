@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+
+from maskspec_fairseq.data.audio import AudioError
+from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.manifest import Manifest, read_manifest
+from maskspec_fairseq.modules.bit_pattern import bits_to_float32
+from maskspec_fairseq.modules.masking import random_masking
+
+
+@pytest.fixture()
+def manifest(data_dir):
+    return read_manifest(data_dir / "train.tsv")
+
+
+@pytest.fixture()
+def broken(data_dir):
+    """The same with clip 5 unreadable."""
+    manifest = read_manifest(data_dir / "train.tsv")
+    manifest.paths[5] = "missing.wav"
+    return manifest
+
+
+def make(manifest, **kwargs):
+    return AudioDataset(manifest, 32000, 0.5, **{"training": True, **kwargs})
+
+
+def batches(dataset, shards, shard, workers=0, epoch=1):
+    """Samples as fairseq's iterator of one of several GPUs gives them."""
+    from fairseq.data.iterators import EpochBatchIterator
+
+    dataset.set_epoch(epoch)
+    cuts = [dataset.ordered_indices()[i : i + 3] for i in range(0, len(dataset), 3)]
+    iterator = EpochBatchIterator(
+        dataset, dataset.collater, cuts, seed=1, num_shards=shards, shard_id=shard, num_workers=workers, epoch=epoch
+    )
+    return [sample for sample in iterator.next_epoch_itr(shuffle=True) if sample]
+
+
+def clips_of(samples):
+    """id -> (waveform, mask)."""
+    clips = {}
+    for sample in samples:
+        masks = random_masking(sample["net_input"]["clip_key"], 24, 0.75)
+        for row, index in enumerate(sample["id"].tolist()):
+            assert index not in clips
+            clips[index] = (sample["net_input"]["waveform"][row], masks[row])
+    return clips
+
+
+@pytest.mark.parametrize("shards, workers", [(1, 2), (2, 0), (3, 1)])
+def test_clips_and_masks_do_not_depend_on_gpus_or_workers(manifest, shards, workers):
+    one = clips_of(batches(make(manifest), 1, 0))
+    many = clips_of([s for shard in range(shards) for s in batches(make(manifest), shards, shard, workers)])
+    assert sorted(one) == sorted(many) == list(range(24))
+    for index, (waveform, mask) in one.items():
+        assert torch.equal(waveform, many[index][0]) and torch.equal(mask, many[index][1])
+
+
+def test_crops_and_order_change_with_the_epoch_and_come_back(manifest):
+    dataset = make(manifest)
+    long = 12  # a clip of 2 s at 32 kHz, of which 0.5 s are taken
+    assert manifest.frames[long] == 64000
+    first, order = dataset[long]["waveform"], dataset.ordered_indices()
+    dataset.set_epoch(2)
+    assert not torch.equal(dataset[long]["waveform"], first)
+    assert not np.array_equal(dataset.ordered_indices(), order)
+    dataset.set_epoch(1)
+    assert torch.equal(dataset[long]["waveform"], first) and np.array_equal(dataset.ordered_indices(), order)
+    other = make(manifest, seed=2)
+    assert not torch.equal(other[long]["waveform"], first)
+    assert not np.array_equal(other.ordered_indices(), order)
+
+
+def test_validation_is_the_same_every_epoch(manifest):
+    dataset = make(manifest, training=False)
+    first = dataset.collater([dataset[i] for i in (0, 3)])
+    dataset.set_epoch(7)
+    again = dataset.collater([dataset[i] for i in (0, 3)])
+    assert torch.equal(first["net_input"]["waveform"], again["net_input"]["waveform"])
+    assert np.array_equal(first["net_input"]["clip_key"], again["net_input"]["clip_key"])
+    assert dataset.ordered_indices().tolist() == list(range(24))
+    assert dataset.can_reuse_epoch_itr_across_epochs and not make(manifest).can_reuse_epoch_itr_across_epochs
+
+
+def test_sample_is_what_its_docstring_says(manifest):
+    dataset = AudioDataset(manifest, 32000, 1.0, training=True, seed=3)
+    dataset.set_epoch(4)
+    sample = dataset.collater([dataset[0], dataset[4]])
+    waveform = sample["net_input"]["waveform"]
+    assert waveform.dtype == torch.int32 and waveform.shape == (2, 32000)
+    assert bits_to_float32(waveform).abs().max() < 1
+    assert sample["id"].tolist() == [0, 4] and sample["nsentences"] == 2
+    assert sample["net_input"]["num_samples"].tolist() == [16000, 32000] and sample["ntokens"] == 48000
+    assert sample["net_input"]["clip_key"].tolist() == [[3, 4, 0], [3, 4, 4]]
+    assert sample["bad_audio"] == [] and dataset.collater([]) == {}
+    assert dataset.num_tokens(0) == dataset.size(3) == 32000
+    assert dataset.num_tokens_vec(np.arange(5)).tolist() == [32000] * 5
+
+
+def test_bad_audio_raises_with_its_path(broken):
+    with pytest.raises(AudioError, match="missing.wav: expected audio that soundfile decodes"):
+        make(broken)[5]
+
+
+def test_bad_audio_is_replaced_by_the_same_clip_everywhere(broken):
+    dataset = make(broken, on_bad_audio="skip")
+    item, again = dataset[5], make(broken, on_bad_audio="skip")[5]
+    assert torch.equal(item["waveform"], again["waveform"]) and item["id"] == 5
+    assert len(item["bad_audio"]) == 1 and "missing.wav" in item["bad_audio"][0]
+    assert "missing.wav" in dataset.collater([dataset[4], item])["bad_audio"][0]
+    assert dataset[4]["bad_audio"] == []
+    dataset.set_epoch(2)
+    assert not torch.equal(dataset[5]["waveform"], item["waveform"])
+
+
+def test_bad_audio_is_never_replaced_in_validation(broken):
+    with pytest.raises(AudioError, match="missing.wav"):
+        make(broken, on_bad_audio="skip", training=False)[5]
+
+
+def test_replacing_ends_when_nothing_can_be_read(tmp_path):
+    nothing = Manifest(str(tmp_path), ["a.wav", "b.wav"], [100, 100])
+    with pytest.raises(AudioError, match="expected audio that soundfile decodes"):
+        make(nothing, on_bad_audio="skip")[0]
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(channel="centre"), "expected task.channel out of .* found 'centre'"),
+        (dict(on_bad_audio="ignore"), "expected task.on_bad_audio out of .* found 'ignore'"),
+        (dict(clip_sec=0), "expected task.clip_sec above 0, found 0"),
+    ],
+)
+def test_bad_arguments_are_refused(manifest, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        AudioDataset(manifest, **{"sample_rate": 32000, "clip_sec": 1.0, **kwargs})

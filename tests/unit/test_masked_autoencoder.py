@@ -1,0 +1,181 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder, take
+from maskspec_fairseq.modules.masking import random_masking, split_by_mask
+from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.positions import sincos_positions
+
+SMALL = dict(
+    encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64, decoder_embed_dim=16,
+    decoder_layers=2, decoder_attention_heads=2, decoder_ffn_embed_dim=32,
+)  # fmt: skip
+KEYS = np.array([[1, 1, 0], [1, 1, 1]])
+
+
+def small_model(**kwargs) -> MaskedAutoencoder:
+    torch.manual_seed(0)
+    model = MaskedAutoencoder(**SMALL, **kwargs)
+    model.front_end.set_statistics(np.full(128, -5.0), np.full(128, 3.0))
+    return model
+
+
+@pytest.fixture(scope="module")
+def waveform() -> torch.Tensor:
+    return 0.1 * torch.randn(2, 32000, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "width, heads, millions", [(768, 12, 86), (384, 6, 22), (192, 3, 5.6)], ids=["base", "small", "tiny"]
+)
+def test_encoders_have_the_papers_parameter_counts(width, heads, millions):
+    """Table 1, whose counts take in a linear layer to 527 classes and trained positions, as finetuning has them."""
+    model = MaskedAutoencoder(
+        encoder_embed_dim=width, encoder_attention_heads=heads, encoder_ffn_embed_dim=4 * width
+    ).encoder
+    count = sum(p.numel() for p in model.parameters()) + 528 * width + 496 * width
+    assert count / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+def test_ffn_of_2048_is_not_the_papers_count():
+    model = MaskedAutoencoder(encoder_ffn_embed_dim=2048).encoder
+    assert sum(p.numel() for p in model.parameters()) / 1e6 < 68
+
+
+def test_decoder_is_the_papers():
+    decoder = MaskedAutoencoder().decoder
+    block = decoder.blocks[0]
+    assert len(decoder.blocks) == 8 and block.attn.num_heads == 16
+    assert block.mlp.fc1.weight.shape == (2048, 512) and decoder.pred.weight.shape == (256, 512)
+
+
+def test_prediction_target_and_mask_fit_together(waveform):
+    model = small_model()
+    output = model(waveform, clip_key=KEYS)
+    patches = patchify(model.front_end(waveform), 16)
+    assert output["prediction"].shape == output["target"].shape == (2, 36, 256)  # 0.75 of 8 x 6
+    assert torch.equal(output["mask"], random_masking(KEYS, 48, 0.75))
+    assert torch.equal(output["target"], patches[output["mask"]].view(2, 36, 256))
+
+
+@pytest.mark.parametrize("cls_token", [False, True])
+def test_is_the_plain_masked_autoencoder(waveform, cls_token):
+    """The same function, written as MAE writes it: masked tokens put back in place, every patch predicted."""
+    model = small_model(cls_token=cls_token).eval()
+    output = model(waveform, clip_key=KEYS)
+    patches, mask = patchify(model.front_end(waveform), 16), output["mask"]
+    encoder, decoder = model.encoder, model.decoder
+    tokens = encoder.patch_embed(patches) + sincos_positions(8, 6, 32)
+    visible = torch.stack([row[~hidden] for row, hidden in zip(tokens, mask)])
+    if cls_token:
+        visible = torch.cat([encoder.cls_token.expand(2, -1, -1), visible], dim=1)
+    encoded = decoder.embed(encoder.run_blocks(visible))
+    first = 1 if cls_token else 0
+    full = decoder.mask_token.expand(2, 48, -1).clone()
+    full[~mask] = encoded[:, first:].reshape(-1, 16)
+    full = torch.cat([encoded[:, :first], full + sincos_positions(8, 6, 16)], dim=1)
+    prediction = decoder.pred(decoder.run_blocks(full))[:, first:]
+    assert torch.allclose(output["prediction"], prediction[mask].view(2, 36, 256), atol=1e-5)
+
+
+def test_hidden_patches_do_not_leak_into_their_prediction(waveform):
+    model = small_model()
+    patches = patchify(model.front_end(waveform), 16)
+    mask = random_masking(KEYS, 48, 0.75)
+    visible, masked = split_by_mask(mask)
+    other = patches.clone()
+    other[mask] = torch.randn_like(other[mask])
+    predictions = [model.decoder(model.encoder(p, visible, (8, 6)), visible, masked, (8, 6)) for p in (patches, other)]
+    assert torch.equal(*predictions)
+    other[0, visible[0, 0]] += 1
+    changed = model.decoder(model.encoder(other, visible, (8, 6)), visible, masked, (8, 6))
+    assert not torch.allclose(changed[0], predictions[0][0]) and torch.equal(changed[1], predictions[0][1])
+
+
+def test_loss_has_no_gradient_at_visible_patches_targets(waveform):
+    """The loss sees visible patches through the encoder alone: with its output held fixed, nothing is left."""
+    model = small_model()
+    patches = patchify(model.front_end(waveform), 16).requires_grad_()
+    mask = random_masking(KEYS, 48, 0.75)
+    visible, masked = split_by_mask(mask)
+    encoded = model.encoder(patches, visible, (8, 6)).detach()
+    prediction = model.decoder(encoded, visible, masked, (8, 6))
+    (prediction - model.normalise_target(take(patches, masked))).square().sum().backward()
+    assert (patches.grad[~mask] == 0).all()
+    assert (patches.grad[mask] != 0).any(dim=1).all()
+
+
+def test_every_parameter_learns(waveform):
+    model = small_model(cls_token=True)
+    output = model(waveform, clip_key=KEYS)
+    (output["prediction"] - output["target"]).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("seconds, columns", [(0.2, 1), (1, 6), (3.7, 23), (10, 62)])
+def test_any_clip_length_works(seconds, columns):
+    output = small_model()(torch.randn(1, round(seconds * 32000)), clip_key=KEYS[:1])
+    assert output["mask"].shape == (1, 8 * columns)
+
+
+def test_norm_pix_targets_and_their_inverse(waveform):
+    model = small_model(norm_pix_loss=True)
+    patches = torch.randn(2, 5, 256) * 3 + 1
+    target = model.normalise_target(patches)
+    assert torch.allclose(target, nn.functional.layer_norm(patches, (256,)) * (255 / 256) ** 0.5, atol=1e-4)
+    assert torch.allclose(model.denormalise_prediction(target, patches), patches, atol=1e-4)
+    plain = small_model()
+    assert torch.equal(plain.normalise_target(patches), patches)
+    assert torch.equal(plain.denormalise_prediction(patches, target), patches)
+
+
+def test_patches_of_nothing_but_padding_are_not_scored(waveform):
+    output = small_model()(waveform, torch.tensor([32000, 5121]), clip_key=KEYS)
+    _, masked = split_by_mask(output["mask"])
+    assert output["scored"][0].all()
+    # 5121 samples reach into the second column, whose first frame is centred on sample 5120
+    assert torch.equal(output["scored"][1], masked[1] % 6 < 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_model_predicts_like_the_full_one(waveform, dtype):
+    model = small_model()
+    full = model(waveform, clip_key=KEYS)
+    half = model.to(dtype)(waveform, clip_key=KEYS)
+    assert half["prediction"].dtype == dtype and half["target"].dtype == torch.float32
+    assert torch.equal(half["target"], full["target"])
+    error = (half["prediction"].float() - full["prediction"]).square().mean() / full["prediction"].square().mean()
+    assert error.sqrt() < {torch.float16: 0.005, torch.bfloat16: 0.05}[dtype]
+
+
+def test_config_is_taken_by_argument_name():
+    model = MaskedAutoencoder.from_config(
+        dict(SMALL, front_end="reference", sample_rate=32000, mel_jitter=True, patch_size=16, mask_ratio=0.5,
+             cls_token=True, dropout=0.1, drop_path=0.2, norm_pix_loss=True, _name="maskspec")
+    )  # fmt: skip
+    assert isinstance(model.front_end, LogMel) and model.front_end.profile == "reference"
+    assert model.mask_ratio == 0.5 and model.encoder.cls_token is not None
+    assert [block.drop_path for block in model.encoder.blocks] == pytest.approx([0.0, 0.2])
+    assert [block.drop_path for block in model.decoder.blocks] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(mask_ratio=0.99), r"expected mask_ratio in \[0.05, 0.95\], found 0.99"),
+        (dict(patch_size=10), "a patch size that divides 128 bins, found 10"),
+        (dict(front_end="kaldi"), "expected a front-end profile"),
+    ],
+)
+def test_bad_arguments_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        MaskedAutoencoder(**SMALL, **kwargs)
+
+
+def test_a_mask_or_keys_are_needed(waveform):
+    with pytest.raises(ValueError, match="either a mask or the clips' keys"):
+        small_model()(waveform)

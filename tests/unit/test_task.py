@@ -1,0 +1,96 @@
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+from maskspec_fairseq.criterions.maskspec_prediction import MaskSpecPredictionCriterion
+from maskspec_fairseq.data import epoch_length
+from maskspec_fairseq.manifest import ManifestError
+from maskspec_fairseq.models.maskspec import MaskSpecConfig
+from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig, MaskSpecPretrainingTask
+from tests.unit.test_masked_autoencoder import SMALL
+
+
+def make_task(data, **kwargs) -> MaskSpecPretrainingTask:
+    cfg = MaskSpecPretrainingConfig(data=str(data), seed=1, train_subset="train")
+    for name, value in {"clip_sec": 1.0, **kwargs}.items():
+        setattr(cfg, name, value)
+    return MaskSpecPretrainingTask.setup_task(cfg, from_checkpoint=True)
+
+
+def model_config(**kwargs):
+    cfg = MaskSpecConfig(**SMALL)
+    cfg._name, cfg.sample_rate = "maskspec", 32000
+    for name, value in kwargs.items():
+        setattr(cfg, name, value)
+    from omegaconf import OmegaConf
+
+    return OmegaConf.structured(cfg)
+
+
+def test_model_gets_the_statistics_of_the_data(data_dir):
+    model = make_task(data_dir).build_model(model_config())
+    assert model.front_end.mel_mean.abs().sum() > 0
+    from_checkpoint = make_task("/nowhere").build_model(model_config(), from_checkpoint=True)
+    assert from_checkpoint.front_end.mel_mean.abs().sum() == 0
+
+
+def test_relative_data_starts_from_the_launch_directory(data_dir):
+    task = make_task(data_dir.name, launch_dir=str(data_dir.parent))
+    task.load_dataset("valid")
+    assert len(task.dataset("valid")) == 8 and not task.dataset("valid").training
+
+
+def test_missing_data_is_refused(tmp_path, data_dir):
+    with pytest.raises(ManifestError, match="expected a directory with manifests as task.data, found none at /nowhere"):
+        make_task("/nowhere").load_dataset("train")
+    with pytest.raises(ManifestError, match="expected a manifest at .*train.tsv"):
+        make_task(tmp_path).load_dataset("train")
+    with pytest.raises(ManifestError, match="profile 'reference', found profiles .* --profile reference"):
+        make_task(data_dir).build_model(model_config(front_end="reference"))
+
+
+def test_clips_shorter_than_a_patch_are_refused_before_training(data_dir):
+    with pytest.raises(ValueError, match="at least 16 frames .* raise task.clip_sec"):
+        make_task(data_dir, clip_sec=0.1).build_model(model_config())
+
+
+def test_the_schedule_is_told_the_length_of_an_epoch(data_dir, monkeypatch):
+    monkeypatch.setattr(epoch_length, "_batches", None)
+    task = make_task(data_dir)
+    for subset in ("train", "valid"):
+        task.load_dataset(subset)
+    for subset, shards, expected in [("valid", 1, None), ("train", 1, 5), ("train", 2, 3), ("valid", 1, 3)]:
+        task.get_batch_iterator(
+            task.dataset(subset), max_sentences=5, required_batch_size_multiple=1, num_shards=shards, seed=1, epoch=1
+        )
+        assert epoch_length.get_batches_per_epoch() == expected
+
+
+def test_a_run_that_replaces_over_one_percent_ends(data_dir, caplog):
+    task = make_task(data_dir)
+    task.load_dataset("train")
+    task.datasets["train"].manifest.paths *= 100  # 2400 clips: up to 24 may be replaced
+    criterion = MaskSpecPredictionCriterion(SimpleNamespace()).train()
+    log = dict.fromkeys(("loss", "target_sum", "target_squares", "masked", "patches", "ntokens", "sample_size"), 1)
+    log = dict(log, nsentences=100, replaced=2)
+    for _ in range(12):
+        task.reduce_metrics([log], criterion)
+    criterion.eval()
+    task.reduce_metrics([log], criterion)  # a validation counts for nothing
+    criterion.train()
+    with pytest.raises(RuntimeError, match="at most 1% of the clips to be unreadable, found 26 of 2400"):
+        task.reduce_metrics([log], criterion)
+
+
+def test_replaced_clips_are_logged(data_dir, caplog):
+    task = make_task(data_dir)
+    sample = {"bad_audio": ["/x/y.wav: expected audio"]}
+    with caplog.at_level(logging.WARNING), pytest.raises(AttributeError):
+        task.train_step(sample, model=None, criterion=None, optimizer=None, update_num=0)
+    assert "replaced by another clip: /x/y.wav: expected audio" in caplog.text
+
+
+def test_a_checkpoint_brings_no_dictionaries_and_no_lengths(data_dir):
+    task = make_task(data_dir)
+    assert task.source_dictionary is None and task.target_dictionary is None and task.max_positions() is None
