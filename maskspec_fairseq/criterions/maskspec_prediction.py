@@ -27,7 +27,7 @@ class MaskSpecPredictionCriterion(FairseqCriterion):
             "target_squares": scored_target.square().sum(),
             "masked": int(output["mask"].sum()),
             "patches": output["mask"].numel(),
-            "replaced": len(sample["bad_audio"]),
+            "replaced": sample["replaced"],
             "ntokens": sample["ntokens"],
             "nsentences": sample["nsentences"],
             "sample_size": sample_size,

@@ -97,9 +97,15 @@ class AudioDataset(FairseqDataset):
         nsentences: B.
         ntokens: samples of audio, padding not counted.
         bad_audio: a message for every file that was replaced.
+        replaced: how many of the clips are in another one's place.
+
+        A GPU whose share of an epoch is a batch short gets no items: one clip that is all padding, of which nothing is
+        scored, takes their place. (fairseq's own answer to an empty sample drops the sample size of every batch
+        before it in the same update, so that with `update_freq` above 1 the last gradient of an epoch is too large.)
         """
         if not items:
-            return {}
+            nothing = self.collater([self._padding()])
+            return {**nothing, "id": nothing["id"][:0], "nsentences": 0}
         num_samples = [item["num_samples"] for item in items]
         return {
             "id": torch.tensor([item["id"] for item in items]),
@@ -111,6 +117,7 @@ class AudioDataset(FairseqDataset):
             "nsentences": len(items),
             "ntokens": sum(num_samples),
             "bad_audio": [message for item in items for message in item["bad_audio"]],
+            "replaced": sum(1 for item in items if item["bad_audio"]),
         }
 
     def num_tokens(self, index: int) -> int:
@@ -135,8 +142,14 @@ class AudioDataset(FairseqDataset):
         # A reused iterator keeps its batches, and its workers keep the epoch that they were started in.
         return not self.training
 
+    def _padding(self) -> Dict[str, Any]:
+        waveform = torch.zeros(clip_samples(self.clip_sec, self.sample_rate))
+        return {"id": 0, "waveform": waveform, "num_samples": 0, "clip_key": self._clip_key(0), "bad_audio": []}
+
     def _clip_key(self, index: int) -> List[int]:
         return [self.seed, self.epoch if self.training else 0, index]
 
     def _replacement(self, key: List[int], attempt: int) -> int:
-        return int(clip_rng(key, REPLACEMENT).integers(0, len(self), size=attempt)[-1])
+        """Another clip than the one of the key."""
+        step = clip_rng(key, REPLACEMENT).integers(1, max(2, len(self)), size=attempt)[-1]
+        return int((key[2] + step) % len(self))

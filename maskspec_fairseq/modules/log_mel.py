@@ -175,22 +175,22 @@ class LogMel(nn.Module):
             return torch.hamming_window(self.params["win_length"])
         return torch.hann_window(self.params["win_length"], periodic=False)
 
-    def _make_mel_banks(self, f_min: float, f_max: float) -> Tensor:
+    def _make_mel_banks(self, f_min: Union[float, np.ndarray], f_max: Union[float, np.ndarray]) -> Tensor:
         make = MEL_BANKS[self.params["mel_scale"]]
-        return torch.from_numpy(make(self.n_mels, self.params["n_fft"], self.sample_rate, f_min, f_max))
+        return make(self.n_mels, self.params["n_fft"], self.sample_rate, f_min, f_max)
 
     def _banks_of(self, clip_key: Optional[np.ndarray]) -> Tensor:
+        """(F, K), or with `mel_jitter` in training (B, F, K)."""
         if not (self.mel_jitter and self.training):
             return self.mel_banks
         if clip_key is None:
             raise ValueError("expected the clips' keys (seed, epoch, clip) for mel_jitter in training, found none")
-        banks = []
-        for key in clip_key:
-            rng = clip_rng(key, MEL_RANGE)
-            f_min = rng.integers(*JITTER_F_MIN, endpoint=True)
-            f_max = rng.integers(*JITTER_F_MAX, endpoint=True)
-            banks.append(self._make_mel_banks(float(f_min), float(f_max)))
-        return torch.stack(banks).to(self.mel_banks.device)
+        streams = [clip_rng(key, MEL_RANGE) for key in clip_key]
+        edges = [
+            [rng.integers(*JITTER_F_MIN, endpoint=True), rng.integers(*JITTER_F_MAX, endpoint=True)] for rng in streams
+        ]
+        f_min, f_max = np.array(edges).T
+        return self._make_mel_banks(f_min, f_max).to(self.mel_banks.device)
 
     def _apply(self, fn, *args, **kwargs):
         # Follow the model to its device, but not to its dtype.

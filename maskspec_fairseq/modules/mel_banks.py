@@ -1,13 +1,18 @@
-"""Triangular mel filter banks, float32 (n_mels, n_fft // 2 + 1), each filter with a peak of 1.
+"""Triangular mel filter banks, each filter with a peak of 1.
 
 Sources: Slaney's Auditory Toolbox (`librosa.filters.mel(norm=None)`); Kaldi's `MelBanks`
 (`torchaudio.compliance.kaldi.get_mel_banks`). Written here because torchaudio refuses to import beside a torch
 built for another CUDA version, and the filters are all that would be taken from it.
+
+Shapes: B batch, F filters, K = n_fft // 2 + 1 frequency bins of the STFT.
 """
 
 import math
+from typing import Union
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 def _hz_to_slaney(hz: np.ndarray) -> np.ndarray:
@@ -20,32 +25,37 @@ def _slaney_to_hz(mel: np.ndarray) -> np.ndarray:
     return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((np.maximum(mel, 15) - 15) * math.log(6.4) / 27))
 
 
-def _hz_to_kaldi(hz: np.ndarray) -> np.ndarray:
-    return 1127.0 * np.log1p(np.asarray(hz, dtype=np.float64) / 700.0)
-
-
-def _triangles(position: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Filters that rise from corner i to i + 1 and fall to i + 2, at `position` (K,) on the same axis -> (M, K)."""
+def slaney_mel_banks(n_mels: int, n_fft: int, sample_rate: int, f_min: float, f_max: float) -> Tensor:
+    """Corners even on Slaney's mel scale, triangles straight over Hz -> float32 (F, K)."""
+    bins_hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    corners = _slaney_to_hz(np.linspace(_hz_to_slaney(f_min), _hz_to_slaney(f_max), n_mels + 2))
     lower, centre, upper = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    rising = (position - lower) / (centre - lower)
-    falling = (upper - position) / (upper - centre)
-    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    rising = (bins_hz - lower) / (centre - lower)
+    falling = (upper - bins_hz) / (upper - centre)
+    return torch.from_numpy(np.maximum(0.0, np.minimum(rising, falling))).float()
 
 
-def slaney_mel_banks(n_mels: int, n_fft: int, sample_rate: int, f_min: float, f_max: float) -> np.ndarray:
-    """Corners even on Slaney's mel scale, triangles straight over Hz."""
-    bins_hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
-    low, high = _hz_to_slaney(f_min), _hz_to_slaney(f_max)
-    return _triangles(bins_hz, _slaney_to_hz(np.linspace(low, high, n_mels + 2)))
+def kaldi_mel_banks(
+    n_mels: int, n_fft: int, sample_rate: int, f_min: Union[float, np.ndarray], f_max: Union[float, np.ndarray]
+) -> Tensor:
+    """Corners even on Kaldi's mel scale, triangles straight over mel, nothing taken from the Nyquist bin.
 
+    In float32 from the mel scale on, as torchaudio has it: the slopes of the narrow filters show the difference.
 
-def kaldi_mel_banks(n_mels: int, n_fft: int, sample_rate: int, f_min: float, f_max: float) -> np.ndarray:
-    """Corners even on Kaldi's mel scale, triangles straight over mel, nothing taken from the Nyquist bin."""
-    bins_hz = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
-    low, high = _hz_to_kaldi(f_min), _hz_to_kaldi(f_max)
-    banks = _triangles(_hz_to_kaldi(bins_hz), np.linspace(low, high, n_mels + 2))
-    banks[:, -1] = 0.0
-    return banks
+    Args:
+        f_min, f_max: Hz, one of each or (B,).
+
+    Returns:
+        float32 (F, K) or (B, F, K).
+    """
+    low, high = (1127.0 * np.log1p(np.asarray(hz, dtype=np.float64) / 700.0) for hz in (f_min, f_max))
+    delta = torch.as_tensor((high - low) / (n_mels + 1), dtype=torch.float32)[..., None, None]
+    low = torch.as_tensor(low, dtype=torch.float32)[..., None, None]
+    number = torch.arange(n_mels, dtype=torch.float32)[:, None]
+    lower, centre, upper = (low + (number + corner) * delta for corner in range(3))
+    mel = 1127.0 * (1.0 + (sample_rate / n_fft) * torch.arange(n_fft // 2) / 700.0).log()
+    banks = torch.minimum((mel - lower) / (centre - lower), (upper - mel) / (upper - centre)).clamp(min=0.0)
+    return torch.nn.functional.pad(banks, (0, 1))
 
 
 MEL_BANKS = {"slaney": slaney_mel_banks, "kaldi": kaldi_mel_banks}
@@ -56,5 +66,6 @@ def mel_centres_hz(mel_scale: str, n_mels: int, f_min: float, f_max: float) -> n
     if mel_scale == "slaney":
         corners = _slaney_to_hz(np.linspace(_hz_to_slaney(f_min), _hz_to_slaney(f_max), n_mels + 2))
     else:
-        corners = 700 * np.expm1(np.linspace(_hz_to_kaldi(f_min), _hz_to_kaldi(f_max), n_mels + 2) / 1127)
+        low, high = (np.log1p(hz / 700) for hz in (f_min, f_max))
+        corners = 700 * np.expm1(np.linspace(low, high, n_mels + 2))
     return corners[1:-1]

@@ -35,7 +35,7 @@ def batches(dataset, shards, shard, workers=0, epoch=1):
     iterator = EpochBatchIterator(
         dataset, dataset.collater, cuts, seed=1, num_shards=shards, shard_id=shard, num_workers=workers, epoch=epoch
     )
-    return [sample for sample in iterator.next_epoch_itr(shuffle=True) if sample]
+    return list(iterator.next_epoch_itr(shuffle=True))
 
 
 def clips_of(samples):
@@ -94,7 +94,7 @@ def test_sample_is_what_its_docstring_says(manifest):
     assert sample["id"].tolist() == [0, 4] and sample["nsentences"] == 2
     assert sample["net_input"]["num_samples"].tolist() == [16000, 32000] and sample["ntokens"] == 48000
     assert sample["net_input"]["clip_key"].tolist() == [[3, 4, 0], [3, 4, 4]]
-    assert sample["bad_audio"] == [] and dataset.collater([]) == {}
+    assert sample["bad_audio"] == [] and sample["replaced"] == 0
     assert dataset.num_tokens(0) == dataset.size(3) == 32000
     assert dataset.num_tokens_vec(np.arange(5)).tolist() == [32000] * 5
 
@@ -109,10 +109,23 @@ def test_bad_audio_is_replaced_by_the_same_clip_everywhere(broken):
     item, again = dataset[5], make(broken, on_bad_audio="skip")[5]
     assert torch.equal(item["waveform"], again["waveform"]) and item["id"] == 5
     assert len(item["bad_audio"]) == 1 and "missing.wav" in item["bad_audio"][0]
-    assert "missing.wav" in dataset.collater([dataset[4], item])["bad_audio"][0]
+    sample = dataset.collater([dataset[4], item])
+    assert "missing.wav" in sample["bad_audio"][0] and sample["replaced"] == 1
     assert dataset[4]["bad_audio"] == []
     dataset.set_epoch(2)
     assert not torch.equal(dataset[5]["waveform"], item["waveform"])
+
+
+def test_a_replaced_clip_counts_once_however_often_it_was_tried(broken):
+    """Two clips, of which one can be read: it stands in for the other, at once."""
+    pair = Manifest(broken.root, ["missing.wav", broken.paths[0]], [16000, 16000])
+    item = make(pair, on_bad_audio="skip")[0]
+    assert len(item["bad_audio"]) == 1
+    half = Manifest(broken.root, ["missing.wav"] * 8 + broken.paths[:4] * 2, [16000] * 16)
+    dataset = make(half, on_bad_audio="skip")
+    items = [dataset[index] for index in (0, 1, 2, 3, 4, 6, 7, 15)]
+    assert max(len(item["bad_audio"]) for item in items) > 1  # some were tried twice
+    assert dataset.collater(items)["replaced"] == 7
 
 
 def test_bad_audio_is_never_replaced_in_validation(broken):

@@ -46,6 +46,18 @@ def test_gradient_and_loss_do_not_depend_on_how_clips_are_batched(criterion, dat
         assert float(sum(log[key] for log in logs)) == pytest.approx(float(whole_log[key]), rel=1e-5)
 
 
+def test_a_batch_of_nothing_adds_nothing(criterion, dataset):
+    """What a GPU gets whose share of the epoch is a batch short."""
+    model = small_model(norm_pix_loss=True)
+    real, nothing = dataset.collater([dataset[index] for index in range(3)]), dataset.collater([])
+    assert nothing["nsentences"] == nothing["ntokens"] == len(nothing["id"]) == 0
+    alone, logs = gradient(model, criterion, [real])
+    both, (_, log) = gradient(model, criterion, [real, nothing])
+    assert torch.equal(alone, both)
+    assert {key: float(value) for key, value in log.items() if value and key not in ("masked", "patches")} == {}
+    assert log["masked"] / log["patches"] == 0.75
+
+
 def test_loss_is_summed_over_the_masked_values_of_real_audio(criterion, dataset):
     model = small_model()
     sample = dataset.collater([dataset[index] for index in range(8)])

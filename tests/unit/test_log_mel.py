@@ -19,7 +19,7 @@ def waveform() -> torch.Tensor:
     """A chirp in noise and noise that becomes loud, (2, 2 s)."""
     t = np.arange(2 * RATE) / RATE
     noise = np.random.default_rng(0).standard_normal((2, len(t)))
-    chirp = 0.3 * scipy.signal.chirp(t, 100, 2, 12000) + 0.01 * noise[0]
+    chirp = 0.3 * scipy.signal.chirp(t, 100, 2, 12000) + 0.05 * noise[0]
     burst = noise[1] * np.where(t > 1, 0.2, 0.01)
     return torch.tensor(np.stack([chirp, burst]), dtype=torch.float32)
 
@@ -40,11 +40,14 @@ def librosa_mel_power(clip: np.ndarray) -> np.ndarray:
 
 
 def assert_agrees(found: np.ndarray, expected: np.ndarray, mel_power: np.ndarray) -> None:
-    """Within 1e-4, but for bins 60 dB under the loudest of their frame, where a float32 FFT ends: within 1e-3."""
-    buried = mel_power < 1e-6 * mel_power.max(axis=0)
-    assert buried.mean() < 0.5
-    np.testing.assert_allclose(found[~buried], expected[~buried], atol=1e-4, rtol=0)
-    np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0)
+    """Within 1e-4, but for bins 40 dB under the loudest of their frame, where the float32 FFT shows: within 1e-3.
+
+    The error of an FFT is a share of its loudest bin, and which share depends on the CPU.
+    """
+    quiet = mel_power < 1e-4 * mel_power.max(axis=0)
+    assert quiet.mean() < 0.8
+    difference = np.abs(found - expected)
+    assert difference[~quiet].max() < 1e-4 and difference.max() < 1e-3 and difference.mean() < 2e-5
 
 
 @pytest.mark.parametrize("f_min, f_max", [(50.0, 14000.0), (0.0, 16000.0)])
@@ -57,7 +60,7 @@ def test_slaney_filters_are_librosas(f_min, f_max):
 def test_kaldi_filters_are_torchaudios(f_min, f_max):
     expected, centres = torchaudio_kaldi().get_mel_banks(128, 1024, RATE, f_min, f_max, 100.0, -500.0, 1.0)[:2]
     banks = kaldi_mel_banks(128, 1024, RATE, f_min, f_max)
-    np.testing.assert_allclose(banks[:, :-1], expected.numpy(), atol=1e-4)
+    np.testing.assert_allclose(banks[:, :-1], expected, atol=1e-6)
     assert (banks[:, -1] == 0).all()
 
 
