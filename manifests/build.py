@@ -12,17 +12,11 @@ import merge
 import stats
 from corpus import write_corpus
 
+from maskspec_fairseq.cli.arguments import fraction, seconds, whole
 from maskspec_fairseq.data.audio import AudioError
 from maskspec_fairseq.manifest import ManifestError
 
 CORPORA = {"folder": folder, "esc10": esc10, "fsdd": fsdd, "demo": demo, "merge": merge}
-
-
-def fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a fraction from 0 to 1, found {text}")
-    return value
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,13 +26,15 @@ def make_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
         module.add_arguments(command)
         command.add_argument("--out", type=Path, required=True, metavar="DATA_DIR", help="where the manifests go")
-        command.add_argument("--min-sec", type=float, default=0.05, help="shorter files are rejected (default 0.05)")
+        command.add_argument("--min-sec", type=seconds, default=0.05, help="shorter files are rejected (default 0.05)")
         command.add_argument(
             "--max-rejected", type=fraction, default=0.05, help="fail above this fraction of files (default 0.05)"
         )
-        command.add_argument("--workers", type=int, default=None, help="processes that read headers (default: cores)")
         command.add_argument(
-            "--stats-clips", type=int, default=1000, help="clips for mel_stats.json, 0 for none (default 1000)"
+            "--workers", type=whole(1), default=None, help="processes that read headers (default: cores)"
+        )
+        command.add_argument(
+            "--stats-clips", type=whole(0), default=1000, help="clips for mel_stats.json, 0 for none (default 1000)"
         )
     command = commands.add_parser("stats", help=stats.__doc__.splitlines()[0], description=stats.__doc__)
     stats.add_arguments(command)

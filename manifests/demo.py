@@ -6,13 +6,13 @@ Every clip depends on (seed, kind, number) alone.
 import os
 import shutil
 import sys
-import tempfile
 
 import numpy as np
 import soundfile
 from corpus import Clip, Corpus
 from tqdm import tqdm
 
+from maskspec_fairseq.cli.arguments import whole
 from maskspec_fairseq.manifest import ClipLabels, Label
 
 SAMPLE_RATE = 32000
@@ -20,8 +20,8 @@ VALID_SHARE = 0.1
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--clips-per-kind", type=int, default=40, help="of each of the ten (default 40)")
-    parser.add_argument("--seed", type=int, default=1, help="of the sounds (default 1)")
+    parser.add_argument("--clips-per-kind", type=whole(2), default=40, help="of each of the ten (default 40)")
+    parser.add_argument("--seed", type=whole(0), default=1, help="of the sounds (default 1)")
 
 
 def sine(t: np.ndarray, hz) -> np.ndarray:
@@ -107,13 +107,14 @@ def collect(args) -> Corpus:
     names = [kind.__name__ for kind in KINDS]
     first_valid = args.clips_per_kind - max(1, round(VALID_SHARE * args.clips_per_kind))
     subsets = {"train": [], "valid": []}
-    scratch = tempfile.mkdtemp(prefix=".unfinished-", dir=args.out)
+    scratch = args.out / f".unfinished-{os.getpid()}"
+    scratch.mkdir()
     try:
         for kind, name in enumerate(tqdm(names, unit="kind", desc="demo audio", file=sys.stderr)):
-            os.mkdir(os.path.join(scratch, name))
+            (scratch / name).mkdir()
             for number in range(args.clips_per_kind):
                 path = f"{name}/{number:04d}.flac"
-                soundfile.write(os.path.join(scratch, path), synthesise(kind, number, args.seed), SAMPLE_RATE)
+                soundfile.write(scratch / path, synthesise(kind, number, args.seed), SAMPLE_RATE)
                 subsets["train" if number < first_valid else "valid"].append(Clip(path, ClipLabels([name])))
         shutil.rmtree(audio_dir, ignore_errors=True)
         os.replace(scratch, audio_dir)

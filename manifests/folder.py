@@ -6,13 +6,17 @@ from pathlib import Path
 
 from corpus import Clip, Corpus, find_audio
 
+from maskspec_fairseq.cli.arguments import fraction
 from maskspec_fairseq.manifest import ClipLabels, Label, ManifestError
 
 
 def add_arguments(parser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="AUDIO_DIR")
     parser.add_argument(
-        "--valid-fraction", type=float, default=0.05, help="of the files, held out as valid (default 0.05)"
+        "--valid-fraction",
+        type=fraction,
+        default=0.05,
+        help="of the files, held out as valid, one at least (default 0.05)",
     )
     parser.add_argument("--labels-from-parent", action="store_true", help="the folder of a file is its class")
 
@@ -29,8 +33,6 @@ def by_hash(path: str) -> bytes:
 
 def collect(args) -> Corpus:
     """List the files and split them: valid is the same on every machine, at least one file of two or more."""
-    if not 0 < args.valid_fraction < 1:
-        raise ManifestError(f"expected --valid-fraction between 0 and 1, found {args.valid_fraction}")
     paths = find_audio(args.audio_dir)
     if len(paths) < 2:
         raise ManifestError(f"expected at least two files below {args.audio_dir}, one to hold out, found {paths}")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from maskspec_fairseq.manifest import MEL_STATS_FILE, read_manifest, write_together
+from maskspec_fairseq.cli.arguments import seconds, whole
+from maskspec_fairseq.data.audio import CHANNELS
+from maskspec_fairseq.manifest import MEL_STATS_FILE, ManifestError, read_manifest, write_together
 
 MAX_LEFT_OUT = 0.05
 
@@ -13,12 +15,12 @@ MAX_LEFT_OUT = 0.05
 def add_arguments(parser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
     parser.add_argument("--subset", default="train", help="training subset, or several with commas (default train)")
-    parser.add_argument("--clips", type=int, default=1000, help="most clips to measure (default 1000)")
+    parser.add_argument("--clips", type=whole(1), default=1000, help="most clips to measure (default 1000)")
     parser.add_argument("--profile", default="paper", choices=["paper", "reference"], help="front end (default paper)")
-    parser.add_argument("--sample-rate", type=int, default=32000, help="task.sample_rate (default 32000)")
-    parser.add_argument("--clip-sec", type=float, default=10.0, help="most of a clip that is read (default 10)")
-    parser.add_argument("--channel", default="mix", help="task.channel (default mix)")
-    parser.add_argument("--seed", type=int, default=1, help="draws the clips (default 1)")
+    parser.add_argument("--sample-rate", type=whole(1), default=32000, help="task.sample_rate (default 32000)")
+    parser.add_argument("--clip-sec", type=seconds, default=10.0, help="most of a clip that is read (default 10)")
+    parser.add_argument("--channel", default="mix", choices=CHANNELS, help="task.channel (default mix)")
+    parser.add_argument("--seed", type=whole(0), default=1, help="draws the clips (default 1)")
 
 
 def run(args) -> int:
@@ -49,8 +51,12 @@ def measure(
     manifests = [read_manifest(data_dir / f"{name}.tsv") for name in subset.split(",")]
     files = [manifest.full_path(index) for manifest in manifests for index in range(len(manifest))]
     chosen = [files[index] for index in sample_of_clips(len(files), clips, seed)]
+    try:
+        front_end = LogMel(profile, sample_rate)
+    except ValueError as error:  # a rate too low for the filters
+        raise ManifestError(str(error)) from error
     bar = tqdm(chosen, unit="clip", desc="mel statistics", file=sys.stderr)
-    entry, left_out = measure_mel_statistics(LogMel(profile, sample_rate), bar, clip_sec, channel)
+    entry, left_out = measure_mel_statistics(front_end, bar, clip_sec, channel)
     for message in left_out:
         print(f"build.py: left out of the statistics: {message}", file=sys.stderr)
     entry["subset"] = subset

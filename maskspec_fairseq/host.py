@@ -1,6 +1,7 @@
-"""fairseq, the host: what to say where there is none that works."""
+"""fairseq, the host: what to say where there is none that works, and what it needs to do its part."""
 
 import importlib
+import os
 
 
 def require_fairseq() -> None:
@@ -17,6 +18,18 @@ def require_fairseq() -> None:
             "`pip install 'maskspec-fairseq[fairseq]'` (or `pip install -e '.[fairseq]'` in a checkout) installs the "
             "one that this Python can use: fairseq 0.12.2 below Python 3.11, ve-fairseq 0.12.3 from 3.11 on"
         ) from error
+
+
+def show_errors() -> None:
+    """Let the errors of a run be read on fairseq 0.12.2 with Python 3.10.
+
+    Its hydra 1.0 shortens tracebacks by a call that Python 3.10 no longer has, and prints the failure of that call
+    instead of the error. Whole tracebacks do not need it.
+    """
+    import hydra
+
+    if hydra.__version__.startswith("1.0."):
+        os.environ.setdefault("HYDRA_FULL_ERROR", "1")
 
 
 def allow_checkpoint_broadcast() -> None:

@@ -156,7 +156,7 @@ def write_rejected(path: PathLike, rejected: Sequence[Tuple[str, str]]) -> None:
 
 
 def write_together(directory: PathLike, files: Dict[str, Callable[[Path], None]], stale: Iterable[str] = ()) -> None:
-    """Write several files of a directory so that an interrupt leaves nothing half-written.
+    """Write several files of a directory so that an interrupt leaves nothing half-written: each is moved in whole.
 
     Args:
         files: file name -> function that writes the file at the path that it is given.

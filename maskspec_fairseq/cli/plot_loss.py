@@ -38,16 +38,8 @@ def read_curves(path: str) -> Dict[str, Curve]:
     return curves
 
 
-def main(argv: Optional[list] = None) -> int:
-    parser = argparse.ArgumentParser(prog="maskspec-plot-loss", description=__doc__)
-    parser.add_argument("log", help="hydra_train.log in the run's directory")
-    parser.add_argument("--out", default="loss.png", help="the picture (default loss.png)")
-    args = parser.parse_args(argv)
-    try:
-        curves = read_curves(args.log)
-    except (OSError, ValueError) as error:
-        print(f"maskspec-plot-loss: {error}", file=sys.stderr)
-        return 1
+def draw(curves: Dict[str, Curve], path: str) -> None:
+    """Draw the curves into a PNG."""
     styles = {
         "train_inner loss": dict(label="training", color="C0", alpha=0.6),
         "train_inner mean_loss": dict(label="training, predicting the mean", color="C0", linestyle=":", alpha=0.6),
@@ -63,7 +55,21 @@ def main(argv: Optional[list] = None) -> int:
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend()
-    figure.savefig(args.out, dpi=110)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(argv: Optional[list] = None) -> int:
+    parser = argparse.ArgumentParser(prog="maskspec-plot-loss", description=__doc__)
+    parser.add_argument("log", help="hydra_train.log in the run's directory")
+    parser.add_argument("--out", default="loss.png", help="the picture (default loss.png)")
+    args = parser.parse_args(argv)
+    try:
+        curves = read_curves(args.log)
+        draw(curves, args.out)
+    except (OSError, ValueError) as error:
+        print(f"maskspec-plot-loss: {error}", file=sys.stderr)
+        return 1
     last = {name: curve[-1] for name, curve in curves.items()}
     print(f"{args.out}: " + ", ".join(f"{name} {value:.4f} at epoch {at:g}" for name, (at, value) in last.items()))
     return 0

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import torch
 
+from maskspec_fairseq.cli.arguments import seconds, whole
 from maskspec_fairseq.cli.checkpoints import load_autoencoder
 from maskspec_fairseq.data.audio import CHANNELS, AudioError, load_clip
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder, take
@@ -52,7 +53,7 @@ def reconstruct(
     """
     spectrogram = model.front_end(waveform[None])
     patches = patchify(spectrogram, model.patch_size)  # (1, L, P)
-    grid = (spectrogram.shape[1] // model.patch_size, spectrogram.shape[2] // model.patch_size)
+    grid = model.grid(len(waveform))
     mask = random_masking(np.array([[seed, 0, 0]]), patches.shape[1], mask_ratio)
     output = model(waveform[None], torch.tensor([num_samples]), mask=mask)
     _, hidden = split_by_mask(mask)
@@ -102,10 +103,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("audio", help="a file that soundfile reads; its beginning is used")
     parser.add_argument("--checkpoint", required=True, help="of a pretraining run, checkpoint_last.pt say")
     parser.add_argument("--out", default="reconstruction.png", help="the picture (default reconstruction.png)")
-    parser.add_argument("--clip-sec", type=float, help="s of the file that are used (default: the run's task.clip_sec)")
+    parser.add_argument(
+        "--clip-sec", type=seconds, help="s of the file that are used (default: the run's task.clip_sec)"
+    )
     parser.add_argument("--channel", choices=CHANNELS, help="default: the run's task.channel")
     parser.add_argument("--mask-ratio", type=float, help="default: the run's")
-    parser.add_argument("--seed", type=int, default=1, help="draws the mask (default 1)")
+    parser.add_argument("--seed", type=whole(0), default=1, help="draws the mask (default 1)")
     return parser
 
 
@@ -113,16 +116,15 @@ def main(argv: Optional[list] = None) -> int:
     args = make_parser().parse_args(argv)
     try:
         model, cfg = load_autoencoder(args.checkpoint)
-        clip_sec = args.clip_sec or cfg["task"]["clip_sec"]
+        clip_sec = cfg["task"]["clip_sec"] if args.clip_sec is None else args.clip_sec
+        mask_ratio = model.mask_ratio if args.mask_ratio is None else args.mask_ratio
         channel = args.channel or cfg["task"]["channel"]
         waveform, num_samples = load_clip(args.audio, model.front_end.sample_rate, clip_sec, channel)
-        result = reconstruct(
-            model, torch.from_numpy(waveform), num_samples, args.mask_ratio or model.mask_ratio, args.seed
-        )
+        result = reconstruct(model, torch.from_numpy(waveform), num_samples, mask_ratio, args.seed)
+        draw(result, model, os.path.basename(args.audio), args.out)
     except (AudioError, OSError, ValueError) as error:
         print(f"maskspec-reconstruct: {error}", file=sys.stderr)
         return 1
-    draw(result, model, os.path.basename(args.audio), args.out)
     print(f"{args.out}: loss {result.loss:.4f} a value on the hidden patches, the mean's {result.mean_loss:.4f}")
     return 0
 

@@ -220,7 +220,7 @@ class MaskedAutoencoder(nn.Module):
         """
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)
         patches = patchify(spectrogram, self.patch_size)
-        grid = (spectrogram.shape[1] // self.patch_size, spectrogram.shape[2] // self.patch_size)
+        grid = self.grid(waveform.shape[1])
         if mask is None:
             if clip_key is None:
                 raise ValueError("expected either a mask or the clips' keys (seed, epoch, clip), found neither")
@@ -233,6 +233,14 @@ class MaskedAutoencoder(nn.Module):
             "scored": self._not_padding(masked, grid[1], num_samples),
             "mask": mask,
         }
+
+    def grid(self, num_samples: int) -> Tuple[int, int]:
+        """(rows, columns) of patches in a clip of `num_samples`.
+
+        Raises:
+            ValueError: the clip is shorter than one patch.
+        """
+        return self.front_end.n_mels // self.patch_size, self.front_end.num_frames(num_samples) // self.patch_size
 
     def normalise_target(self, patches: Tensor) -> Tensor:
         """(B, N, P) -> (B, N, P), with `norm_pix_loss` each patch by its own mean and deviation."""

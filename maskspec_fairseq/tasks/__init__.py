@@ -1,6 +1,7 @@
-from maskspec_fairseq.host import allow_checkpoint_broadcast, require_fairseq
+from maskspec_fairseq.host import allow_checkpoint_broadcast, require_fairseq, show_errors
 
 require_fairseq()
 allow_checkpoint_broadcast()
+show_errors()
 
 from maskspec_fairseq.tasks import maskspec_pretraining  # noqa: E402, F401

@@ -13,6 +13,7 @@ from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.epoch_length import set_batches_per_epoch
 from maskspec_fairseq.data.mel_statistics import read_mel_statistics
 from maskspec_fairseq.manifest import ManifestError, read_manifest
+from maskspec_fairseq.modules.masking import num_masked
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class MaskSpecPretrainingTask(FairseqTask):
         """Build the model and set its mel statistics, unless a checkpoint brings them."""
         model = super().build_model(cfg)
         if not from_checkpoint:
-            model.front_end.num_frames(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))
+            rows, columns = model.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))
+            num_masked(rows * columns, model.mask_ratio)  # refuses clips that are too short for the ratio
             model.front_end.set_statistics(*read_mel_statistics(self.data_dir, model.front_end))
         return model
 

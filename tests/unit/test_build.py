@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -126,17 +125,40 @@ def test_too_many_unusable_files_fail(tree, tmp_path):
     "args, message",
     [
         (["folder", "nowhere"], "expected a directory of audio, found none at nowhere"),
-        (["folder", "."], "expected .wav, .flac, .ogg, .mp3 files below ., found none"),
+        (["folder", "nothing"], "expected .wav, .flac, .ogg, .mp3 files below nothing, found none"),
+        (["fsdd", "sounds"], "expected `0_george_12.wav` and its like in FSDD, found 'a!.wav'"),
+        (["folder", "sounds/a!"], "expected at least two files below sounds/a!, one to hold out, found ['1.wav']"),
+        (["folder", "sounds", "--labels-from-parent"], "expected every file in the folder of its class, found a!.wav"),
+        (
+            ["folder", "classes", "--labels-from-parent"],
+            "expected folders whose names differ in letters, found ['a', 'a!']",
+        ),
         (["merge", "--train", "a", "--valid", "b:c"], "expected DATA_DIR:SUBSET[,SUBSET], found 'a'"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, monkeypatch, args, message):
+    for name in ("sounds/a!.wav", "sounds/a!/1.wav", "classes/a/1.wav", "classes/a!/1.wav"):
+        write_tone(tmp_path / name, 0.1)
+    (tmp_path / "nothing").mkdir()
     monkeypatch.chdir(tmp_path)
     assert message in build(*args, "--out", tmp_path / "data", code=1).stderr
-    assert (
-        "expected --valid-fraction between 0 and 1"
-        in build("folder", ".", "--out", "data", "--valid-fraction", 1.5, code=1).stderr
-    )
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["folder", "--valid-fraction", "1.5"], "expected a fraction from 0 to 1, found 1.5"),
+        (["folder", "--max-rejected", "-0.1"], "expected a fraction from 0 to 1, found -0.1"),
+        (["folder", "--workers", "0"], "expected a whole number of at least 1, found 0"),
+        (["folder", "--min-sec", "x"], "expected seconds above 0, found x"),
+        (["demo", "--clips-per-kind", "1"], "expected a whole number of at least 2, found 1"),
+        (["stats", "--clips", "0"], "expected a whole number of at least 1, found 0"),
+        (["stats", "--channel", "centre"], "invalid choice: 'centre'"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(args, message):
+    assert message in build(*args, code=2).stderr
 
 
 def test_an_earlier_builds_files_do_not_contradict_this_one(tree, tmp_path):
@@ -150,18 +172,14 @@ def test_an_earlier_builds_files_do_not_contradict_this_one(tree, tmp_path):
 
 
 def test_an_interrupt_leaves_nothing_half_written(tree, tmp_path):
-    for number in range(3000):
+    for number in range(20000):
         (tree / f"{number}.wav").write_bytes(b"RIFF but not really")
     out = tmp_path / "data"
     running = subprocess.Popen([*BUILD, "folder", tree, "--out", out], stderr=subprocess.PIPE, text=True)
-    while "headers" not in running.stderr.readline(20):
-        time.sleep(0.01)
+    assert "headers" in running.stderr.read(20)  # the progress bar has begun
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
-    if running.returncode == 130:  # else it had ended before the signal came
-        assert "interrupted" in errors and not out.exists()
-    else:
-        assert not list(out.glob(".unfinished*"))
+    assert running.returncode == 130 and "interrupted" in errors and not out.exists()
 
 
 def test_stats_are_those_of_the_training_subset(tree, tmp_path):
@@ -176,6 +194,17 @@ def test_stats_are_those_of_the_training_subset(tree, tmp_path):
     assert len(entries["reference"]["mean"]) == len(entries["reference"]["std"]) == 128
 
 
+def test_statistics_that_cannot_be_measured_are_refused(tree, tmp_path):
+    out = tmp_path / "data"
+    build("folder", tree, "--out", out, "--stats-clips", 0)
+    done = build("stats", out, "--sample-rate", 16000, code=1)
+    assert "expected a sample rate of at least 28000 Hz for the mel filters" in done.stderr
+    (tree / "rain" / "1.OGG").unlink()
+    done = build("stats", out, "--subset", "train,valid", code=1)  # 1 of 16 is over 5 %
+    assert "left out of the statistics" in done.stderr and "1.OGG" in done.stderr
+    assert "15 clips of train,valid, 1 left out" in done.stdout
+
+
 def test_demo_is_labelled_and_the_same_for_a_seed(tmp_path):
     outs = [tmp_path / name for name in ("one", "two", "other")]
     for out, seed in zip(outs, (1, 1, 2)):
@@ -187,6 +216,9 @@ def test_demo_is_labelled_and_the_same_for_a_seed(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(one, two))
     assert not any(np.array_equal(a, b) for a, b in zip(one, other))
     assert all(0.05 < np.abs(clip).max() <= 1 and 2 <= len(clip) / 32000 <= 4 for clip in one)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert (outs[0] / "audio").stat().st_mode == plain.stat().st_mode  # others may read it as far as the umask says
 
 
 def test_esc10_folds_are_the_first_digit(tmp_path):

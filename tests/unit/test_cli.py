@@ -66,11 +66,31 @@ def test_what_cannot_be_reconstructed_is_refused(model, tmp_path, capsys):
     for checkpoint, sound, message in [
         (save(model, tmp_path / "other.pt", name="hubert"), audio, "of the model 'maskspec', found 'hubert'"),
         (str(tmp_path / "none.pt"), audio, "No such file"),
+        (audio, audio, "a.wav: expected a checkpoint of a maskspec run, found:"),
+        (pickled(tmp_path / "code.pt"), audio, "code.pt: expected a checkpoint of a maskspec run, found:"),
         (save(model, tmp_path / "c.pt"), str(tmp_path / "none.wav"), "expected audio that soundfile decodes"),
     ]:
         assert reconstruct.main([sound, "--checkpoint", checkpoint, "--out", str(tmp_path / "r.png")]) == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / "r.png").exists()
+    good = [audio, "--checkpoint", str(tmp_path / "c.pt")]
+    for arguments, message in [
+        (["--out", str(tmp_path / "no" / "r.png")], "No such file or directory"),
+        (["--mask-ratio", "0", "--out", str(tmp_path / "r.png")], r"expected mask_ratio in [0.05, 0.95], found 0.0"),
+        (["--clip-sec", "0.1", "--out", str(tmp_path / "r.png")], "expected clips of at least 16 frames"),
+    ]:
+        assert reconstruct.main([*good, *arguments]) == 1
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        reconstruct.main([*good, "--clip-sec", "0"])
+    assert "expected seconds above 0, found 0" in capsys.readouterr().err
+    assert not (tmp_path / "r.png").exists()
+
+
+def pickled(path):
+    """A file of torch.save with more than data in it."""
+    torch.save({"cfg": {"model": {"_name": "maskspec"}}, "run": print}, path)
+    return str(path)
 
 
 LOG = """\
@@ -93,3 +113,5 @@ def test_curves_are_read_from_the_log(tmp_path, capsys):
     (tmp_path / "empty.log").write_text("nothing\n")
     assert plot_loss.main([str(tmp_path / "empty.log")]) == 1
     assert "common.log_format=json, found none" in capsys.readouterr().err
+    assert plot_loss.main([str(tmp_path / "hydra_train.log"), "--out", str(tmp_path / "no" / "l.png")]) == 1
+    assert "No such file or directory" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def adamw(params, **kwargs) -> MaskSpecAdamW:
 
 
 def schedule(**kwargs) -> MaskSpecCosineSchedule:
-    cfg = dict(warmup_epochs=2, min_lr=1e-5, lr=[1e-3], max_epoch=10, update_freq=[1], skip_remainder_batch=False, **{})
+    cfg = dict(warmup_epochs=2, min_lr=1e-5, lr=[1e-3], max_epoch=10, update_freq=[1], skip_remainder_batch=False)
     return MaskSpecCosineSchedule(SimpleNamespace(**{**cfg, **kwargs}), adamw([nn.Parameter(torch.zeros(2, 2))]))
 
 

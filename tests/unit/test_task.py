@@ -55,6 +55,12 @@ def test_clips_shorter_than_a_patch_are_refused_before_training(data_dir):
         make_task(data_dir, clip_sec=0.1).build_model(model_config())
 
 
+def test_clips_too_short_for_the_mask_ratio_are_refused_before_training(data_dir):
+    # 0.17 s are 8 patches, of which 5 % are none
+    with pytest.raises(ValueError, match="at least one masked and one visible patch, found 0 masked of 8"):
+        make_task(data_dir, clip_sec=0.17).build_model(model_config(mask_ratio=0.05))
+
+
 def test_the_schedule_is_told_the_length_of_an_epoch(data_dir, monkeypatch):
     monkeypatch.setattr(epoch_length, "_batches", None)
     task = make_task(data_dir)
