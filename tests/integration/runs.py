@@ -6,8 +6,9 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import torch
 
@@ -16,9 +17,9 @@ from tests.conftest import REPOSITORY
 # `python -m` takes the interpreter's own fairseq, whether or not its bin/ is on the PATH
 TRAIN = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.hydra_train", "--config-dir", "config/pretraining"]
 
-# The demo recipe, smaller still: 8 updates of 3 clips an epoch.
+# A recipe made small: 8 updates of 3 clips an epoch.
 TINY = [
-    "--config-name", "demo", "task.clip_sec=1", "dataset.batch_size=3", "dataset.num_workers=0",
+    "common.cpu=true", "common.fp16=false", "task.clip_sec=1", "dataset.batch_size=3", "dataset.num_workers=0",
     "model.encoder_embed_dim=64", "model.encoder_layers=2", "model.encoder_attention_heads=2",
     "model.encoder_ffn_embed_dim=128", "model.decoder_embed_dim=64", "model.decoder_layers=1",
     "model.decoder_attention_heads=2", "model.decoder_ffn_embed_dim=128", "common.log_interval=1",
@@ -26,24 +27,52 @@ TINY = [
 ]  # fmt: skip
 
 
-def command(data: Path, run_dir: Path, *overrides: str) -> List[str]:
-    return [*TRAIN, *TINY, f"task.data={data}", f"hydra.run.dir={run_dir}", *overrides]
+def command(data: Path, run_dir: Path, *overrides: str, recipe: str = "demo") -> List[str]:
+    return [*TRAIN, "--config-name", recipe, *TINY, f"task.data={data}", f"hydra.run.dir={run_dir}", *overrides]
 
 
-def start(data: Path, run_dir: Path, *overrides: str) -> subprocess.Popen:
-    env = {**os.environ, "HYDRA_FULL_ERROR": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command(data, run_dir, *overrides), cwd=REPOSITORY, env=env, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+def run(commands: List[List[str]]) -> List[Tuple[int, str]]:
+    """Run some commands side by side to their end, five minutes at most -> exit code and output of each."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    outputs = [tempfile.TemporaryFile("w+") for _ in commands]
+    processes = [
+        subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=output, stderr=subprocess.STDOUT)
+        for command, output in zip(commands, outputs)
+    ]
+    try:
+        codes = [process.wait(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    texts = []
+    for output in outputs:
+        output.seek(0)
+        texts.append(output.read())
+        output.close()
+    return list(zip(codes, texts))
 
 
-def train(data: Path, run_dir: Path, *overrides: str, code: int = 0) -> str:
-    """Run to the end; returns what was printed."""
-    process = start(data, run_dir, *overrides)
-    output, _ = process.communicate(timeout=300)
-    assert (process.returncode != 0) == (code != 0), output[-4000:]
+def train(data: Path, run_dir: Path, *overrides: str, recipe: str = "demo", fails: bool = False) -> str:
+    """One process, to its end; returns what was printed."""
+    ((code, output),) = run([command(data, run_dir, *overrides, recipe=recipe)])
+    assert (code != 0) == fails, output[-4000:]
     return output
+
+
+def train_in_parallel(data: Path, run_dir: Path, num_processes: int, *overrides: str) -> str:
+    """Data parallel over gloo, as many GPUs would; returns what the first process printed."""
+    shared = [
+        f"distributed_training.distributed_world_size={num_processes}",
+        "distributed_training.distributed_no_spawn=true",
+        "distributed_training.distributed_backend=gloo",
+        "distributed_training.device_id=0",
+        "distributed_training.ddp_backend=legacy_ddp",
+        f"distributed_training.distributed_init_method=tcp://127.0.0.1:{free_port()}",
+    ]
+    ranks = [f"distributed_training.distributed_rank={rank}" for rank in range(num_processes)]
+    done = run([command(data, run_dir, *shared, rank, *overrides) for rank in ranks])
+    assert [code for code, _ in done] == [0] * num_processes, "".join(output[-3000:] for _, output in done)
+    return done[0][1]
 
 
 def entries(output: str, kind: str) -> List[Dict[str, Any]]:
