@@ -13,8 +13,8 @@ from torch import Tensor
 def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) -> Tuple[Tensor, Tensor]:
     """Squared error over masked patches, in float32 (or float64) whatever the model's dtype.
 
-    Patches that are nothing but padding are left out: the paper's clips have none worth speaking of, and in short
-    clips they would be most of the loss, and its easiest part.
+    Patches of padding are left out: the paper's clips have none worth speaking of, and in short clips they would be
+    most of the loss, and its easiest part.
 
     Args:
         prediction: (B, N, P).

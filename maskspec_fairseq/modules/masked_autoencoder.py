@@ -215,7 +215,7 @@ class MaskedAutoencoder(nn.Module):
         Returns:
             prediction: (B, N, P), what the decoder says of the masked patches.
             target: float32 (B, N, P), what they hold.
-            scored: bool (B, N), False where a masked patch is nothing but padding.
+            scored: bool (B, N), False where a masked patch begins (the centre of its first frame) in the padding.
             mask: bool (B, L) on the CPU, True where masked.
         """
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)

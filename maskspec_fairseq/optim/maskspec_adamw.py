@@ -29,11 +29,19 @@ class MaskSpecAdamW(FairseqOptimizer):
 
     In half precision the optimizer works on a float32 copy of the model. fairseq saves the halves alone, so the copy
     is saved here, and a resumed run goes on from the very numbers at which it was stopped.
+
+    Raises:
+        ValueError: fairseq has flattened the parameters into one.
     """
 
     def __init__(self, cfg: MaskSpecAdamWConfig, params: Iterable[Parameter]) -> None:
         super().__init__(cfg)
         self._params = list(params)
+        if all(p.dim() <= 1 for p in self._params):
+            raise ValueError(
+                "expected parameters of two dimensions for maskspec_adamw, found none, which would leave all undecayed; "
+                "with common.fp16 set common.fp16_no_flatten_grads=true"
+            )
         groups = [
             {"params": [p for p in self._params if p.dim() > 1], "weight_decay": cfg.weight_decay},
             {"params": [p for p in self._params if p.dim() <= 1], "weight_decay": 0.0},

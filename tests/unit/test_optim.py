@@ -16,7 +16,7 @@ def forget_epoch_length(monkeypatch):
 
 
 def adamw(params, **kwargs) -> MaskSpecAdamW:
-    return MaskSpecAdamW(MaskSpecAdamWConfig(lr=[1e-3], **kwargs), params)
+    return MaskSpecAdamW(MaskSpecAdamWConfig(**{"lr": [1e-3], "fp16": False, "bf16": False, **kwargs}), params)
 
 
 def schedule(**kwargs) -> MaskSpecCosineSchedule:
@@ -58,6 +58,20 @@ def test_decay_is_decoupled_and_spares_what_has_one_dimension():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     assert torch.allclose(weight, torch.full((2, 2), 1 - 1e-3 * 0.5)) and torch.equal(bias.data, torch.ones(2))
+
+
+def test_flattened_parameters_are_refused():
+    with pytest.raises(ValueError, match="found none, .* set common.fp16_no_flatten_grads=true"):
+        adamw([nn.Parameter(torch.zeros(100))])
+
+
+@pytest.mark.parametrize("mode", [dict(), dict(fp16=True), dict(bf16=True)])
+def test_master_weights_are_saved_where_there_are_any(mode):
+    saved, fresh = (nn.Parameter(torch.full((2, 2), value)) for value in (1 / 3, 0.0))
+    state = adamw([saved], **mode).state_dict()
+    adamw([fresh], **mode).load_state_dict(state)
+    assert torch.equal(fresh, saved if mode else torch.zeros(2, 2))
+    assert "master" not in adamw([nn.Parameter(torch.zeros(2, 2).half())], **mode).state_dict()
 
 
 def test_paper_defaults():
