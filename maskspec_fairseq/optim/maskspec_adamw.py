@@ -39,7 +39,7 @@ class MaskSpecAdamW(FairseqOptimizer):
         self._params = list(params)
         if all(p.dim() <= 1 for p in self._params):
             raise ValueError(
-                "expected parameters of two dimensions for maskspec_adamw, found none, which would leave all undecayed; "
+                "expected parameters of two dimensions for maskspec_adamw, found none, and nothing to decay; "
                 "with common.fp16 set common.fp16_no_flatten_grads=true"
             )
         groups = [
