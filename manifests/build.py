@@ -16,6 +16,8 @@ from maskspec_fairseq.cli.arguments import fraction, seconds, whole
 from maskspec_fairseq.data.audio import AudioError
 from maskspec_fairseq.manifest import ManifestError
 
+# Subsets that no run trains on; every other one's log-mel statistics are measured.
+HELD_OUT = ("valid", "validation", "test", "eval", "evaluate")
 CORPORA = {"folder": folder, "esc10": esc10, "fsdd": fsdd, "demo": demo, "merge": merge}
 
 
@@ -34,7 +36,10 @@ def make_parser() -> argparse.ArgumentParser:
             "--workers", type=whole(1), default=None, help="processes that read headers (default: cores)"
         )
         command.add_argument(
-            "--stats-clips", type=whole(0), default=1000, help="clips for mel_stats.json, 0 for none (default 1000)"
+            "--stats-clips",
+            type=whole(0),
+            default=1000,
+            help="most clips of a training subset for mel_stats.json, 0 for none (default 1000)",
         )
     command = commands.add_parser("stats", help=stats.__doc__.splitlines()[0], description=stats.__doc__)
     stats.add_arguments(command)
@@ -48,8 +53,9 @@ def main() -> int:
             return stats.run(args)
         corpus = CORPORA[args.command].collect(args)
         summary, enough = write_corpus(corpus, args.out, args.min_sec, args.max_rejected, args.workers)
-        if enough and "train" in corpus.subsets and args.stats_clips:
-            enough = stats.measure(args.out, clips=args.stats_clips) == 0
+        training = [name for name in corpus.subsets if name not in HELD_OUT]
+        if enough and training and args.stats_clips:
+            enough = stats.measure(args.out, ",".join(training), clips=args.stats_clips) == 0
         print(summary)
         return 0 if enough else 1
     except (ManifestError, AudioError) as error:

@@ -1,4 +1,4 @@
-"""Measure the log-mel mean and deviation of every bin over clips of the training subset, into mel_stats.json."""
+"""Measure the log-mel mean and deviation of every bin over clips of training subsets, into mel_stats.json."""
 
 import sys
 from pathlib import Path
@@ -14,8 +14,10 @@ MAX_LEFT_OUT = 0.05
 
 def add_arguments(parser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
-    parser.add_argument("--subset", default="train", help="training subset, or several with commas (default train)")
-    parser.add_argument("--clips", type=whole(1), default=1000, help="most clips to measure (default 1000)")
+    parser.add_argument(
+        "--subset", default="train", help="training subset, or several with commas, each for itself (default train)"
+    )
+    parser.add_argument("--clips", type=whole(1), default=1000, help="most clips of a subset to measure (default 1000)")
     parser.add_argument("--profile", default="paper", choices=["paper", "reference"], help="front end (default paper)")
     parser.add_argument("--sample-rate", type=whole(1), default=32000, help="task.sample_rate (default 32000)")
     parser.add_argument("--clip-sec", type=seconds, default=10.0, help="most of a clip that is read (default 10)")
@@ -48,21 +50,24 @@ def measure(
     )
     from maskspec_fairseq.modules.log_mel import LogMel
 
-    manifests = [read_manifest(data_dir / f"{name}.tsv") for name in subset.split(",")]
-    files = [manifest.full_path(index) for manifest in manifests for index in range(len(manifest))]
-    chosen = [files[index] for index in sample_of_clips(len(files), clips, seed)]
     try:
         front_end = LogMel(profile, sample_rate)
     except ValueError as error:  # a rate too low for the filters
         raise ManifestError(str(error)) from error
-    bar = tqdm(chosen, unit="clip", desc="mel statistics", file=sys.stderr)
-    entry, left_out = measure_mel_statistics(front_end, bar, clip_sec, channel)
-    for message in left_out:
-        print(f"build.py: left out of the statistics: {message}", file=sys.stderr)
-    entry["subset"] = subset
+    entries, enough = {}, True
+    for name in subset.split(","):
+        manifest = read_manifest(data_dir / f"{name}.tsv")
+        chosen = [manifest.full_path(index) for index in sample_of_clips(len(manifest), clips, seed)]
+        bar = tqdm(chosen, unit="clip", desc=f"mel statistics of {name}", file=sys.stderr)
+        entries[name], left_out = measure_mel_statistics(front_end, bar, clip_sec, channel)
+        for message in left_out:
+            print(f"build.py: left out of the statistics: {message}", file=sys.stderr)
+        enough = enough and len(left_out) <= MAX_LEFT_OUT * len(chosen)
+        print(
+            f"{data_dir / MEL_STATS_FILE}: profile {profile}, {entries[name]['clips']} clips of {name}, "
+            f"{len(left_out)} left out"
+        )
+    settings = {"front_end": front_end.settings(), "channel": channel, "clip_sec": clip_sec}
     keep = read_all_mel_statistics(data_dir)
-    write_together(data_dir, {MEL_STATS_FILE: lambda path: write_mel_statistics(path, entry, keep)})
-    print(
-        f"{data_dir / MEL_STATS_FILE}: profile {profile}, {entry['clips']} clips of {subset}, {len(left_out)} left out"
-    )
-    return 1 if len(left_out) > MAX_LEFT_OUT * len(chosen) else 0
+    write_together(data_dir, {MEL_STATS_FILE: lambda path: write_mel_statistics(path, settings, entries, keep)})
+    return 0 if enough else 1

@@ -58,5 +58,6 @@ def data_dir(tmp_path_factory) -> Path:
     write_manifest(directory / "valid.tsv", Manifest(str(audio), names[24:], frames[24:]))
     files = [str(audio / name) for name in names[:24]]
     entry, _ = measure_mel_statistics(LogMel(), files, clip_sec=10.0, channel="mix")
-    write_mel_statistics(str(directory / "mel_stats.json"), entry, keep={})
+    settings = {"front_end": LogMel().settings(), "channel": "mix", "clip_sec": 10.0}
+    write_mel_statistics(str(directory / "mel_stats.json"), settings, {"train": entry}, keep={})
     return directory

@@ -1,8 +1,12 @@
-"""Measure, write and read the statistics that the front end normalises by: `mel_stats.json`, an entry a profile."""
+"""Measure, write and read the statistics that the front end normalises by: `mel_stats.json`.
+
+Every subset is measured for itself, so that those that are trained on can be put together: of four folds out of five,
+say, without a look at the fifth.
+"""
 
 import json
 import os
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -18,8 +22,8 @@ def measure_mel_statistics(
     """Mean and standard deviation of every bin over the beginnings of some files, padding left out.
 
     Returns:
-        An entry of `mel_stats.json` (the front end's settings, how much was measured, `mean` and `std` of F values
-        each), and a message for every file that could not be read.
+        A subset's entry in `mel_stats.json` (`clips` and `frames` measured, `mean` and `std` of F values each), and a
+        message for every file that could not be read.
 
     Raises:
         AudioError: none of the files could be read.
@@ -45,9 +49,6 @@ def measure_mel_statistics(
     mean = total / frames
     std = np.sqrt(np.maximum(squares / frames - mean**2, 0))
     entry = {
-        "front_end": front_end.settings(),
-        "channel": channel,
-        "clip_sec": clip_sec,
         "clips": clips,
         "frames": frames,
         "mean": [round(float(value), 6) for value in mean],
@@ -63,12 +64,21 @@ def sample_of_clips(num_clips: int, most: int, seed: int) -> List[int]:
     return sorted(np.random.default_rng(seed).choice(num_clips, size=most, replace=False).tolist())
 
 
-def write_mel_statistics(path: str, statistics: Dict[str, Any], keep: Dict[str, Any]) -> None:
-    """Write the file with one profile's entry set anew and the others kept."""
-    entries = dict(keep)
-    entries[statistics["front_end"]["profile"]] = statistics
+def write_mel_statistics(
+    path: str, settings: Dict[str, Any], subsets: Dict[str, Dict[str, Any]], keep: Dict[str, Any]
+) -> None:
+    """Write the file with some subsets of one profile set anew.
+
+    Args:
+        settings: what they were measured with: `front_end` (see `LogMel.settings`), `channel` and `clip_sec`.
+        keep: what the file held before; subsets that were measured with other settings are dropped.
+    """
+    profile = settings["front_end"]["profile"]
+    former = keep.get(profile, {})
+    same = all(former.get(name) == value for name, value in settings.items())
+    entry = {**settings, "subsets": {**(former["subsets"] if same else {}), **subsets}}
     with open(path, "w", encoding="utf-8") as stream:
-        json.dump(entries, stream, indent=1)
+        json.dump({**keep, profile: entry}, stream, indent=1)
         stream.write("\n")
 
 
@@ -88,29 +98,43 @@ def read_all_mel_statistics(directory: str) -> Dict[str, Any]:
             raise ManifestError(f"{path}: expected JSON, found: {error}") from error
 
 
-def read_mel_statistics(directory: str, front_end: LogMel) -> Tuple[List[float], List[float]]:
-    """Mean and deviation of every bin, measured with the same front end.
+def read_mel_statistics(directory: str, front_end: LogMel, subsets: Sequence[str]) -> Tuple[List[float], List[float]]:
+    """Mean and deviation of every bin over some subsets, measured with the same front end.
 
     Raises:
-        ManifestError: no file, no entry of the profile, or one that was measured with other settings.
+        ManifestError: no file, no entry of the profile or of a subset, or one that was measured with other settings.
     """
     path = os.path.join(directory, MEL_STATS_FILE)
     entries = read_all_mel_statistics(directory)
-    cure = f"run `python manifests/build.py stats {directory} --profile {front_end.profile}"
-    cure += f" --sample-rate {front_end.sample_rate}`"
+    cure = f"run `python manifests/build.py stats {directory} --subset {','.join(subsets)}"
+    cure += f" --profile {front_end.profile} --sample-rate {front_end.sample_rate}`"
     if front_end.profile not in entries:
         found = f"profiles {sorted(entries)}" if entries else "no such file"
         raise ManifestError(
             f"{path}: expected log-mel statistics of the profile {front_end.profile!r}, found {found}; {cure}"
         )
     entry = entries[front_end.profile]
-    expected = front_end.settings()
-    differing = {
-        name: (value, entry["front_end"].get(name))
-        for name, value in expected.items()
+    differing = [
+        f"{name}: expected {value}, found {entry['front_end'].get(name)}"
+        for name, value in front_end.settings().items()
         if entry["front_end"].get(name) != value
-    }
+    ]
     if differing:
-        listed = ", ".join(f"{name}: expected {ours}, found {theirs}" for name, (ours, theirs) in differing.items())
+        listed = ", ".join(differing)
         raise ManifestError(f"{path}: the statistics were measured with another front end ({listed}); {cure}")
-    return entry["mean"], entry["std"]
+    missing = [name for name in subsets if name not in entry["subsets"]]
+    if missing:
+        raise ManifestError(
+            f"{path}: expected log-mel statistics of {', '.join(missing)}, found those of "
+            f"{', '.join(entry['subsets'])}; {cure}"
+        )
+    return pool([entry["subsets"][name] for name in subsets])
+
+
+def pool(parts: Sequence[Dict[str, Any]]) -> Tuple[List[float], List[float]]:
+    """Mean and deviation of the frames of several subsets together."""
+    frames = np.array([part["frames"] for part in parts])[:, None]
+    means, stds = (np.array([part[name] for part in parts]) for name in ("mean", "std"))
+    mean = (frames * means).sum(axis=0) / frames.sum()
+    variance = (frames * (stds**2 + (means - mean) ** 2)).sum(axis=0) / frames.sum()
+    return mean.tolist(), np.sqrt(variance).tolist()

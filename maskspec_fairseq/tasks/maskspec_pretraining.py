@@ -67,7 +67,9 @@ class MaskSpecPretrainingTask(FairseqTask):
         if not from_checkpoint:
             rows, columns = model.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))
             num_masked(rows * columns, model.mask_ratio)  # refuses clips that are too short for the ratio
-            model.front_end.set_statistics(*read_mel_statistics(self.data_dir, model.front_end))
+            model.front_end.set_statistics(
+                *read_mel_statistics(self.data_dir, model.front_end, [self.cfg.train_subset])
+            )
         return model
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
