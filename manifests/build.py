@@ -4,11 +4,17 @@ import argparse
 import sys
 from pathlib import Path
 
+import audioset
+import check
+import dcase2019_task1a
 import demo
 import esc10
+import esc50
 import folder
 import fsdd
 import merge
+import openmic2018
+import speech_commands_v2
 import stats
 from corpus import write_corpus
 
@@ -18,7 +24,20 @@ from maskspec_fairseq.manifest import ManifestError
 
 # Subsets that no run trains on; every other one's log-mel statistics are measured.
 HELD_OUT = ("valid", "validation", "test", "eval", "evaluate")
-CORPORA = {"folder": folder, "esc10": esc10, "fsdd": fsdd, "demo": demo, "merge": merge}
+CORPORA = {
+    "audioset": audioset,
+    "esc50": esc50,
+    "dcase2019_task1a": dcase2019_task1a,
+    "openmic2018": openmic2018,
+    "speech_commands_v2": speech_commands_v2,
+    "esc10": esc10,
+    "fsdd": fsdd,
+    "folder": folder,
+    "demo": demo,
+    "merge": merge,
+}
+# What is done with a data directory that is there already.
+TOOLS = {"stats": stats, "check": check}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -41,16 +60,17 @@ def make_parser() -> argparse.ArgumentParser:
             default=1000,
             help="most clips of a training subset for mel_stats.json, 0 for none (default 1000)",
         )
-    command = commands.add_parser("stats", help=stats.__doc__.splitlines()[0], description=stats.__doc__)
-    stats.add_arguments(command)
+    for name, module in TOOLS.items():
+        command = commands.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
+        module.add_arguments(command)
     return parser
 
 
 def main() -> int:
     args = make_parser().parse_args()
     try:
-        if args.command == "stats":
-            return stats.run(args)
+        if args.command in TOOLS:
+            return TOOLS[args.command].run(args)
         corpus = CORPORA[args.command].collect(args)
         summary, enough = write_corpus(corpus, args.out, args.min_sec, args.max_rejected, args.workers)
         training = [name for name in corpus.subsets if name not in HELD_OUT]

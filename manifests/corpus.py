@@ -4,9 +4,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import soundfile
 from tqdm import tqdm
@@ -39,11 +39,12 @@ class Clip:
 
 @dataclass
 class Corpus:
-    """What a corpus module collects: files, not yet opened, sorted into subsets."""
+    """What a corpus module collects: files, not yet opened, sorted into subsets, and what its lists name besides."""
 
     root: Path
     subsets: Dict[str, List[Clip]]
     vocabulary: Optional[List[Label]] = None
+    missing: Dict[str, List[str]] = field(default_factory=dict)
 
 
 def find_audio(directory: Path) -> List[str]:
@@ -95,9 +96,13 @@ def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
 
 def read_headers(root: Path, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> List[Tuple[int, str]]:
     """`read_header` of every path, in order, in parallel, with a progress bar."""
-    jobs = [(str(root), path, min_sec) for path in paths]
+    return in_parallel(read_header, [(str(root), path, min_sec) for path in paths], workers)
+
+
+def in_parallel(read: Callable, jobs: Sequence, workers: Optional[int]) -> List:
+    """`read` of every job, in order, by several processes, with a progress bar."""
     with multiprocessing.Pool(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
-        headers = pool.imap(read_header, jobs, chunksize=CHUNK)
+        headers = pool.imap(read, jobs, chunksize=CHUNK)
         return list(tqdm(headers, total=len(jobs), unit="file", desc="headers", file=sys.stderr))
 
 
@@ -120,6 +125,8 @@ def write_corpus(
                 rejected.append((clip.path, reason))
             else:
                 kept.append((clip, frames))
+        num_rejected += len(rejected)
+        rejected += [(name, "missing: on the corpus's list, but not there") for name in corpus.missing.get(subset, [])]
         manifest = Manifest(str(root), [clip.path for clip, _ in kept], [frames for _, frames in kept])
         files[f"{subset}.rejected.tsv"] = lambda path, rejected=rejected: write_rejected(path, rejected)
         files[f"{subset}.tsv"] = lambda path, manifest=manifest: write_manifest(path, manifest)
@@ -127,7 +134,6 @@ def write_corpus(
             labels = [clip.labels for clip, _ in kept]
             files[f"{subset}.lbl"] = lambda path, labels=labels: write_labels(path, labels)
         summary.append(f"{subset} {len(kept)}")
-        num_rejected += len(rejected)
         empty += [] if kept else [subset]
     if corpus.vocabulary is not None:
         files[LABELS_FILE] = lambda path: write_vocabulary(path, corpus.vocabulary)

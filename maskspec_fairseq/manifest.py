@@ -41,11 +41,11 @@ def write_manifest(path: PathLike, manifest: Manifest) -> None:
             stream.write(f"{name}\t{frames}\n")
 
 
-def read_manifest(path: PathLike) -> Manifest:
-    """Read `<subset>.tsv`.
+def expect_manifest(path: PathLike) -> None:
+    """See that there is a file `<subset>.tsv`.
 
     Raises:
-        ManifestError: no such file, no clips, or a line that is not `path<TAB>frames`, with its number.
+        ManifestError: there is none.
     """
     if not os.path.isfile(path):
         directory = os.path.dirname(path) or "."
@@ -56,6 +56,15 @@ def read_manifest(path: PathLike) -> Manifest:
             + (f"only the subsets {subsets} there" if subsets else "none in that directory")
             + "; write one with `python manifests/build.py folder AUDIO_DIR --out DATA_DIR` and set task.data=DATA_DIR"
         )
+
+
+def read_manifest(path: PathLike) -> Manifest:
+    """Read `<subset>.tsv`.
+
+    Raises:
+        ManifestError: no such file, no clips, or a line that is not `path<TAB>frames`, with its number.
+    """
+    expect_manifest(path)
     with open(path, encoding="utf-8", newline="\n") as stream:
         root = stream.readline().rstrip("\n")
         paths, frames = [], []
@@ -76,6 +85,17 @@ def read_manifest(path: PathLike) -> Manifest:
             "correct the line if the audio has moved"
         )
     return Manifest(root, paths, frames)
+
+
+def join_manifests(manifests: Sequence[Manifest]) -> Manifest:
+    """One manifest of several, in order."""
+    if len(manifests) == 1:
+        return manifests[0]
+    root = os.path.commonpath([manifest.root for manifest in manifests])
+    paths = [
+        os.path.relpath(manifest.full_path(index), root) for manifest in manifests for index in range(len(manifest))
+    ]
+    return Manifest(root, paths, [frames for manifest in manifests for frames in manifest.frames])
 
 
 @dataclass
@@ -135,7 +155,10 @@ def read_labels(path: PathLike, vocabulary: Sequence[Label], num_clips: int) -> 
     with open(path, encoding="utf-8", newline="\n") as stream:
         lines = stream.read().split("\n")[:-1]
     if len(lines) != num_clips:
-        raise ManifestError(f"{path}: expected one line for each of the {num_clips} clips, found {len(lines)}")
+        line = min(len(lines), num_clips) + 1  # the first that lacks or is too many
+        raise ManifestError(
+            f"{path}, line {line}: expected one line for each of the {num_clips} clips, found {len(lines)}"
+        )
     clips = []
     for number, line in enumerate(lines, start=1):
         keys = [key for key in line.split(",") if key]
@@ -153,6 +176,14 @@ def write_rejected(path: PathLike, rejected: Sequence[Tuple[str, str]]) -> None:
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
         for name, reason in rejected:
             stream.write("\t".join(" ".join(field.split()) for field in (name, reason)) + "\n")
+
+
+def num_rejected(path: PathLike) -> int:
+    """Lines of `<subset>.rejected.tsv`: clips that the corpus lists and the manifest has not."""
+    if not os.path.isfile(path):
+        return 0
+    with open(path, encoding="utf-8", newline="\n") as stream:
+        return sum(1 for _ in stream)
 
 
 def write_together(directory: PathLike, files: Dict[str, Callable[[Path], None]], stale: Iterable[str] = ()) -> None:

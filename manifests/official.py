@@ -1,0 +1,151 @@
+"""The published lists of a corpus, and how what is there differs from them."""
+
+import csv
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from corpus import Clip
+
+from maskspec_fairseq.manifest import ClipLabels, ManifestError
+
+
+def expect_file(path: Path, cure: str) -> Path:
+    """The path, if a file is there.
+
+    Raises:
+        ManifestError: it is not.
+    """
+    if not path.is_file():
+        raise ManifestError(f"expected a file {path}, found none; {cure}")
+    return path
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], header: bool = True, delimiter: str = ","
+) -> Iterator[Tuple[int, List[str]]]:
+    """Rows of a CSV with the numbers of their lines; the header is checked and not among them.
+
+    Nor are empty lines, comments (`#`) and the word `empty`, which PANNs' partial CSVs of AudioSet begin with.
+
+    Args:
+        columns: what the header holds, or what a row without a header means.
+
+    Raises:
+        ManifestError: another header, a row with more or fewer fields, or a file that is not CSV in UTF-8.
+    """
+    expected = delimiter.join(columns).replace("\t", "<TAB>")
+    with open(path, encoding="utf-8-sig", newline="") as stream:
+        rows = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+        try:
+            for row in rows:
+                if not row or row[0].startswith("#") or row == ["empty"]:
+                    continue
+                if header and row != list(columns):
+                    raise ManifestError(
+                        f"{path}, line {rows.line_num}: expected the header `{expected}`, found {row}; "
+                        "take the file as it was published"
+                    )
+                if len(row) != len(columns):
+                    raise ManifestError(
+                        f"{path}, line {rows.line_num}: expected `{expected}`, found {row}; "
+                        "correct the line or take the file as it was published"
+                    )
+                if not header:
+                    yield rows.line_num, row
+                header = False
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ManifestError(f"{path}, line {rows.line_num + 1}: expected CSV in UTF-8, found {error}") from error
+
+
+def enter(listed: Dict[str, Dict[str, ClipLabels]], subset: str, key: str, labels: ClipLabels, where: str) -> None:
+    """Put a clip on the list of a subset.
+
+    Raises:
+        ManifestError: it is on a list already.
+    """
+    for other, clips in listed.items():
+        if key in clips:
+            raise ManifestError(
+                f"{where}: expected every clip once in all the lists, found {key!r}, which is in {other} already; "
+                "take the lists as they were published"
+            )
+    listed[subset][key] = labels
+
+
+def index_files(paths: Sequence[str], key_of: Callable[[str], Optional[str]]) -> Dict[str, str]:
+    """Key -> path. Of several files with one key the first stays, and the number of the others is printed.
+
+    Args:
+        key_of: path -> what the lists call the clip, None where the name does not say.
+    """
+    files, folded, unnamed = {}, [], []
+    for path in paths:
+        key = key_of(path)
+        if key is None:
+            unnamed.append(path)
+        elif key in files:
+            folded.append(path)
+        else:
+            files[key] = path
+    if folded:
+        print(f"note: {len(folded)} files are further copies of a clip and left out, {folded[0]!r} first")
+    if unnamed:
+        print(f"note: {len(unnamed)} files have names that no list can hold and are left out, {unnamed[0]!r} first")
+    return files
+
+
+def pick(
+    corpus: str,
+    official: Dict[str, int],
+    listed: Dict[str, Dict[str, ClipLabels]],
+    files: Dict[str, str],
+    official_unlisted: int = 0,
+) -> Tuple[Dict[str, List[Clip]], Dict[str, List[str]]]:
+    """The clips of the lists that are there, in the order of `files`, and the keys of those that are not.
+
+    Prints what is missing and what is unlisted.
+
+    Args:
+        corpus: its name, for people.
+        official: subset -> the number of clips that was published.
+        listed: subset -> key -> labels, as the lists have them; a key is in one subset only.
+        files: key -> path of what is there.
+        official_unlisted: files that the corpus as published has in no list.
+
+    Raises:
+        ManifestError: nothing that is listed is there.
+    """
+    picked: Dict[str, List[Clip]] = {subset: [] for subset in listed}
+    unlisted = []
+    for key, path in files.items():
+        subset = next((subset for subset, clips in listed.items() if key in clips), None)
+        if subset is None:
+            unlisted.append(path)
+        else:
+            picked[subset].append(Clip(path, listed[subset][key]))
+    missing = {subset: [key for key in clips if key not in files] for subset, clips in listed.items()}
+    for subset, clips in listed.items():
+        line = f"{subset}: {len(picked[subset])} found of {len(clips)} listed ({official[subset]} officially)"
+        if missing[subset]:
+            line += f", {len(missing[subset])} missing, {missing[subset][0]!r} first"
+        print(line)
+    found = {subset: len(clips) for subset, clips in picked.items()}
+    if not any(found.values()):
+        first = f", {unlisted[0]!r} first" if unlisted else ""
+        raise ManifestError(
+            f"{corpus}: expected files that its lists name, found {len(files)} others{first}; "
+            "check that this is the directory of its audio and that all of it is unpacked"
+        )
+    if found != official:
+        print(f"note: {corpus} has {_counts(official)} clips, found {_counts(found)}")
+    if len(unlisted) != official_unlisted:
+        first = f", {unlisted[0]!r} first" if unlisted else ""
+        usual = f" ({official_unlisted} officially)" if official_unlisted else ""
+        print(f"note: {len(unlisted)} files are in no list and left out{usual}{first}")
+    elif unlisted:
+        print(f"{len(unlisted)} files are in no list and left out, as published")
+    return picked, missing
+
+
+def _counts(counts: Dict[str, int]) -> str:
+    return ", ".join(f"{subset} {count}" for subset, count in counts.items())
