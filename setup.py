@@ -22,6 +22,8 @@ setup(
         "numpy",
         "soundfile>=0.12",  # the first whose libsndfile reads mp3 everywhere
         "soxr",
+        "scikit-learn",
+        "scipy",
         "matplotlib",
         "tqdm",
     ],
@@ -39,6 +41,8 @@ setup(
         "console_scripts": [
             "maskspec-reconstruct=maskspec_fairseq.cli.reconstruct:main",
             "maskspec-plot-loss=maskspec_fairseq.cli.plot_loss:main",
+            "maskspec-evaluate=maskspec_fairseq.cli.evaluate:main",
+            "maskspec-crossval=maskspec_fairseq.cli.crossval:main",
         ]
     },
 )

@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 import torch
 
+from maskspec_fairseq.checkpoints import load_autoencoder
 from maskspec_fairseq.cli.arguments import seconds, whole
-from maskspec_fairseq.cli.checkpoints import load_autoencoder
 from maskspec_fairseq.data.audio import CHANNELS, AudioError, load_clip
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder, take
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
@@ -53,7 +53,7 @@ def reconstruct(
     """
     spectrogram = model.front_end(waveform[None])
     patches = patchify(spectrogram, model.patch_size)  # (1, L, P)
-    grid = model.grid(len(waveform))
+    grid = model.front_end.grid(len(waveform))
     mask = random_masking(np.array([[seed, 0, 0]]), patches.shape[1], mask_ratio)
     output = model(waveform[None], torch.tensor([num_samples]), mask=mask)
     _, hidden = split_by_mask(mask)

@@ -2,4 +2,4 @@ from maskspec_fairseq.host import require_fairseq
 
 require_fairseq()
 
-from maskspec_fairseq.criterions import maskspec_prediction  # noqa: E402, F401
+from maskspec_fairseq.criterions import maskspec_classification, maskspec_prediction  # noqa: E402, F401

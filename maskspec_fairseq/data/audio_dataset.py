@@ -3,19 +3,36 @@
 Shapes: B batch, T samples.
 """
 
-from typing import Any, Dict, List
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
 from maskspec_fairseq.data.audio import CHANNELS, AudioError, clip_samples, load_clip
+from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.waveform_augmentation import LabelledClip, WaveformAugmentation
+from maskspec_fairseq.data.weighted_sampling import draw
 from maskspec_fairseq.manifest import Manifest
 from maskspec_fairseq.modules.bit_pattern import float32_to_bits
 from maskspec_fairseq.modules.clip_rng import CROP, REPLACEMENT, clip_rng
 
 ON_BAD_AUDIO = ("raise", "skip")
 MAX_REPLACEMENTS = 10
+
+
+@dataclass
+class LoadedClip:
+    """A waveform, float32 (T,), how many of its samples are no padding, and where it is from.
+
+    source is a line of the manifest, not the one that was asked for where bad_audio says why.
+    """
+
+    waveform: np.ndarray
+    num_samples: int
+    source: int
+    bad_audio: List[str]
 
 
 class AudioDataset(FairseqDataset):
@@ -31,6 +48,10 @@ class AudioDataset(FairseqDataset):
         training: whether this is the training subset.
         on_bad_audio: "raise", or "skip" to put another clip, drawn from the first one's key, in place of one that
             cannot be read (training only: a validation without some of its clips is another validation).
+        targets: the clips' labels, for finetuning.
+        augmentation: what is done to a labelled clip in training.
+        sampling_weights: (N,), by which the clips of an epoch are drawn in training; None for all of them, once.
+        num_draws: how many clips an epoch draws by the weights.
     """
 
     def __init__(
@@ -42,6 +63,10 @@ class AudioDataset(FairseqDataset):
         seed: int = 1,
         training: bool = False,
         on_bad_audio: str = "raise",
+        targets: Optional[ClipTargets] = None,
+        augmentation: Optional[WaveformAugmentation] = None,
+        sampling_weights: Optional[np.ndarray] = None,
+        num_draws: int = 0,
     ) -> None:
         super().__init__()
         if channel not in CHANNELS:
@@ -57,6 +82,10 @@ class AudioDataset(FairseqDataset):
         self.seed = seed
         self.training = training
         self.on_bad_audio = on_bad_audio
+        self.targets = targets
+        self.augmentation = augmentation if augmentation and training else WaveformAugmentation()
+        self.sampling_weights = sampling_weights if training else None
+        self.num_draws = num_draws
         self.epoch = 1
 
     def __len__(self) -> int:
@@ -65,26 +94,51 @@ class AudioDataset(FairseqDataset):
     def __getitem__(self, index: int) -> Dict[str, Any]:
         index = int(index)
         key = self._clip_key(index)
+        if self.targets is None:
+            loaded = self._load(index)
+            return {
+                "id": index,
+                "waveform": torch.from_numpy(loaded.waveform),
+                "num_samples": loaded.num_samples,
+                "clip_key": key,
+                "bad_audio": loaded.bad_audio,
+            }
+        num_samples: List[int] = []
+        bad_audio: List[str] = []
+
+        def load(source: int) -> LabelledClip:
+            loaded = self._load(source)
+            num_samples.append(loaded.num_samples)
+            bad_audio.extend(loaded.bad_audio)
+            return LabelledClip(loaded.waveform, *self.targets[loaded.source])
+
+        mixed = self.augmentation.apply(key, len(self), self.sample_rate, load)
+        return {
+            "id": index,
+            "waveform": torch.from_numpy(mixed.clip.waveform),
+            "num_samples": num_samples[0],
+            "clip_key": key,
+            "bad_audio": bad_audio,
+            "target": mixed.clip.target,
+            "known": mixed.clip.known,
+            "mix_waveform": None if mixed.second is None else torch.from_numpy(mixed.second),
+            "mix_ratio": mixed.ratio,
+        }
+
+    def _load(self, index: int) -> LoadedClip:
+        key = self._clip_key(index)
+        crop_rng = clip_rng(key, CROP) if self.training else None
         bad_audio: List[str] = []
         while True:
             source = index if not bad_audio else self._replacement(key, len(bad_audio))
-            crop_rng = clip_rng(key, CROP) if self.training else None
             try:
-                waveform, num_samples = load_clip(
-                    self.manifest.full_path(source), self.sample_rate, self.clip_sec, self.channel, crop_rng
-                )
-                break
+                path = self.manifest.full_path(source)
+                clip = load_clip(path, self.sample_rate, self.clip_sec, self.channel, crop_rng)
+                return LoadedClip(*clip, source, bad_audio)
             except AudioError as error:
                 bad_audio.append(str(error))
                 if not self.training or self.on_bad_audio == "raise" or len(bad_audio) > MAX_REPLACEMENTS:
                     raise
-        return {
-            "id": index,
-            "waveform": torch.from_numpy(waveform),
-            "num_samples": num_samples,
-            "clip_key": key,
-            "bad_audio": bad_audio,
-        }
 
     def collater(self, items: List[Dict[str, Any]]) -> Dict[str, Any]:
         """Make a `sample`:
@@ -92,12 +146,14 @@ class AudioDataset(FairseqDataset):
         id: int64 (B,), lines of the manifest, from 0.
         net_input:
             waveform: int32 (B, T), the bits of float32 samples (see `modules/bit_pattern.py`).
-            num_samples: int64 (B,), samples before the padding.
             clip_key: int64 (B, 3) numpy, (seed, epoch, index); stays on the host, where masks are drawn.
+            num_samples: int64 (B,), samples before the padding; without labels.
+            mix_waveform, mix_ratio: int32 (B, T) and float64 (B,), where log-mels are mixed.
         nsentences: B.
         ntokens: samples of audio, padding not counted.
         bad_audio: a message for every file that was replaced.
         replaced: how many of the clips are in another one's place.
+        target, known: float64 (B, C) from 0 to 1 (which `common.fp16` leaves alone), and bool (B, C); with labels.
 
         A GPU whose share of an epoch is a batch short gets no items: one clip that is all padding, of which nothing is
         scored, takes their place. (fairseq's own answer to an empty sample drops the sample size of every batch
@@ -107,18 +163,27 @@ class AudioDataset(FairseqDataset):
             nothing = self.collater([self._padding()])
             return {**nothing, "id": nothing["id"][:0], "nsentences": 0}
         num_samples = [item["num_samples"] for item in items]
-        return {
+        net_input = {
+            "waveform": float32_to_bits(torch.stack([item["waveform"] for item in items])),
+            "clip_key": np.array([item["clip_key"] for item in items], dtype=np.int64),
+        }
+        sample = {
             "id": torch.tensor([item["id"] for item in items]),
-            "net_input": {
-                "waveform": float32_to_bits(torch.stack([item["waveform"] for item in items])),
-                "num_samples": torch.tensor(num_samples),
-                "clip_key": np.array([item["clip_key"] for item in items], dtype=np.int64),
-            },
+            "net_input": net_input,
             "nsentences": len(items),
             "ntokens": sum(num_samples),
             "bad_audio": [message for item in items for message in item["bad_audio"]],
             "replaced": sum(1 for item in items if item["bad_audio"]),
         }
+        if self.targets is None:
+            net_input["num_samples"] = torch.tensor(num_samples)
+            return sample
+        sample["target"] = torch.from_numpy(np.stack([item["target"] for item in items])).double()
+        sample["known"] = torch.from_numpy(np.stack([item["known"] for item in items]))
+        if items[0]["mix_waveform"] is not None:
+            net_input["mix_waveform"] = float32_to_bits(torch.stack([item["mix_waveform"] for item in items]))
+            net_input["mix_ratio"] = torch.tensor([item["mix_ratio"] for item in items], dtype=torch.float64)
+        return sample
 
     def num_tokens(self, index: int) -> int:
         return clip_samples(self.clip_sec, self.sample_rate)
@@ -132,6 +197,8 @@ class AudioDataset(FairseqDataset):
     def ordered_indices(self) -> np.ndarray:
         if not self.training:
             return np.arange(len(self))
+        if self.sampling_weights is not None:
+            return draw(self.sampling_weights, self.num_draws, self.seed, self.epoch)
         return np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
 
     def set_epoch(self, epoch: int) -> None:
@@ -143,8 +210,17 @@ class AudioDataset(FairseqDataset):
         return not self.training
 
     def _padding(self) -> Dict[str, Any]:
-        waveform = torch.zeros(clip_samples(self.clip_sec, self.sample_rate))
-        return {"id": 0, "waveform": waveform, "num_samples": 0, "clip_key": self._clip_key(0), "bad_audio": []}
+        item = {
+            "id": 0,
+            "waveform": torch.zeros(self.num_tokens(0)),
+            "num_samples": 0,
+            "clip_key": self._clip_key(0),
+            "bad_audio": [],
+        }
+        if self.targets is not None:
+            nothing = np.zeros(self.targets.num_classes, dtype=np.float32)
+            item.update(target=nothing, known=nothing.astype(bool), mix_waveform=None)
+        return item
 
     def _clip_key(self, index: int) -> List[int]:
         return [self.seed, self.epoch if self.training else 0, index]

@@ -2,4 +2,4 @@ from maskspec_fairseq.host import require_fairseq
 
 require_fairseq()
 
-from maskspec_fairseq.models import maskspec  # noqa: E402, F401
+from maskspec_fairseq.models import maskspec, maskspec_classifier  # noqa: E402, F401

@@ -6,6 +6,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 
+from maskspec_fairseq.checkpoints import model_arguments
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 
 
@@ -39,4 +40,4 @@ class MaskSpecModel(MaskedAutoencoder, BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg: MaskSpecConfig, task=None) -> "MaskSpecModel":
         """Build a new model; its mel statistics are the task's to set."""
-        return cls.from_config(cfg)
+        return cls(**model_arguments(MaskedAutoencoder, cfg))

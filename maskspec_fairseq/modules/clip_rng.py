@@ -9,7 +9,8 @@ from typing import Sequence
 import numpy as np
 
 # One stream a purpose: a new kind of draw never shifts the others.
-CROP, MASK, MEL_RANGE, REPLACEMENT = range(4)
+CROP, MASK, MEL_RANGE, REPLACEMENT, MIX_WAVEFORM, MIX_SPECTROGRAM = range(6)
+ROLL, GAIN, SPEC_AUGMENT, PATCHOUT, DROP_PATH = range(6, 11)
 
 
 def clip_rng(clip_key: Sequence[int], stream: int) -> np.random.Generator:

@@ -5,7 +5,7 @@ Source: MaskSpec, arXiv:2204.12768, section 3.1 (profile "paper"), and its relea
 Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
 """
 
-from typing import Dict, Optional, Sequence, Union
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -60,6 +60,10 @@ class LogMel(nn.Module):
         super().__init__()
         if profile not in PROFILES:
             raise ValueError(f"expected a front-end profile out of {sorted(PROFILES)}, found {profile!r}")
+        if PROFILES[profile]["n_mels"] % frame_multiple:
+            raise ValueError(
+                f"expected a patch size that divides {PROFILES[profile]['n_mels']} bins, found {frame_multiple}"
+            )
         self.profile = profile
         self.sample_rate = sample_rate
         self.frame_multiple = frame_multiple
@@ -127,6 +131,10 @@ class LogMel(nn.Module):
                 f"({num_samples} samples); raise task.clip_sec"
             )
         return frames - frames % self.frame_multiple
+
+    def grid(self, num_samples: int) -> Tuple[int, int]:
+        """(rows, columns) of squares of `frame_multiple` bins and frames in a waveform of `num_samples`."""
+        return self.n_mels // self.frame_multiple, self.num_frames(num_samples) // self.frame_multiple
 
     def log_mel(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
         """(B, T) in [-1, 1] -> log-mel before normalisation, float32 (B, F, S)."""

@@ -1,17 +1,18 @@
-"""The pretraining loss.
+"""The losses, each a sum with the number of things that it is the sum of.
 
-Source: MaskSpec, arXiv:2204.12768, equation 1: the sum over masked patches of ||E_i - Y_i||^2.
-
-Shapes: B batch, N masked patches, P values a patch.
+Shapes: B batch, N masked patches, P values a patch, C classes.
 """
 
 from typing import Tuple
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
 def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) -> Tuple[Tensor, Tensor]:
     """Squared error over masked patches, in float32 (or float64) whatever the model's dtype.
+
+    Source: MaskSpec, arXiv:2204.12768, equation 1: the sum over masked patches of ||E_i - Y_i||^2.
 
     Patches of padding are left out: the paper's clips have none worth speaking of, and in short clips they would be
     most of the loss, and its easiest part.
@@ -27,3 +28,39 @@ def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) 
     weight = scored[:, :, None]
     error = (prediction.to(target.dtype) - target).square() * weight
     return error.sum(), weight.sum() * target.shape[2]
+
+
+def smooth(target: Tensor, smoothing: float) -> Tensor:
+    """Label smoothing: (B, C) targets from 0 to 1, a share of each spread evenly over all classes."""
+    return target * (1 - smoothing) + smoothing / target.shape[1]
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tuple[Tensor, Tensor]:
+    """Cross-entropy with targets that may be mixed.
+
+    Args:
+        logits: (B, C).
+        target: (B, C), rows that sum to 1.
+        known: bool (B, C); a clip with a class that is not known is left out.
+
+    Returns:
+        The sum over clips, and the number of clips.
+    """
+    counted = known.all(dim=1)
+    loss = -(target * F.log_softmax(logits, dim=1)).sum(dim=1) * counted
+    return loss.sum(), counted.sum()
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tuple[Tensor, Tensor]:
+    """Binary cross-entropy over the labels that are known.
+
+    Args:
+        logits: (B, C).
+        target: (B, C) from 0 to 1.
+        known: bool (B, C).
+
+    Returns:
+        The sum over known labels, and their number.
+    """
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none") * known
+    return loss.sum(), known.sum()

@@ -6,8 +6,7 @@ Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible
 E decoder width.
 """
 
-import inspect
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import num_masked, random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
 from maskspec_fairseq.modules.positions import sincos_positions
-from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, TransformerBlock, init_weights
+from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, TransformerBlock, init_weights, stochastic_depth
 
 TARGET_EPS = 1e-6
 
@@ -44,10 +43,12 @@ class TokenStack(nn.Module):
     ) -> None:
         super().__init__()
         self.embed_dim = embed_dim
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"expected model.drop_path from 0 to below 1, found {drop_path}")
         # Stochastic depth grows linearly with depth, from 0 in the first block.
-        rates = torch.linspace(0, drop_path, layers).tolist()
+        self.drop_path_rates = torch.linspace(0, drop_path, layers).tolist()
         self.blocks = nn.ModuleList(
-            TransformerBlock(embed_dim, attention_heads, ffn_embed_dim, dropout, rate) for rate in rates
+            TransformerBlock(embed_dim, attention_heads, ffn_embed_dim, dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self._positions: Dict[Tuple[int, int, torch.device, torch.dtype], Tensor] = {}
@@ -59,9 +60,14 @@ class TokenStack(nn.Module):
             self._positions[key] = sincos_positions(*grid, self.embed_dim)[None].to(like)
         return self._positions[key]
 
-    def run_blocks(self, tokens: Tensor) -> Tensor:
-        for block in self.blocks:
-            tokens = block(tokens)
+    def run_blocks(self, tokens: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
+        scales = [None] * len(self.blocks)
+        if self.training and any(self.drop_path_rates):
+            if clip_key is None:
+                raise ValueError("expected the clips' keys (seed, epoch, clip) for drop_path in training, found none")
+            scales = stochastic_depth(clip_key, self.drop_path_rates).to(tokens.device).unbind(1)
+        for block, scale in zip(self.blocks, scales):
+            tokens = block(tokens, scale)
         return self.norm(tokens)
 
 
@@ -76,13 +82,16 @@ class SpectrogramEncoder(TokenStack):
         if cls_token:
             nn.init.normal_(self.cls_token, std=0.02)
 
-    def forward(self, patches: Tensor, visible: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def forward(
+        self, patches: Tensor, visible: Tensor, grid: Tuple[int, int], clip_key: Optional[np.ndarray] = None
+    ) -> Tensor:
         """Encode what is visible; masked patches cost nothing, not even their projection.
 
         Args:
             patches: (B, L, P), all of them.
             visible: (B, V) indices.
             grid: (rows, columns), L = rows * columns.
+            clip_key: (B, 3) integers (seed, epoch, clip), for stochastic depth in training.
 
         Returns:
             (B, V, D), or (B, 1 + V, D) with a CLS token.
@@ -91,7 +100,7 @@ class SpectrogramEncoder(TokenStack):
         tokens = tokens + take(self.positions(grid, tokens).expand(len(patches), -1, -1), visible)
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], dim=1)
-        return self.run_blocks(tokens)
+        return self.run_blocks(tokens, clip_key)
 
 
 class SpectrogramDecoder(TokenStack):
@@ -167,8 +176,6 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         num_masked(10**6, mask_ratio)  # refuse a ratio outside the paper's range before any training step
         self.front_end = LogMel(front_end, sample_rate, frame_multiple=patch_size, mel_jitter=mel_jitter)
-        if self.front_end.n_mels % patch_size:
-            raise ValueError(f"expected a patch size that divides {self.front_end.n_mels} bins, found {patch_size}")
         self.patch_size = patch_size
         self.mask_ratio = mask_ratio
         self.norm_pix_loss = norm_pix_loss
@@ -191,11 +198,6 @@ class MaskedAutoencoder(nn.Module):
             decoder_ffn_embed_dim,
             dropout,
         )
-
-    @classmethod
-    def from_config(cls, cfg: Mapping[str, Any]) -> "MaskedAutoencoder":
-        """Build from a mapping that has (at least) an entry for every argument."""
-        return cls(**{name: cfg[name] for name in inspect.signature(MaskedAutoencoder).parameters})
 
     def forward(
         self,
@@ -220,27 +222,19 @@ class MaskedAutoencoder(nn.Module):
         """
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)
         patches = patchify(spectrogram, self.patch_size)
-        grid = self.grid(waveform.shape[1])
+        grid = self.front_end.grid(waveform.shape[1])
         if mask is None:
             if clip_key is None:
                 raise ValueError("expected either a mask or the clips' keys (seed, epoch, clip), found neither")
             mask = random_masking(clip_key, patches.shape[1], self.mask_ratio)
         visible, masked = (index.to(patches.device, non_blocking=True) for index in split_by_mask(mask))
-        encoded = self.encoder(patches, visible, grid)
+        encoded = self.encoder(patches, visible, grid, clip_key)
         return {
             "prediction": self.decoder(encoded, visible, masked, grid),
             "target": self.normalise_target(take(patches, masked)),
             "scored": self._not_padding(masked, grid[1], num_samples),
             "mask": mask,
         }
-
-    def grid(self, num_samples: int) -> Tuple[int, int]:
-        """(rows, columns) of patches in a clip of `num_samples`.
-
-        Raises:
-            ValueError: the clip is shorter than one patch.
-        """
-        return self.front_end.n_mels // self.patch_size, self.front_end.num_frames(num_samples) // self.patch_size
 
     def normalise_target(self, patches: Tensor) -> Tensor:
         """(B, N, P) -> (B, N, P), with `norm_pix_loss` each patch by its own mean and deviation."""

@@ -19,15 +19,26 @@ MIN_MASK_RATIO, MAX_MASK_RATIO = 0.05, 0.95
 
 
 def num_masked(num_patches: int, mask_ratio: float) -> int:
-    """N = floor(n * alpha).
+    """N = floor(n * alpha), for the masks of pretraining.
 
     Raises:
         ValueError: the ratio is outside the paper's [0.05, 0.95], or the clip is too short for it.
     """
     if not MIN_MASK_RATIO <= mask_ratio <= MAX_MASK_RATIO:
         raise ValueError(f"expected mask_ratio in [{MIN_MASK_RATIO}, {MAX_MASK_RATIO}], found {mask_ratio}")
+    return num_hidden(num_patches, mask_ratio)
+
+
+def num_hidden(num_patches: int, share: float) -> int:
+    """floor(n * share), for any share that hides some patches and leaves some.
+
+    Raises:
+        ValueError: the share is not between 0 and 1, or the clip is too short for it.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"expected a share of patches above 0 and below 1, found {share}")
     # 0.55 * 20 is 11.000000000000002 and 0.29 * 100 is 28.999999999999996: the products meant are 11 and 29.
-    count = math.floor(round(num_patches * mask_ratio, 6))
+    count = math.floor(round(num_patches * share, 6))
     if not 0 < count < num_patches:
         raise ValueError(
             f"expected at least one masked and one visible patch, found {count} masked of {num_patches}; "
@@ -36,19 +47,23 @@ def num_masked(num_patches: int, mask_ratio: float) -> int:
     return count
 
 
-def random_masking(clip_keys: np.ndarray, num_patches: int, mask_ratio: float) -> Tensor:
+def random_masking(clip_keys: np.ndarray, num_patches: int, mask_ratio: float, stream: int = MASK) -> Tensor:
     """Draw the mask of every clip from its own key.
 
     Args:
         clip_keys: (B, 3) integers (seed, epoch, clip).
+        stream: what the mask is for, MASK or PATCHOUT of `clip_rng.py`; the paper's range of ratios binds MASK alone.
 
     Returns:
         bool (B, L) on the CPU, True where masked, exactly N a row.
+
+    Raises:
+        ValueError: see `num_masked` for MASK, `num_hidden` for another stream.
     """
-    count = num_masked(num_patches, mask_ratio)
+    count = num_masked(num_patches, mask_ratio) if stream == MASK else num_hidden(num_patches, mask_ratio)
     mask = np.zeros((len(clip_keys), num_patches), dtype=bool)
     for row, key in zip(mask, clip_keys):
-        row[clip_rng(key, MASK).permutation(num_patches)[:count]] = True
+        row[clip_rng(key, stream).permutation(num_patches)[:count]] = True
     return torch.from_numpy(mask)
 
 

@@ -5,8 +5,14 @@ Source: ViT (arXiv:2010.11929) as PaSST and MAE use it; parameters are named as 
 Shapes: B batch, L tokens, D width, H heads.
 """
 
+from typing import Optional, Sequence
+
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from maskspec_fairseq.modules.clip_rng import DROP_PATH, clip_rng
 
 LAYER_NORM_EPS = 1e-6
 
@@ -51,28 +57,40 @@ class TransformerBlock(nn.Module):
 
     Args:
         dropout: on attention weights, on both branches' outputs and inside the feed-forward network.
-        drop_path: chance that a clip skips a branch in training (stochastic depth, arXiv:1603.09382).
     """
 
-    def __init__(
-        self, embed_dim: int, num_heads: int, ffn_embed_dim: int, dropout: float = 0.0, drop_path: float = 0.0
-    ) -> None:
+    def __init__(self, embed_dim: int, num_heads: int, ffn_embed_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.drop_path = drop_path
         self.norm1 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.attn = Attention(embed_dim, num_heads, dropout)
         self.norm2 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.mlp = FeedForward(embed_dim, ffn_embed_dim, dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self._drop_path(self.attn(self.norm1(x)))
-        return x + self._drop_path(self.mlp(self.norm2(x)))
+    def forward(self, x: Tensor, branch_scale: Optional[Tensor] = None) -> Tensor:
+        """(B, L, D) -> (B, L, D); branch_scale (B, 2) is what `stochastic_depth` multiplies the two branches by."""
+        x = x + _scaled(self.attn(self.norm1(x)), branch_scale, 0)
+        return x + _scaled(self.mlp(self.norm2(x)), branch_scale, 1)
 
-    def _drop_path(self, branch: Tensor) -> Tensor:
-        if not self.training or self.drop_path == 0.0:
-            return branch
-        keep = branch.new_ones(branch.shape[0], 1, 1)
-        return branch * F.dropout(keep, self.drop_path)
+
+def _scaled(branch: Tensor, scale: Optional[Tensor], index: int) -> Tensor:
+    return branch if scale is None else branch * scale[:, index, None, None].to(branch.dtype)
+
+
+def stochastic_depth(clip_keys: np.ndarray, rates: Sequence[float]) -> Tensor:
+    """What each branch of each block is multiplied by: 0 where a clip skips it, and more than 1 where it does not.
+
+    Source: arXiv:1603.09382. A clip's draws depend on its key alone.
+
+    Args:
+        clip_keys: (B, 3) integers (seed, epoch, clip).
+        rates: chance of a skip for each block.
+
+    Returns:
+        float32 (B, len(rates), 2), with a mean of 1.
+    """
+    rates = np.asarray(rates)[:, None]
+    draws = np.stack([clip_rng(key, DROP_PATH).random((len(rates), 2)) for key in clip_keys])
+    return torch.from_numpy((draws >= rates) / (1 - rates)).float()
 
 
 def init_weights(module: nn.Module) -> None:

@@ -3,8 +3,9 @@
 Source: MaskSpec, arXiv:2204.12768, section 3.1 (AdamW, decay 0.05); the betas are the released code's.
 """
 
+import logging
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import torch
 from fairseq.dataclass import FairseqDataclass
@@ -12,12 +13,15 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from omegaconf import II
 from torch.nn import Parameter
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class MaskSpecAdamWConfig(FairseqDataclass):
     adam_betas: List[float] = field(default_factory=lambda: [0.9, 0.95], metadata={"help": "betas of AdamW"})
     adam_eps: float = field(default=1e-8, metadata={"help": "epsilon of AdamW"})
     weight_decay: float = field(default=0.05, metadata={"help": "decoupled decay of weight matrices and tokens"})
+    layer_decay: float = field(default=1.0, metadata={"help": "learning rate of a layer over that of the next"})
     lr: List[float] = II("optimization.lr")
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
@@ -25,13 +29,17 @@ class MaskSpecAdamWConfig(FairseqDataclass):
 
 @register_optimizer("maskspec_adamw", dataclass=MaskSpecAdamWConfig)
 class MaskSpecAdamW(FairseqOptimizer):
-    """AdamW (arXiv:1711.05101) with two groups: parameters of one dimension are not decayed.
+    """AdamW (arXiv:1711.05101) without decay of parameters of one dimension, with smaller steps for lower layers.
+
+    With `layer_decay` a parameter of layer l (0 for the embedding, L for the head) has its learning rate multiplied
+    by layer_decay ** (L - l), warm-up and floor included (BEiT, arXiv:2106.08254; the released code has it in
+    finetuning). Models say the layer by the attribute `param_group`, "layer:name".
 
     In half precision the optimizer works on a float32 copy of the model. fairseq saves the halves alone, so the copy
     is saved here, and a resumed run goes on from the very numbers at which it was stopped.
 
     Raises:
-        ValueError: fairseq has flattened the parameters into one.
+        ValueError: fairseq has flattened the parameters into one, or `layer_decay` is asked of a model without layers.
     """
 
     def __init__(self, cfg: MaskSpecAdamWConfig, params: Iterable[Parameter]) -> None:
@@ -42,15 +50,51 @@ class MaskSpecAdamW(FairseqOptimizer):
                 "expected parameters of two dimensions for maskspec_adamw, found none, and nothing to decay; "
                 "with common.fp16 set common.fp16_no_flatten_grads=true"
             )
-        groups = [
-            {"params": [p for p in self._params if p.dim() > 1], "weight_decay": cfg.weight_decay},
-            {"params": [p for p in self._params if p.dim() <= 1], "weight_decay": 0.0},
-        ]
-        self._optimizer = torch.optim.AdamW([group for group in groups if group["params"]], **self.optimizer_config)
+        self._lr = cfg.lr[0]
+        groups: Dict[Tuple[float, float], List[Parameter]] = {}
+        for parameter, scale in zip(self._params, self._scales()):
+            decay = cfg.weight_decay if parameter.dim() > 1 else 0.0
+            groups.setdefault((scale, decay), []).append(parameter)
+        self._optimizer = torch.optim.AdamW(
+            [
+                {"params": members, "weight_decay": decay, "lr_scale": scale, "lr": self._lr * scale}
+                for (scale, decay), members in groups.items()
+            ],
+            **self.optimizer_config,
+        )
 
     @property
     def optimizer_config(self) -> Dict[str, Any]:
         return {"lr": self.cfg.lr[0], "betas": tuple(self.cfg.adam_betas), "eps": self.cfg.adam_eps}
+
+    def get_lr(self) -> float:
+        """The learning rate of the last layer."""
+        return self._lr
+
+    def set_lr(self, lr: float) -> None:
+        self._lr = lr
+        for group in self.param_groups:
+            group["lr"] = lr * group["lr_scale"]
+
+    def _scales(self) -> List[float]:
+        """What each parameter's learning rate is multiplied by; logged, once."""
+        if self.cfg.layer_decay == 1.0:
+            return [1.0] * len(self._params)
+        layers, names = [], {}
+        for parameter in self._params:
+            layer, colon, name = getattr(parameter, "param_group", "").partition(":")
+            if not colon:
+                raise ValueError(
+                    "expected parameters that know their layer for optimizer.layer_decay, found none; "
+                    "set optimizer.layer_decay=1.0 for this model"
+                )
+            layers.append(int(layer))
+            names.setdefault(int(layer), []).append(name)
+        last = max(layers)
+        for layer in sorted(names):
+            scale = self.cfg.layer_decay ** (last - layer)
+            logger.info("learning rate x %.5f in layer %d: %s", scale, layer, ", ".join(names[layer]))
+        return [self.cfg.layer_decay ** (last - layer) for layer in layers]
 
     def state_dict(self) -> Dict[str, Any]:
         state = super().state_dict()

@@ -4,4 +4,4 @@ require_fairseq()
 allow_checkpoint_broadcast()
 show_errors()
 
-from maskspec_fairseq.tasks import maskspec_pretraining  # noqa: E402, F401
+from maskspec_fairseq.tasks import maskspec_finetuning, maskspec_pretraining  # noqa: E402, F401

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskspec_fairseq.data.audio import AudioError
+from maskspec_fairseq.data.audio import AudioError, load_clip
 from maskspec_fairseq.data.audio_dataset import AudioDataset
-from maskspec_fairseq.manifest import Manifest, read_manifest
+from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
+from maskspec_fairseq.manifest import ClipLabels, Label, Manifest, read_manifest
 from maskspec_fairseq.modules.bit_pattern import bits_to_float32
 from maskspec_fairseq.modules.masking import random_masking
 
@@ -137,6 +139,59 @@ def test_replacing_ends_when_nothing_can_be_read(tmp_path):
     nothing = Manifest(str(tmp_path), ["a.wav", "b.wav"], [100, 100])
     with pytest.raises(AudioError, match="expected audio that soundfile decodes"):
         make(nothing, on_bad_audio="skip")[0]
+
+
+LABELS = [Label(key, key) for key in "abc"]
+
+
+def labelled(manifest, **kwargs):
+    """Clip n has the class n % 3."""
+    targets = ClipTargets([ClipLabels(["abc"[n % 3]]) for n in range(len(manifest))], LABELS)
+    return make(manifest, targets=targets, **kwargs)
+
+
+def test_labelled_sample_is_what_its_docstring_says(manifest):
+    dataset = labelled(manifest)
+    sample = dataset.collater([dataset[4], dataset[5]])
+    assert sample["target"].tolist() == [[0, 1, 0], [0, 0, 1]] and sample["target"].dtype == torch.float64
+    assert sample["known"].all() and set(sample["net_input"]) == {"waveform", "clip_key"}
+    nothing = dataset.collater([])
+    assert len(nothing["id"]) == nothing["nsentences"] == 0 and not nothing["known"].any()
+    mixed = labelled(manifest, augmentation=WaveformAugmentation(spec_mixup_alpha=0.3))
+    sample = mixed.collater([mixed[4], mixed[5]])
+    assert sample["net_input"]["mix_waveform"].shape == (2, 16000)
+    assert sample["net_input"]["mix_ratio"].dtype == torch.float64
+    assert torch.allclose(sample["target"].sum(1), torch.ones(2, dtype=torch.float64))
+
+
+def test_augmentation_is_for_training_alone(manifest):
+    strong = WaveformAugmentation(wave_mixup=1.0, spec_mixup_alpha=0.3, roll_sec=0.3, gain_db=7)
+    plain, augmented = (labelled(manifest, training=False, augmentation=a) for a in (None, strong))
+    for index in range(24):
+        assert torch.equal(plain[index]["waveform"], augmented[index]["waveform"])
+        assert np.array_equal(plain[index]["target"], augmented[index]["target"])
+        assert augmented[index]["mix_waveform"] is None
+    assert not torch.equal(labelled(manifest, augmentation=strong)[4]["waveform"], plain[4]["waveform"])
+
+
+def test_a_replaced_clip_has_the_label_of_what_is_heard(broken):
+    dataset = labelled(broken, on_bad_audio="skip")
+    for epoch in range(1, 10):
+        dataset.set_epoch(epoch)
+        item = dataset[5]
+        likeness = [likeness_of(dataset, n, item["waveform"]) for n in range(24) if n != 5]
+        heard = int(np.argmax(likeness))
+        heard += heard >= 5
+        assert max(likeness) > 0.9 and item["target"].tolist() == dataset.targets[heard][0].tolist()
+
+
+def likeness_of(dataset, index, waveform):
+    """The best correlation of a piece of a crop with any piece of a file."""
+    whole, _ = load_clip(dataset.manifest.full_path(index), 32000)
+    piece = waveform.numpy()[1000:1400]
+    correlation = np.correlate(whole, piece, "valid")
+    norms = np.sqrt(np.convolve(whole**2, np.ones(len(piece)), "valid")) * np.linalg.norm(piece)
+    return (correlation / np.maximum(norms, 1e-9)).max()
 
 
 @pytest.mark.parametrize(

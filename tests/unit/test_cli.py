@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from maskspec_fairseq.checkpoints import load_autoencoder
 from maskspec_fairseq.cli import plot_loss, reconstruct
-from maskspec_fairseq.cli.checkpoints import load_autoencoder
 from maskspec_fairseq.modules.masking import random_masking
 from maskspec_fairseq.modules.patches import patchify
 from tests.conftest import write_tone

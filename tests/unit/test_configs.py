@@ -8,43 +8,104 @@ from fairseq.dataclass.initialize import hydra_init
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from maskspec_fairseq.checkpoints import ENCODER_FIELDS
+from maskspec_fairseq.criterions.maskspec_classification import MaskSpecClassificationConfig
 from maskspec_fairseq.models.maskspec import MaskSpecConfig
+from maskspec_fairseq.models.maskspec_classifier import MaskSpecClassifierConfig
 from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamWConfig
 from maskspec_fairseq.optim.maskspec_cosine import MaskSpecCosineConfig
+from maskspec_fairseq.tasks.maskspec_finetuning import MaskSpecFinetuningConfig
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig
 from tests.conftest import REPOSITORY
 
-CONFIGS = REPOSITORY / "config" / "pretraining"
-RECIPES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+CONFIGS = REPOSITORY / "config"
+BASES = {"pretraining": "maskspec_base", "finetuning": "base"}
+STAGE_OF = {
+    path.stem if stage == "pretraining" else f"{stage}/{path.stem}": stage
+    for stage in BASES
+    for path in sorted((CONFIGS / stage).glob("*.yaml"))
+    if (stage, path.stem) != ("finetuning", "base")
+}
+CORPORA = ["audioset_20k", "audioset_2m", "dcase2019_task1a", "esc50", "openmic2018", "speech_commands_v2"]
 
 
-def compose_recipe(name):
+def compose_recipe(recipe, *overrides):
     try:
         from hydra import compose, initialize_config_dir
     except ImportError:  # hydra 1.0.7
         from hydra.experimental import compose, initialize_config_dir
-    overrides = ["task.data=/data", "task.launch_dir=/launch", f"common.user_dir={REPOSITORY}/maskspec_fairseq"]
+    stage, name = STAGE_OF[recipe], recipe.split("/")[-1]
+    overrides = [
+        "task.data=/data", "task.launch_dir=/launch", f"common.user_dir={REPOSITORY}/maskspec_fairseq", *overrides
+    ]  # fmt: skip
     hydra_init(name)
     try:
-        with initialize_config_dir(config_dir=str(CONFIGS)):
+        with initialize_config_dir(config_dir=str(CONFIGS / stage)):
             return compose(config_name=name, overrides=overrides)
     finally:  # the schema is for the primary config alone, and one process composes one
         del ConfigStore.instance().repo[f"{name}.yaml"]
 
 
 def test_all_recipes_are_there():
-    assert RECIPES == [
+    assert [recipe for recipe, stage in STAGE_OF.items() if stage == "pretraining"] == [
         "demo", "esc10_tiny", "maskspec_base", "maskspec_base_reference", "maskspec_small", "maskspec_tiny",
     ]  # fmt: skip
+    expected = [*CORPORA, *(f"{corpus}_reference" for corpus in CORPORA), "demo", "esc10", "fsdd"]
+    assert [recipe for recipe, stage in STAGE_OF.items() if stage == "finetuning"] == [
+        f"finetuning/{name}" for name in sorted(expected)
+    ]
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_recipe_composes_and_opens_with_its_command_and_hardware(name):
-    cfg = compose_recipe(name)
-    assert cfg.task._name == "maskspec_pretraining" and cfg.model._name == "maskspec"
-    comment = re.match(r"(#.*\n)+", (CONFIGS / f"{name}.yaml").read_text())[0]
-    assert f"fairseq-hydra-train --config-dir config/pretraining --config-name {name} task.data=" in comment
-    assert re.search(r"^# For (2 CPU cores|8 GPUs)", comment, re.MULTILINE)
+@pytest.mark.parametrize("recipe", STAGE_OF)
+def test_recipe_composes_and_opens_with_its_command_and_hardware(recipe):
+    stage, name = STAGE_OF[recipe], recipe.split("/")[-1]
+    comment = re.match(r"(#.*\n)+", (CONFIGS / stage / f"{name}.yaml").read_text())[0]
+    command = re.sub(r" \\\n#", "", comment)
+    command = re.search(
+        rf"fairseq-hydra-train --config-dir config/{stage} --config-name {name} +task.data=(.*)", command
+    )
+    cfg = compose_recipe(recipe, *re.findall(r"task.(?:fold|channel)=\S+", command[1]))
+    assert cfg.task._name == f"maskspec_{stage}"
+    assert cfg.model._name == {"pretraining": "maskspec", "finetuning": "maskspec_classifier"}[stage]
+    assert re.search(r"^# For (2 CPU cores|one GPU|8 GPUs)", comment, re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", [*CONFIGS.glob("*/*/*.yaml")], ids=lambda path: f"{path.parts[-3]}/{path.stem}")
+def test_parts_of_recipes_open_with_a_command(path):
+    command = rf"^#   fairseq-hydra-train --config-dir config/{path.parts[-3]} --config-name (\w+)"
+    assert re.search(command, path.read_text(), re.MULTILINE)[1] in "\n".join(STAGE_OF)
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+@pytest.mark.parametrize("size, width", [("base", 768), ("small", 384), ("tiny", 192)])
+def test_finetuning_has_the_papers_hyperparameters_in_every_size(corpus, size, width):
+    cfg = compose_recipe(f"finetuning/{corpus}", f"size={size}", "task.fold=1")
+    assert (cfg.model.encoder_embed_dim, cfg.model.encoder_layers) == (width, 12)
+    assert (cfg.optimization.max_epoch, cfg.lr_scheduler.warmup_epochs) == (80 if "audioset" in corpus else 100, 5)
+    assert list(cfg.optimization.lr) == [0.001] and cfg.optimizer.layer_decay == 0.75
+    assert cfg.optimizer.weight_decay == 0.05
+    assert (cfg.task.wave_mixup, cfg.task.spec_mixup_alpha) == ((0, 0) if corpus == "openmic2018" else (0.5, 0.3))
+    assert 0 < cfg.task.roll_sec <= cfg.task.clip_sec
+    several = corpus.startswith(("audioset", "openmic"))
+    assert cfg.task.target_is_multilabel == several
+    assert cfg.checkpoint.best_checkpoint_metric == ("mAP" if several else "accuracy")
+    assert (cfg.task.sampling, cfg.task.num_draws) == (("passt", 100000) if corpus == "audioset_2m" else ("all", 0))
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_the_released_codes_recipes_fit_its_pretraining(corpus):
+    cfg = compose_recipe(f"finetuning/{corpus}_reference", "task.fold=1")
+    pretraining = compose_recipe("maskspec_base_reference")
+    for name in ENCODER_FIELDS:
+        if name != "sample_rate":
+            assert cfg.model[name] == pretraining.model[name]
+    assert cfg.model.norm_after_pool and cfg.lr_scheduler.min_lr == 1e-6 and cfg.model.drop_path == 0.1
+    lr, epochs = {
+        "audioset_2m": (2e-3, 80), "audioset_20k": (1e-3, 80), "dcase2019_task1a": (1.25e-3, 200),
+    }.get(corpus, (2.5e-4, 80))  # fmt: skip
+    assert (list(cfg.optimization.lr), cfg.optimization.max_epoch) == ([lr], epochs)
+    assert (cfg.model.patchout == 0) == (corpus == "speech_commands_v2")
+    assert (cfg.task.wave_mixup == 0) == (corpus == "openmic2018")
 
 
 @pytest.mark.parametrize(
@@ -68,32 +129,43 @@ def test_the_reference_recipe_has_what_the_released_code_has():
     assert cfg.model.cls_token and cfg.model.norm_pix_loss and list(cfg.optimization.lr) == [0.002]
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_runs_do_not_share_a_directory(name):
-    text = "\n".join(path.read_text() for path in [CONFIGS / "maskspec_base.yaml", *CONFIGS.glob("*/*.yaml")])
-    assert text.count(f"dir: runs/{name}\n") == 1
+@pytest.mark.parametrize("stage", BASES)
+def test_runs_do_not_share_a_directory(stage):
+    base = [] if stage == "finetuning" else [CONFIGS / stage / "maskspec_base.yaml"]
+    text = "\n".join(path.read_text() for path in [*base, *(CONFIGS / stage).glob("*/*.yaml")])
+    directories = re.findall(r"^    dir: (\S+)", text, re.MULTILINE)
+    assert len(set(directories)) == len(directories) == sum(own == stage for own in STAGE_OF.values())
 
 
 @pytest.mark.parametrize(
-    "node, config",
+    "stage, node, config",
     [
-        ("task", MaskSpecPretrainingConfig),
-        ("model", MaskSpecConfig),
-        ("optimizer", MaskSpecAdamWConfig),
-        ("lr_scheduler", MaskSpecCosineConfig),
+        ("pretraining", "task", MaskSpecPretrainingConfig),
+        ("pretraining", "model", MaskSpecConfig),
+        ("finetuning", "task", MaskSpecFinetuningConfig),
+        ("finetuning", "model", MaskSpecClassifierConfig),
+        ("finetuning", "criterion", MaskSpecClassificationConfig),
+        *((stage, "optimizer", MaskSpecAdamWConfig) for stage in BASES),
+        *((stage, "lr_scheduler", MaskSpecCosineConfig) for stage in BASES),
     ],
 )
-def test_base_lists_every_field_so_that_plain_overrides_work(node, config):
+def test_bases_list_every_field_so_that_plain_overrides_work(stage, node, config):
     """hydra takes `model.dropout=0.1` only for a field that the YAML has; interpolated fields are others' to set."""
-    base = OmegaConf.load(CONFIGS / "maskspec_base.yaml")
+    base = OmegaConf.load(CONFIGS / stage / f"{BASES[stage]}.yaml")
     own = {f.name for f in fields(config) if not str(f.default).startswith("${") and not f.name.startswith("_")}
     assert own == set(base[node]) - {"_name"}
 
 
-def test_base_has_the_dataclasses_defaults():
-    base = OmegaConf.load(CONFIGS / "maskspec_base.yaml")
-    for node, config in [("model", MaskSpecConfig()), ("optimizer", MaskSpecAdamWConfig())]:
-        for name, value in base[node].items():
-            if name != "_name":
-                default = getattr(config, name)
-                assert (list(value) if OmegaConf.is_list(value) else value) == default, name
+@pytest.mark.parametrize(
+    "stage, node, config",
+    [
+        ("pretraining", "model", MaskSpecConfig),
+        ("pretraining", "optimizer", MaskSpecAdamWConfig),
+        ("finetuning", "model", MaskSpecClassifierConfig),
+        ("finetuning", "criterion", MaskSpecClassificationConfig),
+    ],
+)
+def test_bases_have_the_dataclasses_defaults(stage, node, config):
+    for name, value in OmegaConf.load(CONFIGS / stage / f"{BASES[stage]}.yaml")[node].items():
+        if name != "_name":
+            assert (list(value) if OmegaConf.is_list(value) else value) == getattr(config(), name), name

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from maskspec_fairseq.checkpoints import model_arguments
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
@@ -101,14 +102,14 @@ def test_hidden_patches_do_not_leak_into_their_prediction(waveform):
 class Spectrogram(nn.Module):
     """In the front end's place, to differentiate by what comes out of it."""
 
-    hop_length, n_mels = 320, 128
+    hop_length = 320
 
     def __init__(self, values: torch.Tensor) -> None:
         super().__init__()
         self.values = nn.Parameter(values)
 
-    def num_frames(self, num_samples: int) -> int:
-        return self.values.shape[2]
+    def grid(self, num_samples: int):
+        return 8, 6
 
     def forward(self, waveform: torch.Tensor, clip_key=None) -> torch.Tensor:
         return self.values
@@ -187,14 +188,15 @@ def test_half_model_predicts_like_the_full_one(waveform, dtype):
 
 
 def test_config_is_taken_by_argument_name():
-    model = MaskedAutoencoder.from_config(
+    cfg = (
         dict(SMALL, front_end="reference", sample_rate=32000, mel_jitter=True, patch_size=16, mask_ratio=0.5,
              cls_token=True, dropout=0.1, drop_path=0.2, norm_pix_loss=True, _name="maskspec")
     )  # fmt: skip
+    model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, cfg))
     assert isinstance(model.front_end, LogMel) and model.front_end.profile == "reference"
     assert model.mask_ratio == 0.5 and model.encoder.cls_token is not None
-    assert [block.drop_path for block in model.encoder.blocks] == pytest.approx([0.0, 0.2])
-    assert [block.drop_path for block in model.decoder.blocks] == [0.0, 0.0]
+    assert model.encoder.drop_path_rates == pytest.approx([0.0, 0.2])
+    assert model.decoder.drop_path_rates == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -203,11 +205,26 @@ def test_config_is_taken_by_argument_name():
         (dict(mask_ratio=0.99), r"expected mask_ratio in \[0.05, 0.95\], found 0.99"),
         (dict(patch_size=10), "a patch size that divides 128 bins, found 10"),
         (dict(front_end="kaldi"), "expected a front-end profile"),
+        (dict(drop_path=1.0), "expected model.drop_path from 0 to below 1, found 1.0"),
     ],
 )
 def test_bad_arguments_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         MaskedAutoencoder(**SMALL, **kwargs)
+
+
+def test_stochastic_depth_depends_on_the_clips_key_alone(waveform):
+    model, plain = small_model(drop_path=0.5).train(), small_model()
+    mask = random_masking(KEYS, 48, 0.75)
+    whole = model(waveform, clip_key=KEYS, mask=mask)["prediction"]
+    alone = model(waveform[1:], clip_key=KEYS[1:], mask=mask[1:])["prediction"]
+    assert torch.allclose(alone[0], whole[1], atol=1e-5)
+    others = [model(waveform, clip_key=KEYS + [0, n, 0], mask=mask)["prediction"] for n in range(1, 6)]
+    assert not all(torch.allclose(other, whole, atol=1e-4) for other in others)
+    expected = plain.eval()(waveform, mask=mask)["prediction"]
+    assert torch.equal(model.eval()(waveform, mask=mask)["prediction"], expected)
+    with pytest.raises(ValueError, match="keys .* for drop_path in training, found none"):
+        model.train()(waveform, mask=mask)
 
 
 def test_a_mask_or_keys_are_needed(waveform):

@@ -4,6 +4,18 @@ import numpy as np
 import pytest
 import torch
 
+from maskspec_fairseq.modules.clip_rng import (
+    CROP,
+    GAIN,
+    MASK,
+    MEL_RANGE,
+    MIX_SPECTROGRAM,
+    MIX_WAVEFORM,
+    PATCHOUT,
+    REPLACEMENT,
+    ROLL,
+    SPEC_AUGMENT,
+)
 from maskspec_fairseq.modules.masking import num_masked, random_masking, split_by_mask
 
 RATIOS = [f"0.{percent:02d}" for percent in range(5, 100, 5)]
@@ -72,3 +84,40 @@ def test_ratios_outside_the_papers_are_refused(ratio):
 def test_clip_too_short_to_mask_is_refused():
     with pytest.raises(ValueError, match="at least one masked and one visible patch, found 0 masked of 8"):
         num_masked(8, 0.1)
+
+
+@pytest.mark.parametrize("share, expected", [(200 / 496, 200), (0.01, 4), (0.99, 491)])
+def test_patchout_takes_any_share(share, expected):
+    mask = random_masking(keys(*range(20)), 496, share, PATCHOUT)
+    assert mask.shape == (20, 496) and (mask.sum(1) == expected).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.2, 75])
+def test_patchout_shares_that_are_none_are_refused(share):
+    with pytest.raises(ValueError, match=f"a share of patches above 0 and below 1, found {share}"):
+        random_masking(keys(0), 496, share, PATCHOUT)
+
+
+def test_patchout_of_a_clip_too_short_for_the_share_is_refused():
+    with pytest.raises(ValueError, match="at least one masked and one visible patch, found 0 masked of 8"):
+        random_masking(keys(0), 8, 0.01, PATCHOUT)
+
+
+def test_masks_keep_the_papers_range_of_ratios():
+    for stream in ((), (MASK,)):
+        with pytest.raises(ValueError, match=r"expected mask_ratio in \[0.05, 0.95\], found 0.01"):
+            random_masking(keys(0), 496, 0.01, *stream)
+
+
+def test_streams_draw_for_themselves():
+    mask = random_masking(keys(*range(4)), 96, 0.5)
+    assert torch.equal(mask, random_masking(keys(*range(4)), 96, 0.5, MASK))
+    patchout = random_masking(keys(*range(4)), 96, 0.5, PATCHOUT)
+    assert not any(torch.equal(*rows) for rows in zip(mask, patchout))
+
+
+def test_streams_keep_their_numbers():
+    # a change of these numbers changes every crop and mask of a seed
+    assert (CROP, MASK, MEL_RANGE, REPLACEMENT) == (0, 1, 2, 3)
+    streams = (MIX_WAVEFORM, MIX_SPECTROGRAM, ROLL, GAIN, SPEC_AUGMENT, PATCHOUT)
+    assert streams == (4, 5, 6, 7, 8, 9)

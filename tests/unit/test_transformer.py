@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, Attention, TransformerBlock
+from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, Attention, TransformerBlock, stochastic_depth
 
 
 def torch_layer(block: TransformerBlock) -> nn.TransformerEncoderLayer:
@@ -50,23 +51,29 @@ def test_block_is_torchs_pre_norm_encoder_layer():
     assert torch.allclose(ours_grad, theirs_grad, atol=1e-10)
 
 
-def test_drop_path_skips_whole_clips_and_keeps_the_mean():
-    block = random_block(drop_path=0.3).train()
-    x = torch.randn(1, 5, 64).expand(4000, -1, -1)
-    torch.manual_seed(0)
-    with torch.no_grad():
-        # the first branch alone: x + attention, or x
-        branch = block._drop_path(block.attn(block.norm1(x)))
-    skipped = (branch == 0).all(dim=2).all(dim=1)
-    assert skipped.float().mean() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / 4000) ** 0.5)
-    with torch.no_grad():
-        full = block.attn(block.norm1(x))
-    assert torch.allclose(branch[~skipped], full[~skipped] / 0.7, atol=1e-5)
+def test_branches_are_scaled_clip_by_clip():
+    block = random_block()
+    x = torch.randn(3, 5, 64)
+    scale = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 2.0]])
+    scaled = block(x, scale)
+    assert torch.allclose(scaled[0], block(x)[0], atol=1e-5) and torch.equal(scaled[1], x[1])
+    assert torch.allclose(scaled[2], x[2] + 2 * block.mlp(block.norm2(x[2:]))[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("kwargs", [dict(dropout=0.5), dict(drop_path=0.5)])
-def test_noise_is_for_training_alone(kwargs):
-    block, plain = random_block(**kwargs), random_block()
+def test_stochastic_depth_skips_as_often_as_asked_and_keeps_the_mean():
+    keys = np.array([[1, 1, clip] for clip in range(4000)])
+    scale = stochastic_depth(keys, [0.0, 0.3])
+    assert scale.shape == (4000, 2, 2) and (scale[:, 0] == 1).all()
+    for branch in (0, 1):
+        skipped = scale[:, 1, branch] == 0
+        assert skipped.float().mean() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / 4000) ** 0.5)
+        assert torch.allclose(scale[~skipped, 1, branch], torch.tensor(1 / 0.7))
+    assert torch.equal(stochastic_depth(keys[7:9], [0.0, 0.3]), scale[7:9])
+    assert not torch.equal(stochastic_depth(keys + [0, 1, 0], [0.0, 0.3]), scale)
+
+
+def test_dropout_is_for_training_alone():
+    block, plain = random_block(dropout=0.5), random_block()
     x = torch.randn(8, 10, 64)
     assert torch.equal(block.eval()(x), plain.eval()(x))
     assert not torch.allclose(block.train()(x), plain(x))

@@ -1,0 +1,113 @@
+"""Read checkpoints of training runs without fairseq and without running code from them."""
+
+import inspect
+from typing import Any, Dict, List, Mapping, Tuple, Type
+
+import torch
+from torch import nn
+
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+
+# What an encoder and the weights for it must agree in.
+ENCODER_FIELDS = (
+    "front_end", "sample_rate", "patch_size", "encoder_embed_dim", "encoder_layers", "encoder_attention_heads",
+    "encoder_ffn_embed_dim", "cls_token",
+)  # fmt: skip
+# The overrides that make an encoder of another size.
+SIZES = {768: "base", 384: "small", 192: "tiny"}
+
+
+def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
+    """A checkpoint of one of some registered models, on the CPU.
+
+    Raises:
+        ValueError: the file is no such checkpoint, or holds more than data.
+        OSError: there is no such file.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch's reader raises IndexError and KeyError, too, on what is no checkpoint
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path}: expected a checkpoint of a maskspec run, found: {reason}") from error
+    cfg = state.get("cfg") if isinstance(state, dict) else None
+    name = (cfg or {}).get("model", {}).get("_name")
+    if name not in models:
+        raise ValueError(f"{path}: expected a checkpoint of the model {' or '.join(map(repr, models))}, found {name!r}")
+    return state
+
+
+def model_arguments(cls: Type[nn.Module], cfg: Mapping[str, Any]) -> Dict[str, Any]:
+    """The arguments of a module, out of a model's config."""
+    return {name: cfg[name] for name in inspect.signature(cls).parameters}
+
+
+def load_autoencoder(path: str) -> Tuple[MaskedAutoencoder, Dict[str, Any]]:
+    """The model of a pretraining checkpoint, in eval mode, and the checkpoint's config; errors of `read_checkpoint`."""
+    state = read_checkpoint(path, ("maskspec",))
+    model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, state["cfg"]["model"]))
+    model.load_state_dict(state["model"])
+    return model.eval(), state["cfg"]
+
+
+def load_classifier(path: str) -> Tuple[SpectrogramClassifier, Dict[str, Any]]:
+    """The model of a finetuning checkpoint, in eval mode, and the checkpoint's config; errors of `read_checkpoint`.
+
+    `cfg["model"]` has its labels, `label_keys` and `label_names`.
+    """
+    state = read_checkpoint(path, ("maskspec_classifier",))
+    model = SpectrogramClassifier(**model_arguments(SpectrogramClassifier, state["cfg"]["model"]))
+    model.load_state_dict(state["model"])
+    return model.eval(), state["cfg"]
+
+
+def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: str) -> str:
+    """Start a classifier from the encoder of a pretrained or of an already finetuned checkpoint.
+
+    The statistics of the front end come with the encoder; the decoder stays behind. The head comes along from a
+    finetuned checkpoint with the same classes in the same order.
+
+    Args:
+        cfg: the classifier's config.
+
+    Returns:
+        What was loaded, in words.
+
+    Raises:
+        ValueError: no such checkpoint, another encoder or front end, or weights that are missing or left over.
+        OSError: there is no such file.
+    """
+    state = read_checkpoint(path, ("maskspec", "maskspec_classifier"))
+    theirs, weights = state["cfg"]["model"], state["model"]
+    differing = [
+        f"{name}: expected {cfg[name]}, found {theirs[name]}" for name in ENCODER_FIELDS if cfg[name] != theirs[name]
+    ]
+    if differing:
+        size = SIZES.get(theirs["encoder_embed_dim"])
+        cure = f"size={size} on the command line makes a model of that size, " if size else ""
+        raise ValueError(
+            f"{path}: expected the encoder that model.* describes, found another one ({'; '.join(differing)}); "
+            f"{cure}model.FIELD=VALUE sets one field"
+        )
+    same_classes = list(theirs.get("label_keys", [])) == list(cfg["label_keys"])
+    left_behind = ["decoder."]
+    if not same_classes:
+        left_behind.append("head.")
+    if cfg["norm_after_pool"]:
+        left_behind.append("encoder.norm.")
+    kept = {name: value for name, value in weights.items() if not name.startswith(tuple(left_behind))}
+    missing, left_over = model.load_state_dict(kept, strict=False)
+    missing = [name for name in missing if not name.startswith(("head.", "pool_norm."))]
+    if missing or left_over:
+        raise ValueError(
+            f"{path}: expected every weight of the encoder and nothing else, found {_listed(missing)} missing and "
+            f"{_listed(left_over)} left over"
+        )
+    head = "head" if same_classes else "new head"
+    return f"encoder and statistics of {theirs['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"
+
+
+def _listed(names: List[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

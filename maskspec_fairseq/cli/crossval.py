@@ -1,0 +1,105 @@
+"""maskspec-crossval: finetune on every fold in turn, score the fold held out, and print mean and deviation."""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any, Dict, List, Optional
+
+from maskspec_fairseq.cli import evaluate
+from maskspec_fairseq.cli.arguments import whole
+
+HEADLINE = {False: "accuracy", True: "mAP"}
+
+
+def train_command(args: argparse.Namespace, fold: int, run_dir: str) -> List[str]:
+    """fairseq-hydra-train, by this interpreter, for one fold."""
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", args.config_dir]
+    command += ["--config-name", args.config_name, f"task.data={os.path.abspath(args.data)}", f"task.fold={fold}"]
+    command += [f"hydra.run.dir={os.path.abspath(run_dir)}"]
+    if args.pretrained:
+        command += [f"model.pretrained={os.path.abspath(args.pretrained)}"]
+    return command + args.overrides
+
+
+def score_fold(args: argparse.Namespace, run_dir: str, fold: int, checkpoint: str) -> Dict[str, Any]:
+    """Scores of a checkpoint on the fold held out, from an earlier call where there are any."""
+    out = os.path.join(run_dir, "scores_" + checkpoint)
+    path = os.path.join(out, "scores.json")
+    if not os.path.isfile(path):
+        arguments = ["--checkpoint", os.path.join(run_dir, "checkpoints", f"checkpoint_{checkpoint}.pt")]
+        arguments += ["--data", args.data, "--subset", f"fold{fold}", "--out", out]
+        if evaluate.main(arguments):
+            raise RuntimeError(f"fold {fold} cannot be scored")
+    with open(path, encoding="utf-8") as stream:
+        return json.load(stream)["scores"]
+
+
+def run_fold(args: argparse.Namespace, fold: int) -> Dict[str, Dict[str, float]]:
+    """Train where that has not been done, and score.
+
+    Raises:
+        RuntimeError: the training failed.
+    """
+    run_dir = os.path.join(args.out, f"fold{fold}")
+    done = os.path.join(run_dir, "done")
+    if not os.path.isfile(done):
+        print(f"fold {fold}: training in {run_dir}", flush=True)
+        log = os.path.join(run_dir, "output.log")
+        os.makedirs(run_dir, exist_ok=True)
+        with open(log, "a", encoding="utf-8") as stream:
+            code = subprocess.call(train_command(args, fold, run_dir), stdout=stream, stderr=subprocess.STDOUT)
+        if code:
+            raise RuntimeError(
+                f"fold {fold}: training failed, its output is in {log}; the same command goes on from there"
+            )
+        open(done, "w").close()
+    names = ["last", "best"] if args.best_on_test else ["last"]
+    return {name: score_fold(args, run_dir, fold, name) for name in names}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="maskspec-crossval", description=__doc__)
+    parser.add_argument("--config-dir", default="config/finetuning")
+    parser.add_argument("--config-name", required=True)
+    parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with subsets fold1, fold2, ...")
+    parser.add_argument("--pretrained", help="checkpoint to start from (default: random weights)")
+    parser.add_argument("--folds", nargs="+", type=whole(1), default=[1, 2, 3, 4, 5], help="default: 1 to 5")
+    parser.add_argument("--out", help="where the runs go (default: runs/CONFIG_NAME); what is done there is kept")
+    parser.add_argument(
+        "--best-on-test", action="store_true", help="also the epoch that is best on the fold held out: no fair figure"
+    )
+    parser.add_argument("overrides", nargs="*", help="fields of the recipe, FIELD=VALUE")
+    return parser
+
+
+def main(argv: Optional[list] = None) -> int:
+    args = make_parser().parse_intermixed_args(argv)
+    args.out = args.out or os.path.join("runs", args.config_name)
+    folds = {}
+    try:
+        for fold in args.folds:
+            folds[fold] = run_fold(args, fold)
+    except RuntimeError as error:
+        print(f"maskspec-crossval: {error}", file=sys.stderr)
+        return 1
+    summary: Dict[str, Any] = {"folds": folds}
+    for name, title in [("last", "last epoch"), ("best", "best epoch on the test fold, no fair figure")]:
+        if name not in folds[args.folds[0]]:
+            continue
+        headline = HEADLINE["mAP" in folds[args.folds[0]][name]]
+        values = [folds[fold][name][headline] for fold in args.folds]
+        deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+        summary[title] = {headline: statistics.mean(values), "standard_deviation": deviation}
+        listed = "  ".join(f"fold{fold} {value:.4f}" for fold, value in zip(args.folds, values))
+        print(f"{title}: {headline} {statistics.mean(values):.4f} +- {deviation:.4f}   {listed}")
+    with open(os.path.join(args.out, "crossval.json"), "w", encoding="utf-8") as stream:
+        json.dump(summary, stream, indent=1)
+        stream.write("\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

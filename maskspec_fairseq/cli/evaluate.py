@@ -1,0 +1,198 @@
+"""maskspec-evaluate: score finetuned checkpoints on a subset, one or several of them by the mean of their logits."""
+
+import argparse
+import csv
+import json
+import os
+import sys
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from maskspec_fairseq.checkpoints import load_classifier
+from maskspec_fairseq.cli.arguments import seconds, whole
+from maskspec_fairseq.cli.plot_scores import draw_class_scores, draw_confusion
+from maskspec_fairseq.data.audio import AudioError, clip_samples
+from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.windows import WindowedClips
+from maskspec_fairseq.manifest import (
+    LABELS_FILE,
+    Label,
+    Manifest,
+    ManifestError,
+    num_rejected,
+    read_labels,
+    read_manifest,
+    read_vocabulary,
+)
+from maskspec_fairseq.metrics import class_recalls, multilabel_scores, summarise
+
+MAX_CONFUSION_CLASSES = 60
+
+
+@torch.inference_mode()
+def predict(
+    checkpoint: str, manifest: Manifest, hop_sec: Optional[float], batch_size: int, workers: int, device: str
+) -> np.ndarray:
+    """Logits of every clip by one checkpoint, float32 (N, C): the mean over windows of the length that it is for."""
+    model, cfg = load_classifier(checkpoint)
+    model.to(device)
+    task = cfg["task"]
+    size = clip_samples(task["clip_sec"], task["sample_rate"])
+    hop = size if hop_sec is None else clip_samples(hop_sec, task["sample_rate"])
+    clips = WindowedClips(manifest, task["sample_rate"], task["channel"], size, hop)
+    loader = DataLoader(clips, batch_size=None, num_workers=workers)
+    logits = np.zeros((len(manifest), cfg["model"]["num_classes"]), dtype=np.float32)
+    counts = np.zeros(len(manifest), dtype=np.int64)
+    bar = tqdm(total=len(manifest), unit="clip", desc=os.path.basename(checkpoint), file=sys.stderr)
+    for owners, batch in batches(loader, batch_size):
+        output = model(batch.to(device)).float().cpu().numpy()
+        np.add.at(logits, owners, output)
+        np.add.at(counts, owners, 1)
+        bar.update(int(owners[-1]) + 1 - bar.n)
+    bar.close()
+    return logits / counts[:, None]
+
+
+def batches(loader: DataLoader, batch_size: int) -> Iterator[Tuple[np.ndarray, torch.Tensor]]:
+    """Windows of consecutive clips together: the clips that they are of, (B,), and float32 (B, W)."""
+    owners: List[int] = []
+    parts: List[torch.Tensor] = []
+    for index, clip in enumerate(loader):
+        for window in torch.as_tensor(clip):
+            owners.append(index)
+            parts.append(window)
+            if len(parts) == batch_size:
+                yield np.array(owners), torch.stack(parts)
+                owners, parts = [], []
+    if parts:
+        yield np.array(owners), torch.stack(parts)
+
+
+def read_subset(directory: str, subset: str) -> Tuple[Manifest, List[Label], ClipTargets]:
+    """Clips and labels of a subset; errors of `read_manifest`, `read_vocabulary` and `read_labels`."""
+    manifest = read_manifest(os.path.join(directory, f"{subset}.tsv"))
+    vocabulary = read_vocabulary(os.path.join(directory, LABELS_FILE))
+    labels = read_labels(os.path.join(directory, f"{subset}.lbl"), vocabulary, len(manifest))
+    return manifest, vocabulary, ClipTargets(labels, vocabulary)
+
+
+def same_task(checkpoints: Sequence[str], vocabulary: Sequence[Label], directory: str) -> bool:
+    """Whether clips have several classes, by all of the checkpoints.
+
+    Raises:
+        ValueError: a checkpoint whose classes are not those of the data, or checkpoints of both kinds.
+    """
+    kinds = set()
+    for path in checkpoints:
+        _, cfg = load_classifier(path)
+        keys, expected = list(cfg["model"]["label_keys"]), [label.key for label in vocabulary]
+        if keys != expected:
+            first = next(
+                (i for i, pair in enumerate(zip(keys, expected)) if pair[0] != pair[1]), min(len(keys), len(expected))
+            )
+            raise ValueError(
+                f"{path}: expected the {len(expected)} classes of {directory}/{LABELS_FILE} in their order, found "
+                f"{len(keys)}, other ones from number {first} on; evaluate on the data that it was trained for"
+            )
+        kinds.add(bool(cfg["task"]["target_is_multilabel"]))
+    if len(kinds) > 1:
+        raise ValueError("expected checkpoints of one task, found some for one class a clip and some for several")
+    return kinds.pop()
+
+
+def evaluate(args: argparse.Namespace) -> Dict[str, Any]:
+    """Predict, score and write; returns what `scores.json` holds."""
+    manifest, vocabulary, targets = read_subset(args.data, args.subset)
+    target_is_multilabel = same_task(args.checkpoint, vocabulary, args.data)
+    target, known = targets.stacked()
+    logits = np.mean(
+        [predict(path, manifest, args.hop_sec, args.batch_size, args.workers, args.device) for path in args.checkpoint],
+        axis=0,
+        dtype=np.float32,
+    )
+    scores = summarise(logits, target > 0.5, known, target_is_multilabel)
+    listed = len(manifest) + num_rejected(os.path.join(args.data, f"{args.subset}.rejected.tsv"))
+    if target_is_multilabel:
+        classes = multilabel_scores(logits, target > 0.5, known).average_precision
+    else:
+        classes = class_recalls(logits, target.argmax(axis=1))
+    result = {
+        "checkpoints": list(args.checkpoint),
+        "data": args.data,
+        "subset": args.subset,
+        "clips": len(manifest),
+        "clips_listed": listed,
+        "scores": scores,
+        "class_score": "average precision" if target_is_multilabel else "recall",
+        "classes": {label.key: None if np.isnan(value) else float(value) for label, value in zip(vocabulary, classes)},
+    }
+    if args.out:
+        os.makedirs(args.out, exist_ok=True)
+        with open(os.path.join(args.out, "scores.json"), "w", encoding="utf-8") as stream:
+            json.dump(result, stream, indent=1, ensure_ascii=False)
+            stream.write("\n")
+        write_predictions(os.path.join(args.out, "predictions.csv"), manifest, vocabulary, targets, logits)
+        names = [label.name for label in vocabulary]
+        if target_is_multilabel or len(names) > MAX_CONFUSION_CLASSES:
+            draw_class_scores(classes, names, result["class_score"], os.path.join(args.out, "classes.png"))
+        else:
+            draw_confusion(target.argmax(1), logits.argmax(1), names, os.path.join(args.out, "confusion.png"))
+    return result
+
+
+def write_predictions(
+    path: str, manifest: Manifest, vocabulary: Sequence[Label], targets: ClipTargets, logits: np.ndarray
+) -> None:
+    """A line a clip: path, its classes, the class of the highest logit, and all logits."""
+    keys = [label.key for label in vocabulary]
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["path", "labels", "predicted", *keys])
+        for name, present, row in zip(manifest.paths, targets.present(), logits):
+            labels = " ".join(keys[index] for index in present)
+            writer.writerow([name, labels, keys[int(row.argmax())], *(f"{value:.4f}" for value in row)])
+
+
+def table(result: Dict[str, Any]) -> str:
+    """What is shown on the screen."""
+    lines = [f"{name:<20} {value:8.4f}" for name, value in result["scores"].items()]
+    scored = sorted((value, key) for key, value in result["classes"].items() if value is not None)
+    skipped = len(result["classes"]) - len(scored)
+    lines.append(f"{result['class_score']} of classes: " + ", ".join(f"{key} {value:.3f}" for value, key in scored[:3]))
+    lines[-1] += " ... " + ", ".join(f"{key} {value:.3f}" for value, key in scored[-3:])
+    if skipped:
+        lines.append(f"{skipped} of {len(result['classes'])} classes have no clip here and are left out of the means")
+    lines.append(f"{result['subset']}: scored {result['clips']} of {result['clips_listed']} clips")
+    return "\n".join(lines)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="maskspec-evaluate", description=__doc__)
+    parser.add_argument("--checkpoint", nargs="+", required=True, help="each uses its own task.channel")
+    parser.add_argument("--data", required=True, metavar="DATA_DIR")
+    parser.add_argument("--subset", required=True)
+    parser.add_argument("--hop-sec", type=seconds, help="s from window to window (default: the model's length)")
+    parser.add_argument("--batch-size", type=whole(1), default=32, help="windows (default 32)")
+    parser.add_argument("--workers", type=whole(0), default=1, help="processes that load (default 1)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", help="directory for scores.json, predictions.csv and a picture")
+    return parser
+
+
+def main(argv: Optional[list] = None) -> int:
+    args = make_parser().parse_args(argv)
+    try:
+        result = evaluate(args)
+    except (AudioError, ManifestError, OSError, ValueError) as error:
+        print(f"maskspec-evaluate: {error}", file=sys.stderr)
+        return 1
+    print(table(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

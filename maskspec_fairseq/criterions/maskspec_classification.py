@@ -1,0 +1,74 @@
+"""Criterion `maskspec_classification`: cross-entropy for one class a clip, binary cross-entropy for several."""
+
+from dataclasses import dataclass, field
+
+from fairseq import metrics
+from fairseq.criterions import FairseqCriterion, register_criterion
+from fairseq.dataclass import FairseqDataclass
+from omegaconf import II
+
+from maskspec_fairseq.modules.losses import binary_cross_entropy, smooth, soft_cross_entropy
+
+
+@dataclass
+class MaskSpecClassificationConfig(FairseqDataclass):
+    target_is_multilabel: bool = II("task.target_is_multilabel")
+    label_smoothing: float = field(default=0.0, metadata={"help": "share of the target spread over all classes"})
+    normalise_by: str = field(
+        default="known", metadata={"help": "known labels, or all (released OpenMIC code), divide the multi-label loss"}
+    )
+
+
+@register_criterion("maskspec_classification", dataclass=MaskSpecClassificationConfig)
+class MaskSpecClassificationCriterion(FairseqCriterion):
+    """The summed loss, with the number of clips (one class) or of labels (several) as the sample size."""
+
+    def __init__(self, task, target_is_multilabel: bool, label_smoothing: float, normalise_by: str) -> None:
+        super().__init__(task)
+        if normalise_by not in ("known", "all"):
+            raise ValueError(f"expected criterion.normalise_by out of ('known', 'all'), found {normalise_by!r}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"expected criterion.label_smoothing from 0 to below 1, found {label_smoothing}")
+        self.target_is_multilabel = target_is_multilabel
+        self.label_smoothing = label_smoothing
+        self.normalise_by = normalise_by
+
+    def forward(self, model, sample, reduce=True):
+        """Return the summed loss, what fairseq divides its gradient by, and what is logged.
+
+        In validation the logging output has `logits`, float32 (B, C), besides, which the task takes out.
+        """
+        logits = model(**sample["net_input"]).float()
+        target, known = sample["target"].float(), sample["known"]
+        if self.training:
+            target = smooth(target, self.label_smoothing)
+        if self.target_is_multilabel:
+            loss, sample_size = binary_cross_entropy(logits, target, known)
+            if self.normalise_by == "all":
+                sample_size = sample["nsentences"] * known.shape[1]
+        else:
+            loss, sample_size = soft_cross_entropy(logits, target, known)
+        logging_output = {
+            "loss": loss.detach(),
+            "replaced": sample["replaced"],
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["nsentences"],
+            "sample_size": sample_size,
+        }
+        if not self.training:
+            logging_output["logits"] = logits.detach()
+        return loss, sample_size, logging_output
+
+    @staticmethod
+    def reduce_metrics(logging_outputs) -> None:
+        """Aggregate the logging outputs of all data-parallel workers."""
+        total = {key: float(sum(output[key] for output in logging_outputs)) for key in sorted(logging_outputs[0])}
+        sample_size = max(total["sample_size"], 1.0)
+        metrics.log_scalar("loss", total["loss"] / sample_size, sample_size, round=5)
+        metrics.log_speed("clips_per_sec", total["nsentences"], priority=90, round=1)
+        if total["replaced"]:
+            metrics.log_scalar_sum("replaced", total["replaced"], round=0)
+
+    @staticmethod
+    def logging_outputs_can_be_summed() -> bool:
+        return True

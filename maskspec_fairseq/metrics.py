@@ -1,0 +1,167 @@
+"""How good scores are: accuracy for one class a clip, average precision and ROC AUC for any number. No torch here.
+
+Ranks are taken on float32 logits: the sigmoid of a half-precision logit saturates at 0 and 1 and makes ties.
+
+Shapes: N clips, C classes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Dict, Optional, Tuple
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score, recall_score, roc_auc_score
+
+SCORE_NAMES = {True: ("mAP", "mean_auc", "d_prime", "skipped_classes"), False: ("accuracy", "class_mean_accuracy")}
+
+
+def accuracy(scores: np.ndarray, target: np.ndarray) -> float:
+    """The share of clips whose class has the highest score.
+
+    Args:
+        scores: (N, C).
+        target: (N,), class indices.
+
+    Raises:
+        ValueError: other shapes, no clips, scores that are not finite, or an index that is no class.
+    """
+    _check_classes(scores, target)
+    return float((scores.argmax(axis=1) == target).mean())
+
+
+def class_mean_accuracy(scores: np.ndarray, target: np.ndarray) -> float:
+    """The mean over the classes that occur in `target` of the share of their clips that are found.
+
+    Args:
+        scores: (N, C).
+        target: (N,), class indices.
+
+    Raises:
+        ValueError: see `accuracy`.
+    """
+    return float(np.nanmean(class_recalls(scores, target)))
+
+
+@dataclass(frozen=True)
+class MultilabelScores:
+    """What `multilabel_scores` measures.
+
+    average_precision: float64 (C,), NaN for a class without a known positive.
+    auc: float64 (C,), area under the ROC curve, NaN for a class without a known positive or a known negative.
+    mean_average_precision: over the scored classes.
+    mean_auc: over the classes that have one; NaN if there are none.
+    d_prime: of the mean AUC; infinite if that is 1.
+    num_scored_classes: classes with a known positive.
+    num_skipped_classes: the others.
+    """
+
+    average_precision: np.ndarray
+    auc: np.ndarray
+    mean_average_precision: float
+    mean_auc: float
+    d_prime: float
+    num_scored_classes: int
+    num_skipped_classes: int
+
+
+def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np.ndarray] = None) -> MultilabelScores:
+    """Average precision and ROC AUC of every class over its known labels, their means, and d'.
+
+    d' = sqrt(2) * Phi^-1(mean AUC), as AudioSet's papers have it. A class without a positive has no average
+    precision, so it is left out of the means; scikit-learn, and so the released code, counts it as 0.
+
+    Args:
+        scores: float32 (N, C), logits.
+        target: (N, C), 0 or 1 where known.
+        known: bool (N, C); None if everything is known.
+
+    Raises:
+        ValueError: other shapes, no clips, scores that are not finite, known labels other than 0 and 1, or no class
+            with a known positive.
+    """
+    _check_scores(scores)
+    for name, labels in (("target", target), ("known", known)):
+        if labels is not None and labels.shape != scores.shape:
+            raise ValueError(f"expected {name} of the scores' shape {scores.shape}, found {labels.shape}")
+    valid = np.ones(target.shape, dtype=bool) if known is None else known.astype(bool)
+    positive = (target == 1) & valid
+    negative = (target == 0) & valid
+    if (positive | negative).sum() != valid.sum():
+        found = target[valid & ~positive & ~negative][0]
+        raise ValueError(f"expected known labels to be 0 or 1, found {found}; round labels in between, or mask them")
+    has_positive, has_negative = positive.any(axis=0), negative.any(axis=0)
+    if not has_positive.any():
+        raise ValueError(
+            f"expected a positive label in at least one of {target.shape[1]} classes, found no clip of the subset that "
+            "has a known positive label; check that the label file is this subset's"
+        )
+    average_precision, auc = np.full((2, target.shape[1]), np.nan)
+    for index in np.flatnonzero(has_positive):
+        rows = valid[:, index]
+        class_target, class_scores = positive[rows, index].astype(np.int8), scores[rows, index]
+        average_precision[index] = average_precision_score(class_target, class_scores)
+        if has_negative[index]:
+            auc[index] = roc_auc_score(class_target, class_scores)
+    scored = int(has_positive.sum())
+    mean_auc = float(np.nanmean(auc)) if np.isfinite(auc).any() else math.nan
+    return MultilabelScores(
+        average_precision=average_precision,
+        auc=auc,
+        mean_average_precision=float(np.nanmean(average_precision)),
+        mean_auc=mean_auc,
+        d_prime=float(math.sqrt(2) * norm.ppf(mean_auc)),
+        num_scored_classes=scored,
+        num_skipped_classes=target.shape[1] - scored,
+    )
+
+
+def summarise(
+    scores: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool
+) -> Dict[str, float]:
+    """The figures of a subset by name (`SCORE_NAMES`), rounded to five digits.
+
+    Args:
+        scores: float32 (N, C), logits.
+        target: bool (N, C).
+        known: bool (N, C).
+    """
+    if target_is_multilabel:
+        result = multilabel_scores(scores, target, known)
+        values = [result.mean_average_precision, result.mean_auc, result.d_prime, result.num_skipped_classes]
+    else:
+        classes = target.argmax(axis=1)
+        values = [accuracy(scores, classes), class_mean_accuracy(scores, classes)]
+    return {name: round(value, 5) for name, value in zip(SCORE_NAMES[target_is_multilabel], values)}
+
+
+def class_recalls(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The share of every class's clips that are found, (C,), NaN for a class without a clip; see `accuracy`."""
+    _check_classes(scores, target)
+    recalls = np.full(scores.shape[1], np.nan)
+    present = np.unique(target)
+    recalls[present] = recall_score(target, scores.argmax(axis=1), labels=present, average=None)
+    return recalls
+
+
+def _check_scores(scores: np.ndarray) -> Tuple[int, int]:
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"expected scores of clips by classes, at least one of each, found shape {scores.shape}")
+    wrong = ~np.isfinite(scores)
+    if wrong.any():
+        raise ValueError(
+            f"expected finite scores, found {int(wrong.sum())} that are NaN or infinite, the first in row "
+            f"{int(wrong.any(axis=1).argmax())}; the training has diverged, or half precision has overflowed"
+        )
+    return scores.shape
+
+
+def _check_classes(scores: np.ndarray, target: np.ndarray) -> None:
+    clips, classes = _check_scores(scores)
+    if target.shape != (clips,):
+        raise ValueError(f"expected one class index for each of the {clips} clips, found shape {target.shape}")
+    wrong = np.flatnonzero((target < 0) | (target >= classes))
+    if len(wrong):
+        raise ValueError(
+            f"expected class indices from 0 to {classes - 1}, found {target[wrong[0]]} in row {int(wrong[0])}"
+        )

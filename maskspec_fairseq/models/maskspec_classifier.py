@@ -1,0 +1,61 @@
+"""Model `maskspec_classifier`: the encoder with a head, registered with fairseq."""
+
+from dataclasses import dataclass, field
+from typing import List
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+from omegaconf import II
+
+from maskspec_fairseq.checkpoints import model_arguments
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+
+
+@dataclass
+class MaskSpecClassifierConfig(FairseqDataclass):
+    """The arguments of `SpectrogramClassifier`, by the same names, and where its weights and labels come from."""
+
+    pretrained: str = field(default="", metadata={"help": "checkpoint to start from; empty for random weights"})
+    front_end: str = field(default="paper", metadata={"help": "log-mel profile: paper or reference"})
+    sample_rate: int = II("task.sample_rate")
+    mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
+    patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
+    encoder_embed_dim: int = field(default=768, metadata={"help": "encoder width"})
+    encoder_layers: int = field(default=12, metadata={"help": "encoder blocks"})
+    encoder_attention_heads: int = field(default=12, metadata={"help": "encoder attention heads"})
+    encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "encoder FFN width"})
+    cls_token: bool = field(default=False, metadata={"help": "prepend a CLS token (released code)"})
+    pool: str = field(default="mean", metadata={"help": "mean over the patches, or cls"})
+    norm_after_pool: bool = field(default=False, metadata={"help": "pool, then a new norm (released code)"})
+    dropout: float = field(default=0.0, metadata={"help": "dropout in every block"})
+    drop_path: float = field(default=0.0, metadata={"help": "stochastic depth of the last block"})
+    spec_augment_bins: int = field(default=0, metadata={"help": "widest band that SpecAugment hides, mel bins"})
+    spec_augment_frames: int = field(default=0, metadata={"help": "longest stretch that SpecAugment hides, frames"})
+    patchout: float = field(default=0.0, metadata={"help": "share of the patches left out in training"})
+    # The task sets these from the data, and checkpoints carry them.
+    num_classes: int = field(default=0, metadata={"help": "set by the task"})
+    label_keys: List[str] = field(default_factory=list, metadata={"help": "set by the task"})
+    label_names: List[str] = field(default_factory=list, metadata={"help": "set by the task"})
+
+
+@register_model("maskspec_classifier", dataclass=MaskSpecClassifierConfig)
+class MaskSpecClassifierModel(SpectrogramClassifier, BaseFairseqModel):
+    """See `SpectrogramClassifier`."""
+
+    @classmethod
+    def build_model(cls, cfg: MaskSpecClassifierConfig, task=None) -> "MaskSpecClassifierModel":
+        """Build a new model; pretrained weights and statistics are the task's to set."""
+        model = cls(**model_arguments(SpectrogramClassifier, cfg))
+        for name, parameter in model.named_parameters():
+            # The only attribute that fairseq's half-precision optimizers hand on.
+            parameter.param_group = f"{layer_of(name, cfg.encoder_layers)}:{name}"
+        return model
+
+
+def layer_of(name: str, num_layers: int) -> int:
+    """How deep a parameter lies: 0 in the embedding, 1 to `num_layers` in the blocks, one more after them."""
+    if name.startswith(("encoder.patch_embed.", "encoder.cls_token")):
+        return 0
+    if name.startswith("encoder.blocks."):
+        return int(name.split(".")[2]) + 1
+    return num_layers + 1

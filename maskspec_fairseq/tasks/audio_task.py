@@ -1,0 +1,146 @@
+"""What the tasks share: clips of a data directory, and what fairseq asks of every task."""
+
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import Any, Dict, List
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.tasks import FairseqTask
+from omegaconf import II, MISSING
+
+from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.data.epoch_length import set_batches_per_epoch
+from maskspec_fairseq.data.mel_statistics import read_mel_statistics
+from maskspec_fairseq.manifest import Manifest, ManifestError, expect_manifest, join_manifests, read_manifest
+from maskspec_fairseq.modules.log_mel import LogMel
+
+logger = logging.getLogger(__name__)
+
+MAX_REPLACED_SHARE = 0.01
+
+
+@dataclass
+class AudioTaskConfig(FairseqDataclass):
+    data: str = field(default=MISSING, metadata={"help": "directory written by manifests/build.py"})
+    launch_dir: str = field(default=".", metadata={"help": "directory that a relative path starts from"})
+    sample_rate: int = field(default=32000, metadata={"help": "Hz, to which all audio is resampled"})
+    clip_sec: float = field(default=10.0, metadata={"help": "s, to which every clip is cropped or padded"})
+    channel: str = field(default="mix", metadata={"help": "mix, left, right or mid"})
+    on_bad_audio: str = field(
+        default="raise", metadata={"help": "raise, or skip: train on another clip, up to 1 % of them"}
+    )
+    # ve-fairseq reads it here; persistent workers of an epoch stay beside those of the next ones
+    persistent_workers: bool = field(default=False, metadata={"help": "keep loader processes beyond their epoch"})
+    seed: int = II("common.seed")
+    train_subset: str = II("dataset.train_subset")
+
+
+class AudioTask(FairseqTask):
+    """Clips of `task.data`; the subset `dataset.train_subset` (or several, with commas) is trained on."""
+
+    def __init__(self, cfg: AudioTaskConfig) -> None:
+        super().__init__(cfg)
+        self._loaded = self._replaced = 0
+
+    @classmethod
+    def setup_task(cls, cfg: AudioTaskConfig, **kwargs) -> "AudioTask":
+        return cls(cfg)
+
+    def launch_path(self, path: str) -> str:
+        """A path as it was given on the command line, absolute."""
+        return os.path.abspath(os.path.join(self.cfg.launch_dir, path))
+
+    @property
+    def data_dir(self) -> str:
+        """`task.data`, absolute.
+
+        Raises:
+            ManifestError: no such directory.
+        """
+        path = self.launch_path(self.cfg.data)
+        if not os.path.isdir(path):
+            raise ManifestError(
+                f"expected a directory with manifests as task.data, found none at {path}; "
+                "write one with `python manifests/build.py folder AUDIO_DIR --out DATA_DIR`"
+            )
+        return path
+
+    def subsets_of(self, split: str) -> List[str]:
+        """The manifests that a split of fairseq's is made of."""
+        return split.split(",")
+
+    def manifest_paths(self, split: str) -> List[str]:
+        """The files of a split."""
+        return [os.path.join(self.data_dir, f"{name}.tsv") for name in self.subsets_of(split)]
+
+    def set_mel_statistics(self, front_end: LogMel) -> None:
+        """Give a new model's front end the statistics of what it will train on.
+
+        Raises:
+            ManifestError: no such subset, or no statistics of it.
+        """
+        for path in self.manifest_paths(self.cfg.train_subset):
+            expect_manifest(path)
+        subsets = self.subsets_of(self.cfg.train_subset)
+        front_end.set_statistics(*read_mel_statistics(self.data_dir, front_end, subsets))
+
+    def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:
+        """What a task gives its dataset beyond the clips."""
+        return {}
+
+    def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
+        """Load a split; that of `dataset.train_subset` is cropped at random and shuffled."""
+        cfg = task_cfg or self.cfg
+        manifests = [read_manifest(path) for path in self.manifest_paths(split)]
+        self.datasets[split] = AudioDataset(
+            join_manifests(manifests),
+            sample_rate=cfg.sample_rate,
+            clip_sec=cfg.clip_sec,
+            channel=cfg.channel,
+            seed=cfg.seed,
+            training=split == self.cfg.train_subset,
+            on_bad_audio=cfg.on_bad_audio,
+            **self.dataset_arguments(split, manifests),
+        )
+        logger.info("loaded %d clips of %s", len(self.datasets[split]), ", ".join(self.subsets_of(split)))
+
+    def get_batch_iterator(self, dataset, *args, **kwargs):
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+        if dataset.training:
+            set_batches_per_epoch(len(iterator))
+        return iterator
+
+    def train_step(self, sample, *args, **kwargs):
+        for message in sample["bad_audio"]:
+            logger.warning("replaced by another clip: %s", message)
+        return super().train_step(sample, *args, **kwargs)
+
+    def reduce_metrics(self, logging_outputs, criterion) -> None:
+        """Log, and end a run that replaces more than 1 % of its clips (of one epoch's, before that has passed).
+
+        Raises:
+            RuntimeError: too many files could not be read.
+        """
+        super().reduce_metrics(logging_outputs, criterion)
+        if not criterion.training:
+            return
+        self._loaded += int(sum(output["nsentences"] for output in logging_outputs))
+        self._replaced += int(sum(output["replaced"] for output in logging_outputs))
+        clips = max(self._loaded, len(self.datasets[self.cfg.train_subset]))
+        if self._replaced > MAX_REPLACED_SHARE * clips:
+            raise RuntimeError(
+                f"expected at most {MAX_REPLACED_SHARE:.0%} of the clips to be unreadable, found {self._replaced} "
+                f"of {clips}; the warnings above name them, `python manifests/build.py` leaves them out"
+            )
+
+    def max_positions(self) -> None:
+        return None
+
+    @property
+    def source_dictionary(self) -> None:
+        return None
+
+    @property
+    def target_dictionary(self) -> None:
+        return None

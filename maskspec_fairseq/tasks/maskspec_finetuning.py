@@ -1,0 +1,175 @@
+"""Task `maskspec_finetuning`: labelled clips, and scores over the whole of a validation subset."""
+
+import logging
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any, Dict, List
+
+from fairseq import metrics
+from fairseq.tasks import register_task
+from omegaconf import II, open_dict
+
+from maskspec_fairseq.checkpoints import load_pretrained, read_checkpoint
+from maskspec_fairseq.data.audio import clip_samples
+from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
+from maskspec_fairseq.data.weighted_sampling import clip_weights
+from maskspec_fairseq.manifest import LABELS_FILE, Label, Manifest, ManifestError, read_labels, read_vocabulary
+from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
+from maskspec_fairseq.tasks.validation_scores import ValidationScores
+
+logger = logging.getLogger(__name__)
+
+FOLD = re.compile(r"fold(\d+)\.tsv")
+
+
+@dataclass
+class MaskSpecFinetuningConfig(AudioTaskConfig):
+    target_is_multilabel: bool = field(default=False, metadata={"help": "several classes a clip, scored by mAP"})
+    fold: int = field(default=0, metadata={"help": "fold to hold out, of a corpus of folds; 0 for no folds"})
+    wave_mixup: float = field(default=0.0, metadata={"help": "chance that a waveform is mixed with another"})
+    wave_mixup_alpha: float = field(default=2.0, metadata={"help": "of the Beta distribution of its ratio"})
+    spec_mixup_alpha: float = field(default=0.0, metadata={"help": "of the Beta distribution for log-mels; 0: none"})
+    roll_sec: float = field(default=0.0, metadata={"help": "s, most that a clip is rolled over time"})
+    gain_db: float = field(default=0.0, metadata={"help": "dB, most that a clip is made louder or softer"})
+    sampling: str = field(
+        default="all", metadata={"help": "all clips of an epoch, or drawn by passt's or psla's weights"}
+    )
+    num_draws: int = field(default=0, metadata={"help": "clips that an epoch draws"})
+    save_dir: str = II("checkpoint.save_dir")
+
+
+@register_task("maskspec_finetuning", dataclass=MaskSpecFinetuningConfig)
+class MaskSpecFinetuningTask(AudioTask):
+    """Classification, of one class a clip or of several.
+
+    Scores are computed in `post_validate` from the logits of every clip of the subset, gathered over all GPUs by the
+    clip's number, so that shares of other sizes and clips that are seen twice change nothing.
+    """
+
+    def __init__(self, cfg: MaskSpecFinetuningConfig) -> None:
+        super().__init__(cfg)
+        self._scores = ValidationScores(cfg.target_is_multilabel)
+
+    def build_model(self, cfg, from_checkpoint: bool = False):
+        """Build the model for the labels of the data and start it from `model.pretrained`.
+
+        A checkpoint brings labels, weights and statistics of its own, a run that is resumed likewise.
+
+        Raises:
+            ManifestError: the run that is resumed has other classes than the data.
+            ValueError: see `load_pretrained`.
+        """
+        if from_checkpoint:
+            return super().build_model(cfg)
+        vocabulary = self.vocabulary()
+        with open_dict(cfg):
+            cfg.num_classes = len(vocabulary)
+            cfg.label_keys = [label.key for label in vocabulary]
+            cfg.label_names = [label.name for label in vocabulary]
+        model = super().build_model(cfg)
+        model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))  # refuses clips too short
+        last = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
+        if os.path.isfile(last):
+            self._check_classes(last, cfg.label_keys)
+        elif cfg.pretrained:
+            logger.info("starting from %s", load_pretrained(model, cfg, self.launch_path(cfg.pretrained)))
+        else:
+            self.set_mel_statistics(model.front_end)
+            logger.info("starting from random weights")
+        return model
+
+    def vocabulary(self) -> List[Label]:
+        """The classes of the data.
+
+        Raises:
+            ManifestError: there are none.
+        """
+        path = os.path.join(self.data_dir, LABELS_FILE)
+        if not os.path.isfile(path):
+            raise ManifestError(
+                f"expected the classes in {path}, found no such file; write the data directory with a subcommand of "
+                "manifests/build.py that has labels (folder: with --labels-from-parent)"
+            )
+        return read_vocabulary(path)
+
+    def subsets_of(self, split: str) -> List[str]:
+        """With `task.fold`: that fold for validation, the others for training.
+
+        Raises:
+            ManifestError: the data have no such fold.
+        """
+        if not self.cfg.fold:
+            return super().subsets_of(split)
+        folds = sorted(int(match[1]) for match in map(FOLD.fullmatch, os.listdir(self.data_dir)) if match)
+        if self.cfg.fold not in folds:
+            found = f"folds {', '.join(map(str, folds))}" if folds else "no folds"
+            raise ManifestError(f"{self.data_dir}: expected fold {self.cfg.fold} (task.fold), found {found}")
+        held_out = split != self.cfg.train_subset
+        return [f"fold{fold}" for fold in folds if (fold == self.cfg.fold) == held_out]
+
+    def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:
+        """Targets, augmentation and sampling of a split.
+
+        Raises:
+            ManifestError: label files that are missing, do not fit, or hold nothing to be scored by.
+        """
+        vocabulary = self.vocabulary()
+        labels = []
+        for name, manifest in zip(self.subsets_of(split), manifests):
+            path = os.path.join(self.data_dir, f"{name}.lbl")
+            if not os.path.isfile(path):
+                raise ManifestError(f"expected the labels of {name} in {path}, found no such file; build them again")
+            clips = read_labels(path, vocabulary, len(manifest))
+            if not self.cfg.target_is_multilabel:
+                for number, clip in enumerate(clips, start=1):
+                    if len(clip.present) != 1 or clip.absent:
+                        raise ManifestError(
+                            f"{path}, line {number}: expected one class, found {len(clip.present)}; "
+                            "several classes a clip need task.target_is_multilabel=true"
+                        )
+            elif not any(clip.present for clip in clips):
+                raise ManifestError(f"{path}: expected clips with classes, found none, and there is no mAP of nothing")
+            labels += clips
+        targets = ClipTargets(labels, vocabulary)
+        cfg = self.cfg
+        weights = None
+        if split == cfg.train_subset and cfg.sampling != "all":
+            weights = clip_weights(targets.present(), len(vocabulary), cfg.sampling)
+        return {
+            "targets": targets,
+            "augmentation": WaveformAugmentation(
+                cfg.wave_mixup, cfg.wave_mixup_alpha, cfg.spec_mixup_alpha, cfg.roll_sec, cfg.gain_db
+            ),
+            "sampling_weights": weights,
+            "num_draws": cfg.num_draws,
+        }
+
+    def valid_step(self, sample, model, criterion):
+        loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        self._scores.add(sample, logging_output.pop("logits"))
+        return loss, sample_size, logging_output
+
+    def reduce_metrics(self, logging_outputs, criterion) -> None:
+        super().reduce_metrics(logging_outputs, criterion)
+        if not criterion.training:
+            # fairseq asks for the metric of the best checkpoint before `post_validate` has it
+            for name in self._scores.names:
+                metrics.log_scalar(name, 0.0, weight=0, round=5)
+
+    def post_validate(self, model, stats: Dict[str, Any], agg) -> None:
+        """Put the scores of the whole subset into fairseq's statistics."""
+        scores = self._scores.compute()
+        stats.update(scores)
+        for name, value in scores.items():
+            if f"best_{name}" in stats:
+                stats[f"best_{name}"] = max(stats[f"best_{name}"], value)
+
+    def _check_classes(self, checkpoint: str, keys: List[str]) -> None:
+        theirs = read_checkpoint(checkpoint, ("maskspec_classifier",))["cfg"]["model"]["label_keys"]
+        if list(theirs) != list(keys):
+            raise ManifestError(
+                f"{self.data_dir}/{LABELS_FILE}: expected the {len(theirs)} classes of the run that is resumed "
+                f"({checkpoint}), found {len(keys)} or another order; choose another hydra.run.dir for other data"
+            )

@@ -1,0 +1,95 @@
+import pytest
+import torch
+
+from maskspec_fairseq.checkpoints import load_classifier, load_pretrained, model_arguments
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from tests.unit.test_classifier import SMALL as ENCODER
+from tests.unit.test_classifier import small_classifier
+from tests.unit.test_masked_autoencoder import SMALL, small_model
+
+FRONT_END = dict(front_end="paper", sample_rate=32000, mel_jitter=False, patch_size=16)
+WAVEFORM = 0.1 * torch.randn(2, 32000, generator=torch.Generator().manual_seed(0))
+
+
+def pretraining_cfg(**kwargs):
+    return dict(SMALL, **FRONT_END, _name="maskspec", cls_token=False, **kwargs)
+
+
+def classifier_cfg(labels="abcde", **kwargs):
+    cfg = dict(
+        ENCODER, **FRONT_END, _name="maskspec_classifier", cls_token=False, pool="mean", norm_after_pool=False,
+        dropout=0.0, drop_path=0.0, spec_augment_bins=0, spec_augment_frames=0, patchout=0.0,
+        num_classes=len(labels), label_keys=list(labels), label_names=list(labels),
+    )  # fmt: skip
+    return {**cfg, **kwargs}
+
+
+def save(path, model, cfg):
+    torch.save({"cfg": {"model": cfg, "task": {}}, "model": model.state_dict()}, path)
+    return str(path)
+
+
+def build(cfg):
+    return SpectrogramClassifier(**model_arguments(SpectrogramClassifier, cfg))
+
+
+def test_encoder_and_statistics_come_from_pretraining(tmp_path):
+    pretrained = small_model()
+    model = build(classifier_cfg())
+    head = model.head.weight.clone()
+    report = load_pretrained(model, classifier_cfg(), save(tmp_path / "p.pt", pretrained, pretraining_cfg()))
+    for name, value in pretrained.encoder.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], value)
+    assert torch.equal(model.front_end(WAVEFORM), pretrained.front_end(WAVEFORM))
+    assert torch.equal(model.head.weight, head) and "new head for 5 classes" in report
+
+
+def test_a_finetuned_model_brings_its_head_for_the_same_classes_alone(tmp_path):
+    path = save(tmp_path / "f.pt", small_classifier(), classifier_cfg())
+    same, other = build(classifier_cfg()), build(classifier_cfg("abced"))
+    assert ", head for 5 classes" in load_pretrained(same, classifier_cfg(), path)
+    assert torch.equal(same.eval()(WAVEFORM), small_classifier().eval()(WAVEFORM))
+    head = other.head.weight.clone()
+    assert "new head" in load_pretrained(other, classifier_cfg("abced"), path)
+    assert torch.equal(other.head.weight, head)
+    assert torch.equal(other.encoder.patch_embed.weight, same.encoder.patch_embed.weight)
+
+
+def test_the_norm_of_pretraining_stays_behind_where_the_released_code_leaves_it(tmp_path):
+    cfg = classifier_cfg(norm_after_pool=True)
+    load_pretrained(build(cfg), cfg, save(tmp_path / "p.pt", small_model(), pretraining_cfg()))
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(front_end="reference"), r"\(front_end: expected paper, found reference\)"),
+        (dict(patch_size=8), r"\(patch_size: expected 16, found 8\)"),
+        (dict(encoder_embed_dim=192), r"expected 32, found 192\); size=tiny on the command line"),
+    ],
+)
+def test_another_encoder_is_refused(tmp_path, kwargs, message):
+    path = save(tmp_path / "p.pt", small_model(), {**pretraining_cfg(), **kwargs})
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(build(classifier_cfg()), classifier_cfg(), path)
+
+
+def test_weights_missing_or_left_over_are_named(tmp_path):
+    pretrained = small_model()
+    del pretrained.encoder.blocks[1].mlp
+    pretrained.encoder.extra = torch.nn.Linear(2, 2, bias=False)
+    path = save(tmp_path / "p.pt", pretrained, pretraining_cfg())
+    message = r"found encoder.blocks.1.mlp.fc1.weight, .* missing and encoder.extra.weight left over"
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(build(classifier_cfg()), classifier_cfg(), path)
+
+
+def test_a_finetuned_checkpoint_comes_back_with_its_labels(tmp_path):
+    model, cfg = load_classifier(save(tmp_path / "f.pt", small_classifier(), classifier_cfg()))
+    assert torch.equal(model(WAVEFORM), small_classifier().eval()(WAVEFORM)) and not model.training
+    assert cfg["model"]["label_names"] == list("abcde")
+    path = save(tmp_path / "p.pt", small_model(), pretraining_cfg())
+    with pytest.raises(
+        ValueError, match="p.pt: expected a checkpoint of the model 'maskspec_classifier', found 'maskspec'"
+    ):
+        load_classifier(path)

@@ -1,0 +1,191 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy.special import erfinv
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
+
+from maskspec_fairseq.metrics import accuracy, class_mean_accuracy, multilabel_scores
+
+
+@pytest.fixture(autouse=True)
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def random_labels(seed, clips=200, classes=12):
+    """Scores with many ties, labels that they tell something of, and a mask of which labels are known."""
+    rng = np.random.default_rng(seed)
+    target = (rng.random((clips, classes)) < 0.2).astype(np.float32)
+    scores = np.round(rng.standard_normal((clips, classes)) + target, 1).astype(np.float32)
+    return scores, target, rng.random((clips, classes)) < 0.4
+
+
+def masked_reference(metric, scores, target, known):
+    """scikit-learn's own way to leave labels out: weights of 0."""
+    return [
+        metric(target[:, c].astype(int), scores[:, c], sample_weight=known[:, c].astype(float))
+        for c in range(scores.shape[1])
+    ]
+
+
+def column(values):
+    return np.array(values)[:, None]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_accuracies_agree_with_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    target = rng.choice([0, 1, 1, 1, 2, 4], size=300)  # class 3 never occurs, class 1 often
+    scores = rng.standard_normal((300, 5)) + 2 * np.eye(5)[target]
+    predicted = scores.argmax(1)
+    assert 3 in predicted
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the predicted class that does not occur
+        expected = balanced_accuracy_score(target, predicted)
+    assert accuracy(scores, target) == pytest.approx(accuracy_score(target, predicted))
+    assert class_mean_accuracy(scores, target) == pytest.approx(expected)
+    assert abs(accuracy(scores, target) - expected) > 1e-3  # or the two would not be told apart here
+
+
+def test_accuracies_of_a_case_worked_by_hand():
+    # three of four clips of class 0 are found, and neither of class 1's: the one is taken for class 0, one for 2
+    scores = np.eye(3, dtype=np.float32)[[0, 0, 0, 2, 0, 2]]
+    target = np.array([0, 0, 0, 0, 1, 1])
+    assert accuracy(scores, target) == 0.5
+    assert class_mean_accuracy(scores, target) == 0.375
+
+
+@pytest.mark.parametrize("metric", [accuracy, class_mean_accuracy])
+def test_class_indices_are_checked(metric):
+    scores = np.zeros((3, 2), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"one class index for each of the 3 clips, found shape \(3, 2\)"):
+        metric(scores, np.zeros((3, 2), dtype=int))
+    with pytest.raises(ValueError, match="class indices from 0 to 1, found 2 in row 1"):
+        metric(scores, np.array([0, 2, 0]))
+    with pytest.raises(ValueError, match="class indices from 0 to 1, found -1 in row 2"):
+        metric(scores, np.array([0, 1, -1]))
+
+
+@pytest.mark.parametrize(
+    "score",
+    [
+        lambda scores: accuracy(scores, np.zeros(4, dtype=int)),
+        lambda scores: class_mean_accuracy(scores, np.zeros(4, dtype=int)),
+        lambda scores: multilabel_scores(scores, np.ones((4, 3))),
+    ],
+    ids=["accuracy", "class_mean_accuracy", "multilabel"],
+)
+def test_scores_that_are_not_finite_are_refused(score):
+    scores = np.zeros((4, 3), dtype=np.float32)
+    score(scores)
+    scores[2] = [0, np.nan, -np.inf]
+    scores[3, 0] = np.inf
+    with pytest.raises(
+        ValueError, match="expected finite scores, found 3 that are NaN or infinite, the first in row 2;"
+    ):
+        score(scores)
+    with pytest.raises(ValueError, match=r"at least one of each, found shape \(0, 3\)"):
+        score(scores[:0])
+    with pytest.raises(ValueError, match=r"scores of clips by classes, at least one of each, found shape \(12,\)"):
+        score(scores.reshape(-1))
+
+
+def test_a_case_worked_by_hand():
+    measured = multilabel_scores(column([4.0, 3.0, 2.0, 1.0]), column([1, 0, 1, 0]))
+    assert measured.mean_average_precision == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert measured.mean_auc == 0.75  # three of the four pairs are in order
+    assert measured.d_prime == pytest.approx(2 * erfinv(2 * 0.75 - 1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_classes_agree_with_scikit_learn(seed):
+    scores, target, _ = random_labels(seed)
+    measured = multilabel_scores(scores, target)
+    average_precision = average_precision_score(target, scores, average=None)
+    auc = roc_auc_score(target, scores, average=None)
+    np.testing.assert_allclose(measured.average_precision, average_precision, rtol=1e-12)
+    np.testing.assert_allclose(measured.auc, auc, rtol=1e-12)
+    assert measured.mean_average_precision == pytest.approx(average_precision.mean())
+    assert measured.mean_auc == pytest.approx(auc.mean())
+    assert measured.d_prime == pytest.approx(2 * erfinv(2 * auc.mean() - 1))
+    assert (measured.num_scored_classes, measured.num_skipped_classes) == (12, 0)
+    for number in (measured.mean_average_precision, measured.mean_auc, measured.d_prime):
+        assert type(number) is float
+    assert type(measured.num_scored_classes) is int and type(measured.num_skipped_classes) is int
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masked_labels_agree_with_weights_of_0(seed):
+    scores, target, known = random_labels(seed)
+    measured = multilabel_scores(scores, np.where(known, target, 0.5), known)
+    expected = masked_reference(average_precision_score, scores, target, known)
+    np.testing.assert_allclose(measured.average_precision, expected, rtol=1e-9)
+    np.testing.assert_allclose(measured.auc, masked_reference(roc_auc_score, scores, target, known), rtol=1e-9)
+    assert not np.allclose(measured.average_precision, multilabel_scores(scores, target).average_precision, atol=1e-3)
+
+
+def test_classes_without_positives_are_left_out_of_the_means():
+    scores, target, known = random_labels(0)
+    expected = multilabel_scores(scores[:, :9], target[:, :9], known[:, :9])
+    target[:, 9] = 0  # no positive at all
+    known[:, 10] &= target[:, 10] == 0  # no known positive
+    known[:, 11] = False
+    measured = multilabel_scores(scores, target, known)
+    assert np.isnan(measured.average_precision).tolist() == 9 * [False] + 3 * [True]
+    assert np.isnan(measured.auc).tolist() == 9 * [False] + 3 * [True]
+    assert measured.mean_average_precision == pytest.approx(expected.mean_average_precision)
+    assert measured.mean_auc == pytest.approx(expected.mean_auc)
+    assert (measured.num_scored_classes, measured.num_skipped_classes) == (9, 3)
+
+
+def test_classes_without_negatives_are_left_out_of_the_mean_auc_alone():
+    scores, target, known = random_labels(1)
+    expected = multilabel_scores(scores[:, :11], target[:, :11], known[:, :11])
+    known[:, 11] &= target[:, 11] == 1
+    measured = multilabel_scores(scores, target, known)
+    assert measured.average_precision[11] == pytest.approx(1) and math.isnan(measured.auc[11])
+    assert measured.mean_average_precision == pytest.approx((11 * expected.mean_average_precision + 1) / 12)
+    assert measured.mean_auc == pytest.approx(expected.mean_auc)
+    assert (measured.num_scored_classes, measured.num_skipped_classes) == (12, 0)
+
+
+def test_auc_and_d_prime_without_any_negative_are_nan():
+    measured = multilabel_scores(np.zeros((2, 3), dtype=np.float32), np.ones((2, 3)))
+    assert measured.mean_average_precision == pytest.approx(1)
+    assert math.isnan(measured.mean_auc) and math.isnan(measured.d_prime)
+
+
+def test_equal_scores_are_worth_the_prevalence():
+    measured = multilabel_scores(np.zeros((10, 1), dtype=np.float32), column([1] * 3 + [0] * 7))
+    assert measured.mean_average_precision == pytest.approx(0.3)
+    assert measured.mean_auc == 0.5 and measured.d_prime == 0
+
+
+def test_logits_beyond_the_sigmoids_resolution_keep_their_ranks():
+    scores = column(np.linspace(60, 30, 20).astype(np.float32))
+    target = column([1] * 5 + [0] * 15)
+    assert len(np.unique(1 / (1 + np.exp(-scores)))) == 1
+    measured = multilabel_scores(scores, target)
+    assert measured.mean_average_precision == pytest.approx(1)
+    assert measured.mean_auc == 1 and measured.d_prime == math.inf
+
+
+def test_no_known_positive_is_refused():
+    scores, target, known = random_labels(2)
+    with pytest.raises(ValueError, match="no clip of the subset that has a known positive label; check that"):
+        multilabel_scores(scores, target, known & (target == 0))
+
+
+def test_labels_are_checked():
+    scores, target, known = random_labels(0)
+    with pytest.raises(ValueError, match=r"target of the scores' shape \(200, 12\), found \(200, 11\)"):
+        multilabel_scores(scores, target[:, :11])
+    with pytest.raises(ValueError, match=r"known of the scores' shape \(200, 12\), found \(12,\)"):
+        multilabel_scores(scores, target, known[0])
+    target[known.nonzero()[0][0], known.nonzero()[1][0]] = 0.5
+    with pytest.raises(ValueError, match="known labels to be 0 or 1, found 0.5; round"):
+        multilabel_scores(scores, target, known)
