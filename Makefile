@@ -30,11 +30,23 @@ demo: $(INSTALLED)
 	$(BIN)/maskspec-plot-loss $(DEMO_RUN)/hydra_train.log --out $(DEMO_RUN)/loss.png
 	$(BIN)/maskspec-reconstruct data/demo/audio/harmonic_tone/0038.flac --out $(DEMO_RUN)/reconstruction.png \
 		--checkpoint $(DEMO_RUN)/checkpoints/checkpoint_last.pt
+	rm -rf $(DEMO_RUN)_finetuning
+	PYTHONWARNINGS=ignore $(BIN)/fairseq-hydra-train --config-dir config/finetuning --config-name demo \
+		task.data=data/demo model.pretrained=$(DEMO_RUN)/checkpoints/checkpoint_last.pt \
+		hydra.run.dir=$(DEMO_RUN)_finetuning
+	$(BIN)/maskspec-evaluate --checkpoint $(DEMO_RUN)_finetuning/checkpoints/checkpoint_last.pt \
+		--data data/demo --subset valid --out $(DEMO_RUN)_finetuning/scores
 	@echo
-	@echo "checkpoint: $(DEMO_RUN)/checkpoints/checkpoint_last.pt"
-	@echo "log:        $(DEMO_RUN)/hydra_train.log"
-	@echo "loss curve: $(DEMO_RUN)/loss.png"
-	@echo "picture:    $(DEMO_RUN)/reconstruction.png, a clip that was held out"
+	@echo "pretraining"
+	@echo "  checkpoint: $(DEMO_RUN)/checkpoints/checkpoint_last.pt"
+	@echo "  log:        $(DEMO_RUN)/hydra_train.log"
+	@echo "  loss curve: $(DEMO_RUN)/loss.png"
+	@echo "  picture:    $(DEMO_RUN)/reconstruction.png, a clip that was held out"
+	@echo "finetuning"
+	@echo "  checkpoint: $(DEMO_RUN)_finetuning/checkpoints/checkpoint_last.pt"
+	@echo "  log:        $(DEMO_RUN)_finetuning/hydra_train.log"
+	@echo "  scores:     $(DEMO_RUN)_finetuning/scores/scores.json"
+	@echo "  picture:    $(DEMO_RUN)_finetuning/scores/confusion.png"
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest tests
@@ -58,4 +70,4 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) $(STOCK_VENV) data/demo $(DEMO_RUN) *.egg-info
+	rm -rf $(VENV) $(STOCK_VENV) data/demo $(DEMO_RUN) $(DEMO_RUN)_finetuning *.egg-info

@@ -1,19 +1,18 @@
+import contextlib
+import os
 import shutil
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from maskspec_fairseq.cli import plot_loss, reconstruct
 from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
-from tests.integration.runs import checkpoint, entries, run, train, train_in_parallel
-
-
-@pytest.fixture(scope="module")
-def whole_run(data_dir, tmp_path_factory):
-    """Eight epochs of the demo recipe, its run directory and its output."""
-    run_dir = tmp_path_factory.mktemp("whole")
-    return run_dir, train(data_dir, run_dir, "optimization.max_epoch=8")
+from tests.conftest import REPOSITORY
+from tests.integration.runs import checkpoint, command, entries, run, train, train_in_parallel
 
 
 @pytest.fixture()
@@ -189,7 +188,7 @@ def test_the_released_codes_recipe_runs(data_dir, tmp_path):
         tmp_path / "run",
         "optimization.max_epoch=3",
         "lr_scheduler.warmup_epochs=0",
-        recipe="maskspec_base_reference",
+        recipe="pretraining/maskspec_base_reference",
     )
     state = checkpoint(tmp_path / "run")
     assert "encoder.cls_token" in state["model"] and state["cfg"]["model"]["mel_jitter"]
@@ -197,6 +196,23 @@ def test_the_released_codes_recipe_runs(data_dir, tmp_path):
     assert losses[-1] < losses[0]
     # every patch has a mean of 0 and a deviation of 1, but for those of an empty band, where there is nothing to divide
     assert 0.8 < float(entries(output, "valid")[-1]["valid_mean_loss"]) <= 1
+
+
+def test_loader_processes_do_not_outlive_their_epoch(data_dir, tmp_path):
+    """Else a long run would gather them, one set an epoch."""
+    overrides = ["dataset.num_workers=1", "optimization.max_epoch=6", "lr_scheduler.warmup_epochs=0"]
+    with open(tmp_path / "output.log", "w") as log:
+        process = subprocess.Popen(
+            command(data_dir, tmp_path / "run", *overrides), cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+    counts = []
+    while process.poll() is None:
+        with contextlib.suppress(OSError):  # it has ended
+            counts.append(len(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
+        time.sleep(0.1)
+    assert process.returncode == 0, (tmp_path / "output.log").read_text()[-3000:]
+    assert 1 <= max(counts) <= 2  # of training, and of validation
 
 
 def test_pictures_of_a_run(whole_run, data_dir, tmp_path, capsys):

@@ -1,0 +1,140 @@
+"""Finetuning as a user does it, from the pretraining of conftest.py."""
+
+import json
+
+import pytest
+import torch
+
+from maskspec_fairseq.checkpoints import load_classifier
+from maskspec_fairseq.cli import crossval, evaluate
+from tests.integration.runs import TINY, checkpoint, entries, train, train_in_parallel
+
+RECIPE = "finetuning/demo"
+SHARED = ["optimization.max_epoch=4", "lr_scheduler.warmup_epochs=1", "task.roll_sec=0.1"]
+AUGMENTED = [
+    *SHARED, "task.gain_db=6", "model.spec_augment_bins=16", "model.spec_augment_frames=16", "model.patchout=0.25",
+    "model.drop_path=0.1", "criterion.label_smoothing=0.1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pretrained(whole_run):
+    return f"model.pretrained={whole_run[0]}/checkpoints/checkpoint_last.pt"
+
+
+@pytest.fixture(scope="module")
+def finetuned(labelled_dir, pretrained, tmp_path_factory):
+    """Four epochs with every augmentation, its run directory and its output."""
+    run_dir = tmp_path_factory.mktemp("finetuned")
+    return run_dir, train(labelled_dir, run_dir, *AUGMENTED, pretrained, recipe=RECIPE)
+
+
+def test_finetuning_learns_validates_and_saves(finetuned, whole_run):
+    run_dir, output = finetuned
+    assert "starting from encoder and statistics of maskspec from" in output
+    assert "learning rate x 1.00000 in layer 3: encoder.norm.weight" in output
+    validations = entries(output, "valid")
+    assert len(validations) == 4
+    assert float(validations[-1]["valid_loss"]) < float(validations[0]["valid_loss"]) < 1.2
+    best = max(float(entry["valid_accuracy"]) for entry in validations)
+    assert float(validations[-1]["valid_best_accuracy"]) == best > 1 / 3
+    state = checkpoint(run_dir, "checkpoint_best.pt")
+    assert state["extra_state"]["best"] == best and state["cfg"]["model"]["label_keys"] == ["low", "middle", "high"]
+    assert not any(name.startswith("decoder") for name in state["model"])
+    statistics = checkpoint(whole_run[0])["model"]["front_end.mel_mean"]
+    assert torch.equal(state["model"]["front_end.mel_mean"], statistics)
+
+
+def test_evaluate_agrees_with_the_validation_in_training(finetuned, labelled_dir, tmp_path):
+    run_dir, output = finetuned
+    path = str(run_dir / "checkpoints" / "checkpoint_last.pt")
+    load_classifier(path)  # without the pretrained one
+    # the clips are of the model's length or shorter, but for those of 2 s, of which training takes the beginning
+    assert evaluate.main(["--checkpoint", path, "--data", str(labelled_dir), "--subset", "valid", "--workers", "0",
+                          "--hop-sec", "1000", "--out", str(tmp_path)]) == 0  # fmt: skip
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["clips"] == scores["clips_listed"] == 8
+    assert abs(scores["scores"]["accuracy"] - float(entries(output, "valid")[-1]["valid_accuracy"])) < 0.3
+
+
+def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_dir, pretrained, tmp_path):
+    run_dir, output = finetuned
+    first = train(labelled_dir, tmp_path, *AUGMENTED, pretrained, "optimization.max_update=19", recipe=RECIPE)
+    # the pretrained file is not needed any more
+    second = train(labelled_dir, tmp_path, *AUGMENTED, "model.pretrained=/gone.pt", recipe=RECIPE)
+    losses = [
+        [(entry["num_updates"], entry["loss"], entry["lr"]) for entry in entries(text, "train_inner")]
+        for text in (output, first, second)
+    ]
+    assert len(losses[0]) == 32 and losses[0] == losses[1] + losses[2]
+    whole, resumed = checkpoint(run_dir)["model"], checkpoint(tmp_path)["model"]
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_two_processes_validate_as_one(labelled_dir, pretrained, tmp_path):
+    """Three batches of eight clips over two processes, one of which gets a batch of nothing; weighted draws too."""
+    shared = [*SHARED, pretrained, "task.sampling=psla", "task.num_draws=18", "dataset.batch_size_valid=3"]
+    one = train(labelled_dir, tmp_path / "one", *shared, "optimization.update_freq=[2]", recipe=RECIPE)
+    two = train_in_parallel(labelled_dir, tmp_path / "two", 2, *shared, recipe=RECIPE)
+    validations = [entries(output, "valid") for output in (one, two)]
+    assert len(validations[0]) == len(validations[1]) == 4
+    for ours, theirs in zip(*validations):
+        for name in ("valid_accuracy", "valid_class_mean_accuracy"):
+            assert ours[name] == theirs[name]
+        assert float(ours["valid_loss"]) == pytest.approx(float(theirs["valid_loss"]), abs=2e-4)
+
+
+def test_a_finetuned_model_is_finetuned_on_other_classes(finetuned, labelled_dir, tmp_path):
+    """The paper's second stage: the head is new, several classes a clip."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train.tsv", "valid.tsv"):
+        (data / name).write_text((labelled_dir / name).read_text())
+    for name in ("train.lbl", "valid.lbl"):
+        (data / name).write_text((labelled_dir / name).read_text().replace("middle", "low,high"))
+    (data / "labels.csv").write_text("index,mid,display_name\n0,high,High\n1,low,Low\n2,loud,Loud\n")
+    output = train(
+        data, tmp_path / "run", "optimization.max_epoch=1", "lr_scheduler.warmup_epochs=0",
+        f"model.pretrained={finetuned[0]}/checkpoints/checkpoint_last.pt", "task.target_is_multilabel=true",
+        "checkpoint.best_checkpoint_metric=mAP", recipe=RECIPE,
+    )  # fmt: skip
+    assert "starting from encoder and statistics of maskspec_classifier" in output and "new head for 3" in output
+    (entry,) = entries(output, "valid")
+    assert 0 < float(entry["valid_mAP"]) <= 1 and "valid_mean_auc" in entry
+
+
+def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_run, tmp_path, capsys):
+    out = tmp_path / "runs"
+    arguments = ["--config-name", "demo", "--data", str(labelled_dir), "--folds", "1", "2", "--out", str(out)]
+    arguments += ["--pretrained", f"{whole_run[0]}/checkpoints/checkpoint_last.pt", "--best-on-test"]
+    fields = [*TINY, "optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
+    assert crossval.main([*arguments, *fields]) == 0
+    printed = capsys.readouterr().out
+    summary = json.loads((out / "crossval.json").read_text())
+    accuracies = [summary["folds"][str(fold)]["last"]["accuracy"] for fold in (1, 2)]
+    mean = sum(accuracies) / 2
+    assert summary["last epoch"]["accuracy"] == pytest.approx(mean)
+    assert f"last epoch: accuracy {mean:.4f} +- " in printed and "no fair figure: accuracy" in printed
+    logs = [(out / f"fold{fold}" / "hydra_train.log").read_text() for fold in (1, 2)]
+    assert "loaded 12 clips of fold2" in logs[0] and "loaded 12 clips of fold1" in logs[1]
+    (out / "fold2" / "done").unlink()
+    assert crossval.main([*arguments, *fields]) == 0
+    again = capsys.readouterr().out
+    assert "fold 1: training" not in again and "fold 2: training" in again
+    assert json.loads((out / "crossval.json").read_text()) == summary
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["task.fold=3"], "expected fold 3 (task.fold), found folds 1, 2"),
+        (["model.pretrained=none.pt"], "No such file or directory"),
+        (["model.patch_size=8", "PRETRAINED"], "(patch_size: expected 8, found 16)"),
+        (["task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP", "task.sampling=psla",
+          "task.num_draws=99"], "expected 1 to 24 draws an epoch"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_finetuned_is_refused_in_words(labelled_dir, pretrained, tmp_path, overrides, message):
+    overrides = [pretrained if field == "PRETRAINED" else field for field in overrides]
+    output = train(labelled_dir, tmp_path, *overrides, recipe=RECIPE, fails=True)
+    assert message in output and not entries(output, "train_inner")
