@@ -1,4 +1,4 @@
-# make demo | test | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
+# make demo | test | test-slow | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-unit test-stock smoke-stock lint clean
+.PHONY: demo test test-slow test-unit test-stock smoke-stock lint clean
 
 # fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1 and newer refuse
 define install
@@ -50,6 +50,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest tests
+
+# What takes minutes a test and is not part of CI
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest tests -m slow
 
 test-unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit
