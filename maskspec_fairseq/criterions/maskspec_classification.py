@@ -7,6 +7,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
+from maskspec_fairseq.criterions.skipping import leave_out_unless_finite
 from maskspec_fairseq.modules.losses import binary_cross_entropy, smooth, soft_cross_entropy
 
 
@@ -56,8 +57,8 @@ class MaskSpecClassificationCriterion(FairseqCriterion):
             "sample_size": sample_size,
         }
         if not self.training:
-            logging_output["logits"] = logits.detach()
-        return loss, sample_size, logging_output
+            return loss, sample_size, {**logging_output, "logits": logits.detach()}
+        return leave_out_unless_finite(model, loss, sample_size, logging_output)
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
@@ -66,8 +67,9 @@ class MaskSpecClassificationCriterion(FairseqCriterion):
         sample_size = max(total["sample_size"], 1.0)
         metrics.log_scalar("loss", total["loss"] / sample_size, sample_size, round=5)
         metrics.log_speed("clips_per_sec", total["nsentences"], priority=90, round=1)
-        if total["replaced"]:
-            metrics.log_scalar_sum("replaced", total["replaced"], round=0)
+        for name in ("replaced", "skipped"):
+            if total.get(name):
+                metrics.log_scalar_sum(name, total[name], round=0)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

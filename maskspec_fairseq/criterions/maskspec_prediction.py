@@ -4,6 +4,7 @@ from fairseq import metrics
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 
+from maskspec_fairseq.criterions.skipping import leave_out_unless_finite
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 
 
@@ -32,7 +33,9 @@ class MaskSpecPredictionCriterion(FairseqCriterion):
             "nsentences": sample["nsentences"],
             "sample_size": sample_size,
         }
-        return loss, sample_size, logging_output
+        if not self.training:
+            return loss, sample_size, logging_output
+        return leave_out_unless_finite(model, loss, sample_size, logging_output)
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
@@ -49,8 +52,9 @@ class MaskSpecPredictionCriterion(FairseqCriterion):
         )
         metrics.log_scalar("masked_share", total["masked"] / patches, patches, round=4)
         metrics.log_speed("clips_per_sec", total["nsentences"], priority=90, round=1)
-        if total["replaced"]:
-            metrics.log_scalar_sum("replaced", total["replaced"], round=0)
+        for name in ("replaced", "skipped"):
+            if total.get(name):
+                metrics.log_scalar_sum(name, total[name], round=0)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

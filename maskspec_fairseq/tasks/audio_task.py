@@ -8,10 +8,12 @@ from typing import Any, Dict, List
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
+from torch.nn import Parameter
 
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.epoch_length import set_batches_per_epoch
 from maskspec_fairseq.data.mel_statistics import read_mel_statistics
+from maskspec_fairseq.last_checkpoint import expect_whole_last_checkpoint
 from maskspec_fairseq.manifest import Manifest, ManifestError, expect_manifest, join_manifests, read_manifest
 from maskspec_fairseq.modules.log_mel import LogMel
 
@@ -30,10 +32,14 @@ class AudioTaskConfig(FairseqDataclass):
     on_bad_audio: str = field(
         default="raise", metadata={"help": "raise, or skip: train on another clip, up to 1 % of them"}
     )
+    max_skipped_updates: int = field(
+        default=10, metadata={"help": "batches without a finite loss that are left out before the run ends"}
+    )
     # ve-fairseq reads it here; persistent workers of an epoch stay beside those of the next ones
     persistent_workers: bool = field(default=False, metadata={"help": "keep loader processes beyond their epoch"})
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
+    save_dir: str = II("checkpoint.save_dir")
 
 
 class AudioTask(FairseqTask):
@@ -41,7 +47,9 @@ class AudioTask(FairseqTask):
 
     def __init__(self, cfg: AudioTaskConfig) -> None:
         super().__init__(cfg)
-        self._loaded = self._replaced = 0
+        self._loaded = self._replaced = self._skipped = 0
+        self._skipped_in = -1  # the last update in which this process left a batch out
+        self._skipped_clips = ""
 
     @classmethod
     def setup_task(cls, cfg: AudioTaskConfig, **kwargs) -> "AudioTask":
@@ -69,6 +77,16 @@ class AudioTask(FairseqTask):
     def subsets_of(self, split: str) -> List[str]:
         """The manifests that a split of fairseq's is made of."""
         return split.split(",")
+
+    def build_model(self, cfg, from_checkpoint: bool = False):
+        """Build the model; before a run goes on, see that its last checkpoint is whole.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not from_checkpoint:
+            expect_whole_last_checkpoint(self.cfg.save_dir)
+        return super().build_model(cfg)
 
     def manifest_paths(self, split: str) -> List[str]:
         """The files of a split."""
@@ -111,20 +129,43 @@ class AudioTask(FairseqTask):
             set_batches_per_epoch(len(iterator))
         return iterator
 
-    def train_step(self, sample, *args, **kwargs):
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         for message in sample["bad_audio"]:
             logger.warning("replaced by another clip: %s", message)
-        return super().train_step(sample, *args, **kwargs)
+        result = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
+        if result[2]["skipped"]:
+            self._skipped_in = update_num
+            paths = self.datasets[self.cfg.train_subset].manifest.paths
+            self._skipped_clips = ", ".join(f"{index} ({paths[index]})" for index in sample["id"].tolist())
+            logger.warning(
+                "update %d: left out a batch whose loss is not finite, clips %s", update_num + 1, self._skipped_clips
+            )
+        return result
+
+    def optimizer_step(self, optimizer, model, update_num) -> None:
+        """Take the step, unless all processes have left all their batches out: then the model stays as it is."""
+        if self._skipped_in == update_num and not any(_has_gradient(parameter) for parameter in model.parameters()):
+            return
+        super().optimizer_step(optimizer, model, update_num)
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
-        """Log, and end a run that replaces more than 1 % of its clips (of one epoch's, before that has passed).
+        """Log, and end a run that goes wrong too often.
 
         Raises:
-            RuntimeError: too many files could not be read.
+            RuntimeError: more than 1 % of the clips (of one epoch's, before that has passed) could not be read.
+            FloatingPointError: more than `task.max_skipped_updates` batches had a loss that is not finite.
         """
         super().reduce_metrics(logging_outputs, criterion)
         if not criterion.training:
             return
+        self._skipped += int(sum(output["skipped"] for output in logging_outputs))
+        if self._skipped > self.cfg.max_skipped_updates:
+            clips = self._skipped_clips or "that the warnings of another process name"
+            raise FloatingPointError(
+                f"expected a finite loss but for {self.cfg.max_skipped_updates} batches (task.max_skipped_updates), "
+                f"found {self._skipped} that are NaN or infinite, the last with the clips {clips}; "
+                "look at these files, or lower optimization.lr"
+            )
         self._loaded += int(sum(output["nsentences"] for output in logging_outputs))
         self._replaced += int(sum(output["replaced"] for output in logging_outputs))
         clips = max(self._loaded, len(self.datasets[self.cfg.train_subset]))
@@ -144,3 +185,7 @@ class AudioTask(FairseqTask):
     @property
     def target_dictionary(self) -> None:
         return None
+
+
+def _has_gradient(parameter: Parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.any())

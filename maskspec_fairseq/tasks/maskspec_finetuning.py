@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 from fairseq import metrics
 from fairseq.tasks import register_task
-from omegaconf import II, open_dict
+from omegaconf import open_dict
 
 from maskspec_fairseq.checkpoints import load_pretrained, read_checkpoint
 from maskspec_fairseq.data.audio import clip_samples
@@ -37,7 +37,6 @@ class MaskSpecFinetuningConfig(AudioTaskConfig):
         default="all", metadata={"help": "all clips of an epoch, or drawn by passt's or psla's weights"}
     )
     num_draws: int = field(default=0, metadata={"help": "clips that an epoch draws"})
-    save_dir: str = II("checkpoint.save_dir")
 
 
 @register_task("maskspec_finetuning", dataclass=MaskSpecFinetuningConfig)
@@ -62,7 +61,7 @@ class MaskSpecFinetuningTask(AudioTask):
             ValueError: see `load_pretrained`.
         """
         if from_checkpoint:
-            return super().build_model(cfg)
+            return super().build_model(cfg, from_checkpoint)
         vocabulary = self.vocabulary()
         with open_dict(cfg):
             cfg.num_classes = len(vocabulary)

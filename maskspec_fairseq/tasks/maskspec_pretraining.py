@@ -20,7 +20,7 @@ class MaskSpecPretrainingTask(AudioTask):
 
     def build_model(self, cfg, from_checkpoint: bool = False):
         """Build the model and set its mel statistics, unless a checkpoint brings them."""
-        model = super().build_model(cfg)
+        model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:
             rows, columns = model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))
             num_masked(rows * columns, model.mask_ratio)  # refuses clips that are too short for the ratio

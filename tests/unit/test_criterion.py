@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,6 +45,19 @@ def test_gradient_and_loss_do_not_depend_on_how_clips_are_batched(criterion, dat
     assert torch.allclose(whole, split, rtol=1e-6, atol=1e-9)
     for key in ("loss", "sample_size", "target_sum", "target_squares", "masked", "patches", "nsentences"):
         assert float(sum(log[key] for log in logs)) == pytest.approx(float(whole_log[key]), rel=1e-5)
+
+
+def test_a_batch_without_a_finite_loss_adds_its_clips_alone(criterion, dataset):
+    model = small_model()
+    real, spoiled = (dataset.collater([dataset[index] for index in indices]) for indices in [(0, 1), (2, 3)])
+    spoiled["net_input"]["waveform"] = torch.full((2, 32000), 1e30)  # its power is infinite
+    alone, _ = gradient(model, criterion, [real])
+    both, (log, nothing) = gradient(model, criterion, [real, spoiled])
+    assert torch.equal(alone, both)
+    assert log["skipped"] == 0 and nothing["skipped"] == 1 and set(log) == set(nothing)
+    assert nothing["sample_size"] == nothing["loss"] == nothing["target_sum"] == 0 and nothing["nsentences"] == 2
+    criterion.eval()
+    assert not math.isfinite(criterion(model, spoiled)[0])  # a validation says what it finds
 
 
 def test_a_batch_of_nothing_adds_nothing(criterion, dataset):

@@ -9,11 +9,12 @@ from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "maskspec_fairseq"
 LAYER = {
-    "host": 0, "manifest": 0, "metrics": 0, "modules": 1, "checkpoints": 2, "data": 2,
+    "host": 0, "manifest": 0, "metrics": 0, "last_checkpoint": 0, "modules": 1, "checkpoints": 2, "data": 2,
+
     "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "cli": 4,
 }  # fmt: skip
-NO_FAIRSEQ = ("manifest", "metrics", "modules", "checkpoints", "cli")
-NO_TORCH = ("manifest", "metrics")
+NO_FAIRSEQ = ("last_checkpoint", "manifest", "metrics", "modules", "checkpoints", "cli")
+NO_TORCH = ("manifest", "metrics", "last_checkpoint")
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 

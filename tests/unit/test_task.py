@@ -2,11 +2,12 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from maskspec_fairseq.criterions.maskspec_prediction import MaskSpecPredictionCriterion
 from maskspec_fairseq.data import epoch_length
 from maskspec_fairseq.manifest import ManifestError
-from maskspec_fairseq.models.maskspec import MaskSpecConfig
+from maskspec_fairseq.models.maskspec import MaskSpecConfig, MaskSpecModel
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig, MaskSpecPretrainingTask
 from tests.unit.test_masked_autoencoder import SMALL
 
@@ -79,7 +80,7 @@ def test_a_run_that_replaces_over_one_percent_ends(data_dir, caplog):
     task.datasets["train"].manifest.paths *= 100  # 2400 clips: up to 24 may be replaced
     criterion = MaskSpecPredictionCriterion(SimpleNamespace()).train()
     log = dict.fromkeys(("loss", "target_sum", "target_squares", "masked", "patches", "ntokens", "sample_size"), 1)
-    log = dict(log, nsentences=100, replaced=2)
+    log = dict(log, nsentences=100, replaced=2, skipped=0)
     for _ in range(12):
         task.reduce_metrics([log], criterion)
     criterion.eval()
@@ -95,6 +96,40 @@ def test_replaced_clips_are_logged(data_dir, caplog):
     with caplog.at_level(logging.WARNING), pytest.raises(AttributeError):
         task.train_step(sample, model=None, criterion=None, optimizer=None, update_num=0)
     assert "replaced by another clip: /x/y.wav: expected audio" in caplog.text
+
+
+class Momentum:
+    """As much of a fairseq optimizer as a step needs; with momentum, so that a step without a gradient is a step."""
+
+    def __init__(self, model):
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        self.step = self.optimizer.step
+
+    def backward(self, loss):
+        self.optimizer.zero_grad()
+        loss.backward()
+
+
+def test_a_run_that_leaves_out_too_many_batches_ends_with_their_clips(data_dir, caplog):
+    task = make_task(data_dir, max_skipped_updates=2)
+    task.load_dataset("train")
+    criterion = MaskSpecPredictionCriterion(SimpleNamespace())
+    model = MaskSpecModel.build_model(model_config())
+    optimizer = Momentum(model)
+    loud = 1e30  # its power is infinite
+    for update, gain in enumerate([1.0, loud, 1.0, loud, loud]):
+        items = [task.dataset("train")[index] for index in (update, update + 10)]
+        items[0]["waveform"] = items[0]["waveform"] * gain
+        before = torch.cat([p.detach().flatten() for p in model.parameters()])
+        _, _, log = task.train_step(task.dataset("train").collater(items), model, criterion, optimizer, update)
+        task.optimizer_step(optimizer, model, update)
+        after = torch.cat([p.detach().flatten() for p in model.parameters()])
+        assert torch.equal(before, after) == (gain == loud)
+        if update < 4:
+            task.reduce_metrics([log], criterion)
+    assert "update 2: left out a batch whose loss is not finite, clips 1 (clip 01.wav), 11 (clip 11.wav)" in caplog.text
+    with pytest.raises(FloatingPointError, match=r"but for 2 batches .* found 3 .* clips 4 \(clip 04.wav\), 14"):
+        task.reduce_metrics([log], criterion)
 
 
 def test_a_checkpoint_brings_no_dictionaries_and_no_lengths(data_dir):

@@ -1,0 +1,116 @@
+"""Runs that are killed, or whose disk is full, and the same command again."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.conftest import REPOSITORY
+from tests.integration.runs import checkpoint, command, entries, train
+
+EPOCHS, UPDATES_AN_EPOCH = 4, 8
+SHARED = [f"optimization.max_epoch={EPOCHS}", "lr_scheduler.warmup_epochs=1", "checkpoint.save_interval_updates=3"]
+# the recipe's mixup of waveforms and of log-mels, and weighted draws of all 24 clips
+STAGES = {
+    "pretraining/demo": SHARED,
+    "finetuning/demo": [*SHARED, "task.roll_sec=0.1", "task.sampling=psla", "task.num_draws=24", "model.drop_path=0.1"],
+}
+
+
+def train_until(reached, data: Path, run_dir: Path, *overrides: str, recipe: str) -> None:
+    """Run, and SIGKILL the process and its loaders as soon as `reached(output)`."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            command(data, run_dir, *overrides, recipe=recipe), cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
+        )  # fmt: skip
+        text = ""
+        while process.poll() is None and not reached(text):
+            time.sleep(0.002)
+            output.seek(0)
+            text = output.read()
+        assert process.poll() is None, text[-3000:]
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def at_update(number: int):
+    return lambda text: any(entry["num_updates"] == str(number) for entry in entries(text, "train_inner"))
+
+
+def while_writing(run_dir: Path, name: str):
+    """As soon as fairseq has begun with a file, which it copies to checkpoint_last.pt later."""
+    folder = run_dir / "checkpoints"
+    return lambda text: any((folder / file).exists() for file in (name, f"{name}.tmp"))
+
+
+@pytest.mark.parametrize(
+    "recipe, num_workers",
+    [
+        ("pretraining/demo", 0),
+        pytest.param("pretraining/demo", 2, marks=pytest.mark.slow),
+        pytest.param("finetuning/demo", 0, marks=pytest.mark.slow),
+        ("finetuning/demo", 2),
+    ],
+)
+def test_a_run_that_is_killed_ends_bit_for_bit_like_an_uninterrupted_one(labelled_dir, tmp_path, recipe, num_workers):
+    overrides = [*STAGES[recipe], f"dataset.num_workers={num_workers}"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train(labelled_dir, whole, *overrides, recipe=recipe)
+    update = random.Random(f"{recipe} {num_workers}").randrange(1, 2 * UPDATES_AN_EPOCH)
+    train_until(at_update(update), labelled_dir, killed, *overrides, recipe=recipe)
+    train_until(while_writing(killed, "checkpoint3.pt"), labelled_dir, killed, *overrides, recipe=recipe)
+    # whatever that has left, a copy of the newest file that is cut off is what a kill can leave, too
+    newest = max((killed / "checkpoints").glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime)
+    whole_file = newest.read_bytes()
+    (killed / "checkpoints" / "checkpoint_last.pt").write_bytes(whole_file[: len(whole_file) // 3])
+    output = train(labelled_dir, killed, *overrides, recipe=recipe)
+    assert "which was interrupted; copying it again" in output
+    assert 0 < len(entries(output, "train_inner")) <= 2 * UPDATES_AN_EPOCH
+    expected, found = checkpoint(whole), checkpoint(killed)
+    assert all(torch.equal(value, found["model"][name]) for name, value in expected["model"].items())
+    for index, moments in expected["last_optimizer_state"]["state"].items():
+        for name, value in moments.items():
+            assert torch.equal(value, found["last_optimizer_state"]["state"][index][name])
+    assert expected["extra_state"]["best"] == found["extra_state"]["best"]
+
+
+def test_a_full_disk_ends_the_run_and_leaves_the_last_good_checkpoint(data_dir, tmp_path):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full here, which answers every write with 'no space left on device'")
+    (folder / "checkpoint2.pt.tmp").symlink_to("/dev/full")
+    overrides = ["optimization.max_epoch=3", "lr_scheduler.warmup_epochs=0"]
+    output = train(data_dir, tmp_path, *overrides, fails=True)
+    assert "No space left on device" in output and len(entries(output, "train_inner")) == 2 * UPDATES_AN_EPOCH
+    assert checkpoint(tmp_path)["extra_state"]["train_iterator"]["epoch"] == 2  # the next to begin
+    (folder / "checkpoint2.pt.tmp").unlink()
+    resumed = train(data_dir, tmp_path, *overrides)
+    assert [entry["num_updates"] for entry in entries(resumed, "train_inner")] == [str(n) for n in range(9, 25)]
+
+
+def test_a_batch_without_a_finite_loss_is_left_out_and_too_many_end_the_run(data_dir, tmp_path):
+    """A clip of float samples so loud that its power is infinite."""
+    shutil.copytree(data_dir, tmp_path / "data")
+    for name in ("train", "valid"):
+        file = tmp_path / "data" / f"{name}.tsv"
+        file.write_text(file.read_text().replace(str(data_dir), str(tmp_path / "data")))
+    loud = tmp_path / "data" / "audio" / "clip 05.wav"
+    soundfile.write(loud, np.full(32000, 1e30), 32000, subtype="FLOAT")
+    overrides = ["task.max_skipped_updates=1", "optimization.max_epoch=3", "lr_scheduler.warmup_epochs=0"]
+    output = train(tmp_path / "data", tmp_path / "run", *overrides, fails=True)
+    (epoch,) = entries(output, "train")
+    assert epoch["train_skipped"] == "1" and float(epoch["train_loss"]) < 2
+    assert "left out a batch whose loss is not finite, clips" in output
+    assert "FloatingPointError: expected a finite loss but for 1 batches (task.max_skipped_updates), found 2" in output
+    assert "5 (clip 05.wav)" in output.split("FloatingPointError: expected")[1]
