@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterable, List, Optional, Tuple
 import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import FairseqOptimizer, register_optimizer
+from fairseq.optim.adam import Adam
 from omegaconf import II
 from torch.nn import Parameter
 
@@ -55,7 +56,9 @@ class MaskSpecAdamW(FairseqOptimizer):
         for parameter, scale in zip(self._params, self._scales()):
             decay = cfg.weight_decay if parameter.dim() > 1 else 0.0
             groups.setdefault((scale, decay), []).append(parameter)
-        self._optimizer = torch.optim.AdamW(
+        # In fairseq's memory-efficient modes the parameters are halves, of which its own AdamW keeps float32 moments.
+        optimizer = torch.optim.AdamW if self._params[0].dtype == torch.float32 else Adam
+        self._optimizer = optimizer(
             [
                 {"params": members, "weight_decay": decay, "lr_scale": scale, "lr": self._lr * scale}
                 for (scale, decay), members in groups.items()
