@@ -1,6 +1,7 @@
 """Read checkpoints of training runs without fairseq and without running code from them."""
 
 import inspect
+import os
 from typing import Any, Dict, List, Mapping, Tuple, Type
 
 import torch
@@ -22,9 +23,11 @@ def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
     """A checkpoint of one of some registered models, on the CPU.
 
     Raises:
-        ValueError: the file is no such checkpoint, or holds more than data.
-        OSError: there is no such file.
+        ValueError: there is no such file, or it is no such checkpoint, or holds more than data.
+        OSError: it cannot be read.
     """
+    if not os.path.isfile(path):
+        raise ValueError(f"{path}: expected a checkpoint of a maskspec run, found no such file; correct the path")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
@@ -103,7 +106,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     if missing or left_over:
         raise ValueError(
             f"{path}: expected every weight of the encoder and nothing else, found {_listed(missing)} missing and "
-            f"{_listed(left_over)} left over"
+            f"{_listed(left_over)} left over; is model.norm_after_pool that of the checkpoint "
+            f"({theirs.get('norm_after_pool', False)})?"
         )
     head = "head" if same_classes else "new head"
     return f"encoder and statistics of {theirs['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"

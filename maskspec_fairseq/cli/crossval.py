@@ -1,8 +1,11 @@
 """maskspec-crossval: finetune on every fold in turn, score the fold held out, and print mean and deviation."""
 
 import argparse
+import hashlib
 import json
 import os
+import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from typing import Any, Dict, List, Optional
 from maskspec_fairseq.cli import evaluate
 from maskspec_fairseq.cli.arguments import whole
 
+FOLD = re.compile(r"fold(\d+)\.tsv")
 HEADLINE = {False: "accuracy", True: "mAP"}
 
 
@@ -22,6 +26,38 @@ def train_command(args: argparse.Namespace, fold: int, run_dir: str) -> List[str
     if args.pretrained:
         command += [f"model.pretrained={os.path.abspath(args.pretrained)}"]
     return command + args.overrides
+
+
+def expect_same_run(args: argparse.Namespace, fold: int, run_dir: str) -> None:
+    """See that what is in a fold's directory was made by the same command, or note the command there.
+
+    Raises:
+        RuntimeError: it was made by another one.
+    """
+    # only what decides the result: another interpreter or directory does not
+    command = train_command(args, fold, run_dir)[1:]
+    run = {"command": command, "pretrained_sha256": sha256(args.pretrained) if args.pretrained else None}
+    path = os.path.join(run_dir, "crossval_run.json")
+    if not os.path.isfile(path):
+        os.makedirs(run_dir, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as stream:
+            json.dump(run, stream, indent=1)
+        return
+    with open(path, encoding="utf-8") as stream:
+        theirs = json.load(stream)
+    if theirs != run:
+        raise RuntimeError(
+            f"expected {run_dir} to be of this command, found that of {' '.join(theirs['command'])} with "
+            f"a pretrained checkpoint of SHA-256 {theirs['pretrained_sha256']}; choose another --out, or remove it"
+        )
+
+
+def sha256(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def score_fold(args: argparse.Namespace, run_dir: str, fold: int, checkpoint: str) -> Dict[str, Any]:
@@ -41,14 +77,16 @@ def run_fold(args: argparse.Namespace, fold: int) -> Dict[str, Dict[str, float]]
     """Train where that has not been done, and score.
 
     Raises:
-        RuntimeError: the training failed.
+        RuntimeError: the training failed, or another command has trained there.
     """
     run_dir = os.path.join(args.out, f"fold{fold}")
+    expect_same_run(args, fold, run_dir)
     done = os.path.join(run_dir, "done")
     if not os.path.isfile(done):
         print(f"fold {fold}: training in {run_dir}", flush=True)
         log = os.path.join(run_dir, "output.log")
-        os.makedirs(run_dir, exist_ok=True)
+        for name in ("last", "best"):
+            shutil.rmtree(os.path.join(run_dir, f"scores_{name}"), ignore_errors=True)
         with open(log, "a", encoding="utf-8") as stream:
             code = subprocess.call(train_command(args, fold, run_dir), stdout=stream, stderr=subprocess.STDOUT)
         if code:
@@ -60,13 +98,31 @@ def run_fold(args: argparse.Namespace, fold: int) -> Dict[str, Dict[str, float]]
     return {name: score_fold(args, run_dir, fold, name) for name in names}
 
 
+def folds_of(args: argparse.Namespace) -> List[int]:
+    """The folds that are asked for, or all of them.
+
+    Raises:
+        RuntimeError: the data have none, or not those.
+    """
+    names = os.listdir(args.data) if os.path.isdir(args.data) else []
+    found = sorted(int(match[1]) for match in map(FOLD.fullmatch, names) if match)
+    missing = [fold for fold in args.folds or [] if fold not in found]
+    if len(found) < 2 or missing:
+        raise RuntimeError(
+            f"{args.data}: expected subsets fold1, fold2, ..., found {len(found)} such manifests"
+            + (f" and none of fold {', '.join(map(str, missing))}" if missing else "")
+            + "; `python manifests/build.py esc50` writes such a directory"
+        )
+    return args.folds or found
+
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="maskspec-crossval", description=__doc__)
     parser.add_argument("--config-dir", default="config/finetuning")
     parser.add_argument("--config-name", required=True)
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with subsets fold1, fold2, ...")
     parser.add_argument("--pretrained", help="checkpoint to start from (default: random weights)")
-    parser.add_argument("--folds", nargs="+", type=whole(1), default=[1, 2, 3, 4, 5], help="default: 1 to 5")
+    parser.add_argument("--folds", nargs="+", type=whole(1), help="the ones to hold out in turn (default: all)")
     parser.add_argument("--out", help="where the runs go (default: runs/CONFIG_NAME); what is done there is kept")
     parser.add_argument(
         "--best-on-test", action="store_true", help="also the epoch that is best on the fold held out: no fair figure"
@@ -80,9 +136,10 @@ def main(argv: Optional[list] = None) -> int:
     args.out = args.out or os.path.join("runs", args.config_name)
     folds = {}
     try:
+        args.folds = folds_of(args)
         for fold in args.folds:
             folds[fold] = run_fold(args, fold)
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
         print(f"maskspec-crossval: {error}", file=sys.stderr)
         return 1
     summary: Dict[str, Any] = {"folds": folds}

@@ -4,7 +4,7 @@ Shapes: B batch, T samples.
 """
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -87,6 +87,7 @@ class AudioDataset(FairseqDataset):
         self.sampling_weights = sampling_weights if training else None
         self.num_draws = num_draws
         self.epoch = 1
+        self._drawn: Optional[np.ndarray] = None
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -102,23 +103,23 @@ class AudioDataset(FairseqDataset):
                 "num_samples": loaded.num_samples,
                 "clip_key": key,
                 "bad_audio": loaded.bad_audio,
+                "replaced": bool(loaded.bad_audio),
             }
-        num_samples: List[int] = []
-        bad_audio: List[str] = []
+        clips: List[LoadedClip] = []  # its own, then those that are mixed in
 
         def load(source: int) -> LabelledClip:
             loaded = self._load(source)
-            num_samples.append(loaded.num_samples)
-            bad_audio.extend(loaded.bad_audio)
+            clips.append(loaded)
             return LabelledClip(loaded.waveform, *self.targets[loaded.source])
 
-        mixed = self.augmentation.apply(key, len(self), self.sample_rate, load)
+        mixed = self.augmentation.apply(key, self._clips_of_the_epoch(), self.sample_rate, load)
         return {
             "id": index,
             "waveform": torch.from_numpy(mixed.clip.waveform),
-            "num_samples": num_samples[0],
+            "num_samples": clips[0].num_samples,
             "clip_key": key,
-            "bad_audio": bad_audio,
+            "bad_audio": [message for clip in clips for message in clip.bad_audio],
+            "replaced": bool(clips[0].bad_audio),
             "target": mixed.clip.target,
             "known": mixed.clip.known,
             "mix_waveform": None if mixed.second is None else torch.from_numpy(mixed.second),
@@ -152,7 +153,7 @@ class AudioDataset(FairseqDataset):
         nsentences: B.
         ntokens: samples of audio, padding not counted.
         bad_audio: a message for every file that was replaced.
-        replaced: how many of the clips are in another one's place.
+        replaced: how many of the clips are in another one's place (those that are mixed in are not counted).
         target, known: float64 (B, C) from 0 to 1 (which `common.fp16` leaves alone), and bool (B, C); with labels.
 
         A GPU whose share of an epoch is a batch short gets no items: one clip that is all padding, of which nothing is
@@ -173,7 +174,7 @@ class AudioDataset(FairseqDataset):
             "nsentences": len(items),
             "ntokens": sum(num_samples),
             "bad_audio": [message for item in items for message in item["bad_audio"]],
-            "replaced": sum(1 for item in items if item["bad_audio"]),
+            "replaced": sum(item["replaced"] for item in items),
         }
         if self.targets is None:
             net_input["num_samples"] = torch.tensor(num_samples)
@@ -198,16 +199,26 @@ class AudioDataset(FairseqDataset):
         if not self.training:
             return np.arange(len(self))
         if self.sampling_weights is not None:
-            return draw(self.sampling_weights, self.num_draws, self.seed, self.epoch)
+            return self._clips_of_the_epoch()
         return np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
 
     def set_epoch(self, epoch: int) -> None:
+        if epoch != self.epoch:
+            self._drawn = None
         self.epoch = epoch
 
     @property
     def can_reuse_epoch_itr_across_epochs(self) -> bool:
         # A reused iterator keeps its batches, and its workers keep the epoch that they were started in.
         return not self.training
+
+    def _clips_of_the_epoch(self) -> Sequence[int]:
+        """All clips, or those that the weights have drawn; computed once, before the loader processes are forked."""
+        if self.sampling_weights is None:
+            return range(len(self))
+        if self._drawn is None:
+            self._drawn = draw(self.sampling_weights, self.num_draws, self.seed, self.epoch)
+        return self._drawn
 
     def _padding(self) -> Dict[str, Any]:
         item = {
@@ -216,6 +227,7 @@ class AudioDataset(FairseqDataset):
             "num_samples": 0,
             "clip_key": self._clip_key(0),
             "bad_audio": [],
+            "replaced": False,
         }
         if self.targets is not None:
             nothing = np.zeros(self.targets.num_classes, dtype=np.float32)

@@ -51,13 +51,13 @@ class WaveformAugmentation:
     gain_db: float = 0.0
 
     def apply(
-        self, key: Sequence[int], num_clips: int, sample_rate: int, load: Callable[[int], LabelledClip]
+        self, key: Sequence[int], candidates: Sequence[int], sample_rate: int, load: Callable[[int], LabelledClip]
     ) -> MixedClip:
         """Load the clip of a key and change it.
 
         Args:
             key: (seed, epoch, clip).
-            num_clips: of the subset, from which the partners are drawn.
+            candidates: the clips of the epoch, from which those to be mixed in are drawn.
             load: a clip by its index.
         """
         clip = load(key[2])
@@ -65,7 +65,7 @@ class WaveformAugmentation:
             rng = clip_rng(key, MIX_WAVEFORM)
             if rng.random() < self.wave_mixup:
                 ratio = mixup_ratio(rng, self.wave_mixup_alpha)
-                partner = load(_another(rng, key[2], num_clips))
+                partner = load(_another(rng, key[2], candidates))
                 clip = LabelledClip(
                     mix_waveforms(clip.waveform, partner.waveform, ratio), *_mixed_targets(clip, partner, ratio)
                 )
@@ -74,7 +74,7 @@ class WaveformAugmentation:
             return MixedClip(clip)
         rng = clip_rng(key, MIX_SPECTROGRAM)
         ratio = mixup_ratio(rng, self.spec_mixup_alpha)
-        partner_index = _another(rng, key[2], num_clips)
+        partner_index = _another(rng, key[2], candidates)
         partner = self._shift_and_scale([*key[:2], partner_index], load(partner_index), sample_rate)
         target, known = _mixed_targets(clip, partner, ratio)
         return MixedClip(LabelledClip(clip.waveform, target, known), partner.waveform, ratio)
@@ -88,9 +88,12 @@ class WaveformAugmentation:
         return replace(clip, waveform=waveform)
 
 
-def _another(rng: np.random.Generator, index: int, num_clips: int) -> int:
-    """Another clip than `index`, where there is another."""
-    return (index + int(rng.integers(1, max(2, num_clips)))) % num_clips
+def _another(rng: np.random.Generator, index: int, candidates: Sequence[int]) -> int:
+    """One of the candidates, and not `index`, where there is another."""
+    place = int(rng.integers(len(candidates)))
+    if candidates[place] == index:
+        place = (place + 1) % len(candidates)
+    return int(candidates[place])
 
 
 def _mixed_targets(first: LabelledClip, second: LabelledClip, ratio: float) -> Tuple[np.ndarray, np.ndarray]:

@@ -53,10 +53,11 @@ def mix_waveforms(first: np.ndarray, second: np.ndarray, ratio: float) -> np.nda
 def mix_targets(
     first: np.ndarray, first_known: np.ndarray, second: np.ndarray, second_known: np.ndarray, ratio: float
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """The labels of a mix: ratio * first + (1 - ratio) * second, known where both are known.
+    """The labels of a mix: ratio * first + (1 - ratio) * second, known where the first clip's, the louder one's, are.
 
-    The code released for OpenMIC, whose recipe leaves mixup off, takes a label as known where either clip's is, and
-    counts the other as 0. That teaches that a class is absent from a clip of which nobody has said so.
+    An unknown label of the second clip counts as absent, as most labels are. The code released for OpenMIC, whose
+    recipe leaves mixup off, would take a label as known where either clip's is, and an unknown one of the louder clip
+    as absent, too. Were both to be known, hardly a label would be left: there, a clip has two known ones of 20.
 
     Args:
         first: float32 (C,), in [0, 1].
@@ -67,9 +68,8 @@ def mix_targets(
     Returns:
         The targets, float32 (C,), 0 where unknown, and which of them are known, bool (C,).
     """
-    known = first_known & second_known
-    mixed = float(ratio) * first + (1 - float(ratio)) * second
-    return np.where(known, mixed, 0).astype(np.float32), known
+    mixed = float(ratio) * first + (1 - float(ratio)) * np.where(second_known, second, 0)
+    return np.where(first_known, mixed, 0).astype(np.float32), first_known
 
 
 def roll(waveform: np.ndarray, rng: np.random.Generator, max_samples: int) -> np.ndarray:

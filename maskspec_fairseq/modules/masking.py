@@ -42,7 +42,7 @@ def num_hidden(num_patches: int, share: float) -> int:
     if not 0 < count < num_patches:
         raise ValueError(
             f"expected at least one masked and one visible patch, found {count} masked of {num_patches}; "
-            "use longer clips or another mask_ratio"
+            "use longer clips, or another mask_ratio (in finetuning, patchout)"
         )
     return count
 

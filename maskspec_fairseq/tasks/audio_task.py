@@ -39,6 +39,7 @@ class AudioTaskConfig(FairseqDataclass):
     persistent_workers: bool = field(default=False, metadata={"help": "keep loader processes beyond their epoch"})
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
+    valid_subset: str = II("dataset.valid_subset")
     save_dir: str = II("checkpoint.save_dir")
 
 
@@ -79,12 +80,17 @@ class AudioTask(FairseqTask):
         return split.split(",")
 
     def build_model(self, cfg, from_checkpoint: bool = False):
-        """Build the model; before a run goes on, see that its last checkpoint is whole.
+        """Build the model; before a run begins or goes on, see that its last checkpoint is whole.
 
         Raises:
-            ValueError: it is not.
+            ValueError: it is not, or the run is to be validated on its training subset, as it is in training.
         """
         if not from_checkpoint:
+            if self.cfg.train_subset in self.cfg.valid_subset.split(","):
+                raise ValueError(
+                    f"expected dataset.valid_subset without the training subset, found {self.cfg.valid_subset!r}; "
+                    f"to score the clips of training, copy {self.cfg.train_subset}.tsv (and .lbl) to another name"
+                )
             expect_whole_last_checkpoint(self.cfg.save_dir)
         return super().build_model(cfg)
 

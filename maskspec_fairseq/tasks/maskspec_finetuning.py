@@ -8,7 +8,7 @@ from typing import Any, Dict, List
 
 from fairseq import metrics
 from fairseq.tasks import register_task
-from omegaconf import open_dict
+from omegaconf import II, open_dict
 
 from maskspec_fairseq.checkpoints import load_pretrained, read_checkpoint
 from maskspec_fairseq.data.audio import clip_samples
@@ -37,6 +37,7 @@ class MaskSpecFinetuningConfig(AudioTaskConfig):
         default="all", metadata={"help": "all clips of an epoch, or drawn by passt's or psla's weights"}
     )
     num_draws: int = field(default=0, metadata={"help": "clips that an epoch draws"})
+    best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 
 
 @register_task("maskspec_finetuning", dataclass=MaskSpecFinetuningConfig)
@@ -58,10 +59,17 @@ class MaskSpecFinetuningTask(AudioTask):
 
         Raises:
             ManifestError: the run that is resumed has other classes than the data.
-            ValueError: see `load_pretrained`.
+            ValueError: see `load_pretrained`; or there is no `checkpoint.best_checkpoint_metric` for such labels.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
+        metrics_there = ("loss", *self._scores.names)
+        if self.cfg.best_checkpoint_metric not in metrics_there:
+            raise ValueError(
+                f"expected checkpoint.best_checkpoint_metric out of {metrics_there} for "
+                f"task.target_is_multilabel={str(self.cfg.target_is_multilabel).lower()}, "
+                f"found {self.cfg.best_checkpoint_metric!r}"
+            )
         vocabulary = self.vocabulary()
         with open_dict(cfg):
             cfg.num_classes = len(vocabulary)
@@ -99,12 +107,21 @@ class MaskSpecFinetuningTask(AudioTask):
         Raises:
             ManifestError: the data have no such fold.
         """
-        if not self.cfg.fold:
-            return super().subsets_of(split)
         folds = sorted(int(match[1]) for match in map(FOLD.fullmatch, os.listdir(self.data_dir)) if match)
-        if self.cfg.fold not in folds:
-            found = f"folds {', '.join(map(str, folds))}" if folds else "no folds"
-            raise ManifestError(f"{self.data_dir}: expected fold {self.cfg.fold} (task.fold), found {found}")
+        found = f"folds {', '.join(map(str, folds))}" if folds else "no folds"
+        if not self.cfg.fold:
+            subsets = super().subsets_of(split)
+            if folds and not os.path.isfile(os.path.join(self.data_dir, f"{subsets[0]}.tsv")):
+                raise ManifestError(
+                    f"{self.data_dir}: expected the subset {subsets[0]}, found {found}; "
+                    "set task.fold to the one that is held out"
+                )
+            return subsets
+        if self.cfg.fold not in folds or len(folds) == 1:
+            raise ManifestError(
+                f"{self.data_dir}: expected fold {self.cfg.fold} (task.fold) and others, found {found}; "
+                "set task.fold to one of several, or to 0 for data without folds"
+            )
         held_out = split != self.cfg.train_subset
         return [f"fold{fold}" for fold in folds if (fold == self.cfg.fold) == held_out]
 

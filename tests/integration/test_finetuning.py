@@ -117,6 +117,8 @@ def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_r
     assert f"last epoch: accuracy {mean:.4f} +- " in printed and "no fair figure: accuracy" in printed
     logs = [(out / f"fold{fold}" / "hydra_train.log").read_text() for fold in (1, 2)]
     assert "loaded 12 clips of fold2" in logs[0] and "loaded 12 clips of fold1" in logs[1]
+    assert crossval.main([*arguments, *fields, "optimization.max_epoch=3"]) == 1
+    assert "expected " in (refused := capsys.readouterr().err) and "choose another --out" in refused
     (out / "fold2" / "done").unlink()
     assert crossval.main([*arguments, *fields]) == 0
     again = capsys.readouterr().out
@@ -127,8 +129,8 @@ def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_r
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["task.fold=3"], "expected fold 3 (task.fold), found folds 1, 2"),
-        (["model.pretrained=none.pt"], "No such file or directory"),
+        (["task.fold=3"], "expected fold 3 (task.fold) and others, found folds 1, 2"),
+        (["model.pretrained=none.pt"], "none.pt: expected a checkpoint of a maskspec run, found no such file"),
         (["model.patch_size=8", "PRETRAINED"], "(patch_size: expected 8, found 16)"),
         (["task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP", "task.sampling=psla",
           "task.num_draws=99"], "expected 1 to 24 draws an epoch"),

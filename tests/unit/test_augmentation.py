@@ -85,15 +85,15 @@ def test_known_targets_are_mixed_by_the_ratio():
     np.testing.assert_allclose(same, eye[1], rtol=1e-6)
 
 
-def test_a_mixed_label_is_known_where_both_are():
+def test_a_mixed_label_is_known_where_that_of_the_louder_clip_is():
     values = [(target, known) for target in (0.0, 0.4, 1.0) for known in (False, True)]
     first, second = zip(*((one, other) for one in values for other in values))
     columns = [np.array(column) for clip in (first, second) for column in zip(*clip)]
     columns[0], columns[2] = columns[0].astype(np.float32), columns[2].astype(np.float32)
     target, known = mix_targets(*columns, 0.75)
     for index, ((a, a_known), (b, b_known)) in enumerate(zip(first, second)):
-        assert known[index] == (a_known and b_known)
-        assert target[index] == pytest.approx(0.75 * a + 0.25 * b if a_known and b_known else 0)
+        assert known[index] == a_known
+        assert target[index] == pytest.approx((0.75 * a + 0.25 * b * b_known) * a_known)
     assert known.dtype == bool and target.dtype == np.float32
 
 

@@ -65,7 +65,7 @@ def test_what_cannot_be_reconstructed_is_refused(model, tmp_path, capsys):
     audio = str(write_tone(tmp_path / "a.wav", 2.0))
     for checkpoint, sound, message in [
         (save(model, tmp_path / "other.pt", name="hubert"), audio, "of the model 'maskspec', found 'hubert'"),
-        (str(tmp_path / "none.pt"), audio, "No such file"),
+        (str(tmp_path / "none.pt"), audio, "found no such file"),
         (audio, audio, "a.wav: expected a checkpoint of a maskspec run, found:"),
         (pickled(tmp_path / "code.pt"), audio, "code.pt: expected a checkpoint of a maskspec run, found:"),
         (save(model, tmp_path / "c.pt"), str(tmp_path / "none.wav"), "expected audio that soundfile decodes"),

@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_refused(data, capsys):
         ([other], "test", "b.pt: expected the 3 classes of"),
         ([good, several], "test", "expected checkpoints of one task"),
         ([good], "fold1", "found only the subsets several, test there"),
-        (["none.pt"], "test", "No such file"),
+        (["none.pt"], "test", "found no such file"),
     ]:
         arguments = ["--data", str(data), "--subset", subset, "--workers", "0"]
         assert evaluate.main([*arguments, "--checkpoint", *checkpoints]) == 1

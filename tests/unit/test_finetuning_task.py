@@ -39,7 +39,8 @@ def folds(data_dir, tmp_path):
 
 
 def make_task(data, **kwargs) -> MaskSpecFinetuningTask:
-    cfg = MaskSpecFinetuningConfig(data=str(data), seed=1, train_subset="train", save_dir="/nowhere")
+    cfg = MaskSpecFinetuningConfig(data=str(data), seed=1, train_subset="train", valid_subset="valid")
+    cfg.save_dir, cfg.best_checkpoint_metric = "/nowhere", "loss"
     for name, value in {"clip_sec": 1.0, **kwargs}.items():
         setattr(cfg, name, value)
     return MaskSpecFinetuningTask.setup_task(cfg, from_checkpoint=True)
@@ -172,7 +173,8 @@ def test_weighted_epochs_draw_by_the_weights(folds):
         ("fold2.lbl", None, {}, "expected the labels of fold2 in .*fold2.lbl, found no such file"),
         ("labels.csv", None, {}, "expected the classes in .*labels.csv, found no such file"),
         ("fold2.tsv", "/\n", {}, "expected a root line and at least one clip, found no clip"),
-        ("other", "", dict(fold=9), r"expected fold 9 \(task.fold\), found folds 1, 2, 3"),
+        ("other", "", dict(fold=9), r"expected fold 9 \(task.fold\) and others, found folds 1, 2, 3"),
+        ("other", "", dict(fold=0), "expected the subset valid, found folds 1, 2, 3; set task.fold to the one"),
     ],
 )
 def test_bad_data_are_refused(folds, file, text, kwargs, message):
@@ -182,6 +184,27 @@ def test_bad_data_are_refused(folds, file, text, kwargs, message):
         (folds / file).write_text(text)
     with pytest.raises(ManifestError, match=message):
         make_task(folds, **{"fold": 2, **kwargs}).load_dataset("valid")
+
+
+def test_a_metric_that_there_is_not_is_refused_before_training(folds):
+    for kwargs in (
+        dict(best_checkpoint_metric="mAP"),
+        dict(target_is_multilabel=True, best_checkpoint_metric="accuracy"),
+    ):
+        with pytest.raises(ValueError, match=r"expected checkpoint.best_checkpoint_metric out of \('loss', "):
+            make_task(folds, fold=2, **kwargs).build_model(model_config())
+
+
+def test_a_single_fold_is_refused(folds):
+    for name in ("fold2", "fold3"):
+        (folds / f"{name}.tsv").unlink()
+    with pytest.raises(ManifestError, match="expected fold 1 .* and others, found folds 1; set task.fold to one of"):
+        make_task(folds, fold=1).load_dataset("train")
+
+
+def test_validation_on_the_training_subset_is_refused(folds):
+    with pytest.raises(ValueError, match="without the training subset, found 'valid,train'; .* copy train.tsv"):
+        make_task(folds, fold=2, valid_subset="valid,train").build_model(model_config())
 
 
 def test_unknown_sampling_is_refused(folds):

@@ -13,8 +13,8 @@ def load(index):
     return LabelledClip(waveform, np.eye(NUM_CLIPS, dtype=np.float32)[index], np.ones(NUM_CLIPS, dtype=bool))
 
 
-def apply(key=KEY, **kwargs):
-    return WaveformAugmentation(**kwargs).apply(key, NUM_CLIPS, 1000, load)
+def apply(key=KEY, candidates=range(NUM_CLIPS), **kwargs):
+    return WaveformAugmentation(**kwargs).apply(key, candidates, 1000, load)
 
 
 def test_nothing_is_done_by_default():
@@ -57,6 +57,16 @@ def test_log_mel_mixing_hands_on_the_partner_and_the_share():
         if mixed.ratio < 1:
             assert np.array_equal(mixed.second, load(partner).waveform)
         assert mixed.clip.target[2] == pytest.approx(mixed.ratio) and mixed.clip.target.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kwargs", [dict(wave_mixup=1.0), dict(spec_mixup_alpha=0.3)], ids=str)
+def test_partners_are_clips_of_the_epoch_and_others(kwargs):
+    partners = set()
+    for epoch in range(1, 60):
+        target = apply([1, epoch, 2], candidates=np.array([5, 2, 0]), **kwargs).clip.target
+        partners |= set(np.flatnonzero(target))
+    assert partners == {0, 2, 5}
+    assert apply(candidates=[2], **kwargs).clip.target.tolist() == load(2).target.tolist()  # there is no other
 
 
 def test_with_both_the_shares_multiply():
