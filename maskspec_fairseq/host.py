@@ -50,3 +50,18 @@ def allow_checkpoint_broadcast() -> None:
             [DictConfig, ListConfig, base.ContainerMetadata, base.Metadata, nodes.AnyNode, typing.Any]
             + [collections.defaultdict, dict, list, int, _TensorPlaceholder]
         )
+
+
+def shorten_log() -> None:
+    """Leave out of the log what is elsewhere: fairseq prints the whole config and every layer of the model at start."""
+    import logging
+
+    from omegaconf import DictConfig
+    from torch.nn import Module
+
+    def shorten(record: logging.LogRecord) -> bool:
+        if isinstance(record.msg, (dict, DictConfig)):
+            record.msg = "config: .hydra/config.yaml and, with all defaults, `cfg` in the checkpoints"
+        return not isinstance(record.msg, Module)
+
+    logging.getLogger("fairseq_cli.train").addFilter(shorten)

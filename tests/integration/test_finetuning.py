@@ -7,7 +7,7 @@ import torch
 
 from maskspec_fairseq.checkpoints import load_classifier
 from maskspec_fairseq.cli import crossval, evaluate
-from tests.integration.runs import TINY, checkpoint, entries, train, train_in_parallel
+from tests.integration.runs import TINY, checkpoint, entries, train
 
 RECIPE = "finetuning/demo"
 SHARED = ["optimization.max_epoch=4", "lr_scheduler.warmup_epochs=1", "task.roll_sec=0.1"]
@@ -69,19 +69,6 @@ def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_d
     assert len(losses[0]) == 32 and losses[0] == losses[1] + losses[2]
     whole, resumed = checkpoint(run_dir)["model"], checkpoint(tmp_path)["model"]
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
-
-
-def test_two_processes_validate_as_one(labelled_dir, pretrained, tmp_path):
-    """Three batches of eight clips over two processes, one of which gets a batch of nothing; weighted draws too."""
-    shared = [*SHARED, pretrained, "task.sampling=psla", "task.num_draws=18", "dataset.batch_size_valid=3"]
-    one = train(labelled_dir, tmp_path / "one", *shared, "optimization.update_freq=[2]", recipe=RECIPE)
-    two = train_in_parallel(labelled_dir, tmp_path / "two", 2, *shared, recipe=RECIPE)
-    validations = [entries(output, "valid") for output in (one, two)]
-    assert len(validations[0]) == len(validations[1]) == 4
-    for ours, theirs in zip(*validations):
-        for name in ("valid_accuracy", "valid_class_mean_accuracy"):
-            assert ours[name] == theirs[name]
-        assert float(ours["valid_loss"]) == pytest.approx(float(theirs["valid_loss"]), abs=2e-4)
 
 
 def test_a_finetuned_model_is_finetuned_on_other_classes(finetuned, labelled_dir, tmp_path):

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from maskspec_fairseq.cli import plot_loss, reconstruct
-from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
+from maskspec_fairseq.manifest import read_manifest, write_manifest
 from tests.conftest import REPOSITORY
-from tests.integration.runs import checkpoint, command, entries, run, train, train_in_parallel
+from tests.integration.runs import checkpoint, command, entries, run, train
 
 
 @pytest.fixture()
@@ -128,37 +128,6 @@ def test_skipping_replaces_counts_and_ends_over_one_percent(spoiled_data, tmp_pa
 def test_what_cannot_be_trained_is_refused_in_words_before_the_first_step(data_dir, tmp_path, override, message):
     output = train(data_dir, tmp_path, *override.split(), fails=True)
     assert message in output and not entries(output, "train_inner")
-
-
-def test_two_processes_train_and_resume(data_dir, tmp_path):
-    """Both ranks read the checkpoint that one of them wrote."""
-    shared = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
-    train_in_parallel(data_dir, tmp_path / "run", 2, *shared, "optimization.max_update=5")
-    output = train_in_parallel(data_dir, tmp_path / "run", 2, *shared)
-    # 2 epochs of 24 / (2 x 3)
-    assert [entry["num_updates"] for entry in entries(output, "train_inner")] == ["6", "7", "8"]
-
-
-def test_two_processes_with_uneven_shares_are_one(data_dir, tmp_path):
-    """Seven batches an epoch: the second process is one short, in an update with another of its batches."""
-    shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("audio"))
-    manifest = read_manifest(tmp_path / "data" / "train.tsv")
-    write_manifest(tmp_path / "data" / "train.tsv", Manifest(manifest.root, manifest.paths[:21], manifest.frames[:21]))
-    shared = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
-    one = train(tmp_path / "data", tmp_path / "one", *shared, "optimization.update_freq=[4]")
-    two = train_in_parallel(tmp_path / "data", tmp_path / "two", 2, *shared, "optimization.update_freq=[2]")
-    for kind, prefix in [("train_inner", ""), ("valid", "valid_")]:
-        logs = [entries(output, kind) for output in (one, two)]
-        assert len(logs[0]) == len(logs[1]) == {"train_inner": 4, "valid": 2}[kind]
-        for ours, theirs in zip(*logs):
-            for name in ("loss", "mean_loss", "masked_share"):
-                assert float(ours[prefix + name]) == pytest.approx(float(theirs[prefix + name]), abs=2e-5)
-    parameters, others = checkpoint(tmp_path / "one")["model"], checkpoint(tmp_path / "two")["model"]
-    for name, value in parameters.items():
-        if name.endswith("qkv.bias"):
-            # softmax does not see the keys' bias: its gradient is rounding, which Adam blows up
-            value, others[name] = (torch.cat(bias.chunk(3)[::2]) for bias in (value, others[name]))
-        assert torch.allclose(value, others[name], atol=2e-5), name
 
 
 def test_half_precision_resumes_at_the_same_numbers(data_dir, tmp_path):
