@@ -13,10 +13,10 @@ from corpus import in_parallel
 from maskspec_fairseq.cli.arguments import whole
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
-    ClipLabels,
     Label,
     Manifest,
     ManifestError,
+    PackedLabels,
     read_labels,
     read_manifest,
     read_vocabulary,
@@ -30,7 +30,7 @@ COLUMNS = ("subset", "clips", "hours", "rates", "channels", "shortest", "longest
 class Subset:
     path: Path  # of the manifest
     manifest: Manifest
-    labels: Optional[List[ClipLabels]]
+    labels: Optional[PackedLabels]
 
     def line(self, index: int) -> str:
         return f"{self.path}, line {index + 2}"  # line 1 is the root

@@ -77,7 +77,7 @@ def read_subset(directory: str, subset: str) -> Tuple[Manifest, List[Label], Cli
     manifest = read_manifest(os.path.join(directory, f"{subset}.tsv"))
     vocabulary = read_vocabulary(os.path.join(directory, LABELS_FILE))
     labels = read_labels(os.path.join(directory, f"{subset}.lbl"), vocabulary, len(manifest))
-    return manifest, vocabulary, ClipTargets(labels, vocabulary)
+    return manifest, vocabulary, ClipTargets(labels)
 
 
 def same_task(checkpoints: Sequence[str], vocabulary: Sequence[Label], directory: str) -> bool:

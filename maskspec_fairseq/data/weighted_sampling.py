@@ -3,16 +3,17 @@
 Sources: PaSST, arXiv:2110.05069, which MaskSpec, arXiv:2204.12768, refers to, and PSLA, arXiv:2102.01243.
 """
 
-from itertools import chain
-from typing import Sequence, Tuple
+from typing import Tuple
 
 import numpy as np
+
+from maskspec_fairseq.manifest import PackedRows
 
 # The weight of a class is 1000 / (offset + clips of the class).
 OFFSETS = {"passt": 100.0, "psla": 0.01}
 
 
-def class_counts(clip_labels: Sequence[Sequence[int]], num_classes: int) -> np.ndarray:
+def class_counts(clip_labels: PackedRows, num_classes: int) -> np.ndarray:
     """How many of the clips have each class, int64 (num_classes,); a class named twice in a clip counts once.
 
     Raises:
@@ -21,7 +22,7 @@ def class_counts(clip_labels: Sequence[Sequence[int]], num_classes: int) -> np.n
     return np.bincount(_clips_and_classes(clip_labels, num_classes)[1], minlength=num_classes)
 
 
-def clip_weights(clip_labels: Sequence[Sequence[int]], num_classes: int, formula: str) -> np.ndarray:
+def clip_weights(clip_labels: PackedRows, num_classes: int, formula: str) -> np.ndarray:
     """The weight of every clip, float64: the sum over its classes c of w_c, n_c being counted over these clips.
 
     w_c = 1000 / (100 + n_c) for "passt", 1000 / (n_c + 0.01) for "psla". A clip without labels weighs 0 under both,
@@ -78,11 +79,10 @@ def draw(weights: np.ndarray, num_draws: int, seed: int, epoch: int) -> np.ndarr
     return rng.permutation(chosen)
 
 
-def _clips_and_classes(clip_labels: Sequence[Sequence[int]], num_classes: int) -> Tuple[np.ndarray, np.ndarray]:
+def _clips_and_classes(clip_labels: PackedRows, num_classes: int) -> Tuple[np.ndarray, np.ndarray]:
     """Every (clip, class) once, as two int64 arrays, ordered by clip."""
-    lengths = np.fromiter(map(len, clip_labels), dtype=np.int64, count=len(clip_labels))
-    classes = np.fromiter(chain.from_iterable(clip_labels), dtype=np.int64, count=lengths.sum())
-    clips = np.repeat(np.arange(len(clip_labels)), lengths)
+    classes = clip_labels.values.astype(np.int64)
+    clips = np.repeat(np.arange(len(clip_labels)), clip_labels.lengths)
     wrong = np.flatnonzero((classes < 0) | (classes >= num_classes))
     if len(wrong):
         raise ValueError(

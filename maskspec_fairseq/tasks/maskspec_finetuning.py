@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
+import numpy as np
 from fairseq import metrics
 from fairseq.tasks import register_task
 from omegaconf import II, open_dict
@@ -15,7 +16,15 @@ from maskspec_fairseq.data.audio import clip_samples
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
-from maskspec_fairseq.manifest import LABELS_FILE, Label, Manifest, ManifestError, read_labels, read_vocabulary
+from maskspec_fairseq.manifest import (
+    LABELS_FILE,
+    Label,
+    Manifest,
+    ManifestError,
+    join_labels,
+    read_labels,
+    read_vocabulary,
+)
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
 
@@ -137,18 +146,18 @@ class MaskSpecFinetuningTask(AudioTask):
             path = os.path.join(self.data_dir, f"{name}.lbl")
             if not os.path.isfile(path):
                 raise ManifestError(f"expected the labels of {name} in {path}, found no such file; build them again")
-            clips = read_labels(path, vocabulary, len(manifest))
+            labels.append(read_labels(path, vocabulary, len(manifest)))
+            present, absent = labels[-1].present.lengths, labels[-1].absent.lengths
             if not self.cfg.target_is_multilabel:
-                for number, clip in enumerate(clips, start=1):
-                    if len(clip.present) != 1 or clip.absent:
-                        raise ManifestError(
-                            f"{path}, line {number}: expected one class, found {len(clip.present)}; "
-                            "several classes a clip need task.target_is_multilabel=true"
-                        )
-            elif not any(clip.present for clip in clips):
+                wrong = np.flatnonzero((present != 1) | (absent > 0))
+                if len(wrong):
+                    raise ManifestError(
+                        f"{path}, line {wrong[0] + 1}: expected one class, found {present[wrong[0]]}; "
+                        "several classes a clip need task.target_is_multilabel=true"
+                    )
+            elif not present.any():
                 raise ManifestError(f"{path}: expected clips with classes, found none, and there is no mAP of nothing")
-            labels += clips
-        targets = ClipTargets(labels, vocabulary)
+        targets = ClipTargets(join_labels(labels))
         cfg = self.cfg
         weights = None
         if split == cfg.train_subset and cfg.sampling != "all":

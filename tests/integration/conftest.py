@@ -32,7 +32,7 @@ def labelled_dir(data_dir, tmp_path_factory):
     train_clips, valid_clips = (read_manifest(directory / f"{name}.tsv") for name in ("train", "valid"))
     subsets = {"train": train_clips, "valid": valid_clips}
     for fold in (1, 2):
-        paths, frames = train_clips.paths[fold - 1 :: 2], train_clips.frames[fold - 1 :: 2]
+        paths, frames = list(train_clips.paths)[fold - 1 :: 2], train_clips.frames[fold - 1 :: 2]
         subsets[f"fold{fold}"] = Manifest(train_clips.root, paths, frames)
     write_vocabulary(directory / "labels.csv", [Label(key, key) for key in ("low", "middle", "high")])
     for name, manifest in subsets.items():

@@ -20,8 +20,8 @@ def spoiled_data(data_dir, tmp_path):
     """The data with one of the training clips gone since the manifest was written."""
     shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("audio"))
     manifest = read_manifest(tmp_path / "data" / "train.tsv")
-    manifest.paths[7] = "gone.wav"
-    write_manifest(tmp_path / "data" / "train.tsv", manifest)
+    paths = ["gone.wav" if index == 7 else path for index, path in enumerate(manifest.paths)]
+    write_manifest(tmp_path / "data" / "train.tsv", Manifest(manifest.root, paths, manifest.frames))
     return tmp_path / "data"
 
 
@@ -102,9 +102,9 @@ def test_skipping_replaces_counts_and_ends_over_one_percent(spoiled_data, tmp_pa
     assert "replaced by another clip:" in output and "gone.wav" in output
     assert "expected at most 1% of the clips to be unreadable, found 1 of 24" in output
     manifest = read_manifest(spoiled_data / "train.tsv")
-    manifest.paths, manifest.frames = manifest.paths * 5, manifest.frames * 5
-    manifest.paths = [p if p != "gone.wav" or i == 7 else manifest.paths[0] for i, p in enumerate(manifest.paths)]
-    write_manifest(spoiled_data / "train.tsv", manifest)  # 1 of 120
+    paths = list(manifest.paths) * 5
+    paths = [p if p != "gone.wav" or i == 7 else paths[0] for i, p in enumerate(paths)]
+    write_manifest(spoiled_data / "train.tsv", Manifest(manifest.root, paths, [*manifest.frames] * 5))  # 1 of 120
     output = train(
         spoiled_data,
         tmp_path / "other",

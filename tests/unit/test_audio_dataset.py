@@ -6,7 +6,7 @@ from maskspec_fairseq.data.audio import AudioError, load_clip
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
-from maskspec_fairseq.manifest import ClipLabels, Label, Manifest, read_manifest
+from maskspec_fairseq.manifest import ClipLabels, Label, Manifest, PackedLabels, read_manifest
 from maskspec_fairseq.modules.bit_pattern import bits_to_float32
 from maskspec_fairseq.modules.masking import random_masking
 
@@ -20,8 +20,9 @@ def manifest(data_dir):
 def broken(data_dir):
     """The same with clip 5 unreadable."""
     manifest = read_manifest(data_dir / "train.tsv")
-    manifest.paths[5] = "missing.wav"
-    return manifest
+    paths = list(manifest.paths)
+    paths[5] = "missing.wav"
+    return Manifest(manifest.root, paths, manifest.frames)
 
 
 def make(manifest, **kwargs):
@@ -123,7 +124,7 @@ def test_a_replaced_clip_counts_once_however_often_it_was_tried(broken):
     pair = Manifest(broken.root, ["missing.wav", broken.paths[0]], [16000, 16000])
     item = make(pair, on_bad_audio="skip")[0]
     assert len(item["bad_audio"]) == 1
-    half = Manifest(broken.root, ["missing.wav"] * 8 + broken.paths[:4] * 2, [16000] * 16)
+    half = Manifest(broken.root, ["missing.wav"] * 8 + list(broken.paths)[:4] * 2, [16000] * 16)
     dataset = make(half, on_bad_audio="skip")
     items = [dataset[index] for index in (0, 1, 2, 3, 4, 6, 7, 15)]
     assert max(len(item["bad_audio"]) for item in items) > 1  # some were tried twice
@@ -146,8 +147,8 @@ LABELS = [Label(key, key) for key in "abc"]
 
 def labelled(manifest, **kwargs):
     """Clip n has the class n % 3."""
-    targets = ClipTargets([ClipLabels(["abc"[n % 3]]) for n in range(len(manifest))], LABELS)
-    return make(manifest, targets=targets, **kwargs)
+    labels = PackedLabels(LABELS, [ClipLabels(["abc"[n % 3]]) for n in range(len(manifest))])
+    return make(manifest, targets=ClipTargets(labels), **kwargs)
 
 
 def test_labelled_sample_is_what_its_docstring_says(manifest):

@@ -48,8 +48,8 @@ def test_folder_lists_every_file_once_with_its_frames(tree, tmp_path):
     done = build("folder", tree, "--out", out, "--valid-fraction", 0.25, "--stats-clips", 0)
     train, valid = read_manifest(out / "train.tsv"), read_manifest(out / "valid.tsv")
     assert (len(train), len(valid)) == (12, 4)
-    listed = dict(zip(train.paths + valid.paths, train.frames + valid.frames))
-    assert len(listed) == 16 and train.paths == sorted(train.paths)
+    listed = dict(zip([*train.paths, *valid.paths], [*train.frames, *valid.frames]))
+    assert len(listed) == 16 and list(train.paths) == sorted(train.paths)
     for path, frames in listed.items():
         assert frames == soundfile.info(tree / path).frames
     assert done.stdout.splitlines()[-1] == f"{out}: train 12, valid 4 clips; rejected 0 of 16 files"

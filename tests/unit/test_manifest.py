@@ -1,3 +1,7 @@
+import os
+import pickle
+
+import numpy as np
 import pytest
 
 from maskspec_fairseq.manifest import (
@@ -5,6 +9,11 @@ from maskspec_fairseq.manifest import (
     Label,
     Manifest,
     ManifestError,
+    PackedLabels,
+    PackedRows,
+    PackedStrings,
+    join_labels,
+    join_manifests,
     read_labels,
     read_manifest,
     read_vocabulary,
@@ -19,16 +28,77 @@ NAMES = ["a b/c, d.wav", "Füße/日本.flac", "plain.ogg"]
 LABELS = [Label("/m/05zppz", "Male speech, man speaking"), Label("dog", 'A "dog"'), Label("rain", "Rain")]
 
 
+def test_packed_strings_are_a_sequence_like_a_list():
+    strings = ["", *NAMES, "", NAMES[0]]
+    packed = PackedStrings(iter(strings))
+    assert list(packed) == strings and len(packed) == 6 and packed == strings and strings == packed
+    assert [packed[index] for index in range(-6, 6)] == strings * 2
+    assert packed[np.int64(2)] == "Füße/日本.flac" and packed.index("plain.ogg") == 3 and "other" not in packed
+    for index in (6, -7):
+        with pytest.raises(IndexError):
+            packed[index]
+    assert packed != strings[:-1] and packed != [*strings[:-1], "x"] and packed != "".join(strings)
+    assert PackedStrings() == [] and PackedStrings("abc") == PackedStrings(["a", "b", "c"])
+
+
+def test_packed_strings_grow_and_travel():
+    packed = PackedStrings(NAMES[:1])
+    packed.extend(PackedStrings(NAMES[1:]))
+    packed.append("last")
+    assert packed == [*NAMES, "last"]
+    again = pickle.loads(pickle.dumps(packed))
+    assert again == packed and type(again) is PackedStrings
+    again.append("more")
+    assert len(packed) == 4
+
+
+def test_packed_rows_are_a_sequence_of_arrays():
+    rows = [[3, 1], [], [2], [0, 526, 7]]
+    packed = PackedRows(rows[:1])
+    packed.extend(PackedRows(rows[1:]))
+    assert [row.tolist() for row in packed] == rows and packed[-1].dtype == np.int32
+    assert packed.values.tolist() == [3, 1, 2, 0, 526, 7] and packed.lengths.tolist() == [2, 0, 1, 3]
+    assert len(PackedRows()) == len(PackedRows().values) == len(PackedRows().lengths) == 0
+    with pytest.raises(IndexError):
+        packed[4]
+    packed[0][0] = 9  # a copy
+    assert [row.tolist() for row in pickle.loads(pickle.dumps(packed))] == rows
+
+
+def test_joined_manifests_name_the_same_files(tmp_path):
+    roots = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a", tmp_path / "c"]
+    parts = [Manifest(str(root), [*NAMES, f"{n}.wav"], [n + 1] * 4) for n, root in enumerate(roots)]
+    joined = join_manifests(parts)
+    assert [os.path.normpath(joined.full_path(index)) for index in range(16)] == [
+        part.full_path(index) for part in parts for index in range(4)
+    ]
+    assert joined.frames.tolist() == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4 and joined.root == str(tmp_path)
+    assert [len(part) for part in parts] == [4] * 4 and join_manifests(parts[:1]) is parts[0]
+
+
 def test_manifest_comes_back_as_it_was_written(tmp_path):
     path = tmp_path / "train.tsv"
     write_manifest(path, Manifest(str(tmp_path), NAMES, [1, 22, 333]))
     assert path.read_text(encoding="utf-8").splitlines()[:2] == [str(tmp_path), "a b/c, d.wav\t1"]
     manifest = read_manifest(path)
-    assert (manifest.root, manifest.paths, manifest.frames) == (str(tmp_path), NAMES, [1, 22, 333])
+    assert (manifest.root, manifest.paths, manifest.frames.tolist()) == (str(tmp_path), NAMES, [1, 22, 333])
     assert manifest.full_path(2) == str(tmp_path / "plain.ogg") and len(manifest) == 3
 
 
-@pytest.mark.parametrize("line", ["a.wav", "a.wav\t", "a.wav\t0", "a.wav\t-5", "a.wav\tlong", "a.wav\t5\t5", ""])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a.wav",
+        "a.wav\t",
+        "a.wav\t0",
+        "a.wav\t-5",
+        "a.wav\tlong",
+        "a.wav\t5\t5",
+        "a.wav\t²",
+        "a.wav\t9999999999999999999",
+        "",
+    ],
+)
 def test_bad_line_is_named_by_its_number(tmp_path, line):
     path = tmp_path / "train.tsv"
     path.write_text(f"{tmp_path}\nfine.wav\t100\n{line}\n")
@@ -87,6 +157,15 @@ def test_labels_come_back_as_they_were_written(tmp_path):
     assert path.read_text() == "dog\n/m/05zppz,rain\n\nrain,-dog\n"
     found = read_labels(path, LABELS, 4)
     assert [(c.present, list(c.absent)) for c in found] == [(c.present, list(c.absent)) for c in clips]
+    assert [row.tolist() for row in found.present] == [[1], [0, 2], [], [2]]
+    assert [row.tolist() for row in found.absent] == [[], [], [], [1]]
+
+
+def test_joined_labels_follow_one_another():
+    clips = [ClipLabels(["dog"], ["rain"]), ClipLabels([], []), ClipLabels(["rain", "dog"], [])]
+    parts = [PackedLabels(LABELS, clips[:1]), PackedLabels(LABELS), PackedLabels(LABELS, clips[1:])]
+    assert list(join_labels(parts)) == clips == list(join_labels([PackedLabels(LABELS, clips)]))
+    assert [len(part) for part in parts] == [1, 0, 2]
 
 
 def test_bad_labels_are_refused(tmp_path):

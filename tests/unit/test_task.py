@@ -6,7 +6,7 @@ import torch
 
 from maskspec_fairseq.criterions.maskspec_prediction import MaskSpecPredictionCriterion
 from maskspec_fairseq.data import epoch_length
-from maskspec_fairseq.manifest import ManifestError
+from maskspec_fairseq.manifest import ManifestError, join_manifests
 from maskspec_fairseq.models.maskspec import MaskSpecConfig, MaskSpecModel
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig, MaskSpecPretrainingTask
 from tests.unit.test_masked_autoencoder import SMALL
@@ -77,7 +77,8 @@ def test_the_schedule_is_told_the_length_of_an_epoch(data_dir, monkeypatch):
 def test_a_run_that_replaces_over_one_percent_ends(data_dir, caplog):
     task = make_task(data_dir)
     task.load_dataset("train")
-    task.datasets["train"].manifest.paths *= 100  # 2400 clips: up to 24 may be replaced
+    dataset = task.datasets["train"]
+    dataset.manifest = join_manifests([dataset.manifest] * 100)  # 2400 clips: up to 24 may be replaced
     criterion = MaskSpecPredictionCriterion(SimpleNamespace()).train()
     log = dict.fromkeys(("loss", "target_sum", "target_squares", "masked", "patches", "ntokens", "sample_size"), 1)
     log = dict(log, nsentences=100, replaced=2, skipped=0)

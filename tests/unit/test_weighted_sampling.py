@@ -4,8 +4,9 @@ from fairseq.data.iterators import ShardedIterator
 from scipy.stats import chisquare
 
 from maskspec_fairseq.data.weighted_sampling import class_counts, clip_weights, draw
+from maskspec_fairseq.manifest import PackedRows
 
-LABELS = [[0, 2], [], [2], [2, 0, 1], [2], []]
+LABELS = PackedRows([[0, 2], [], [2], [2, 0, 1], [2], []])
 
 
 def random_weights(clips=500):
@@ -14,7 +15,7 @@ def random_weights(clips=500):
 
 def test_classes_are_counted_once_a_clip():
     assert class_counts(LABELS, 4).tolist() == [2, 1, 4, 0]
-    assert class_counts([[1, 1, 0, 1]], 2).tolist() == [1, 1]
+    assert class_counts(PackedRows([[1, 1, 0, 1]]), 2).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("formula, offset", [("passt", 100), ("psla", 0.01)])
@@ -32,7 +33,7 @@ def test_weights_are_those_of_the_multi_hot_matrix(formula, offset):
     for clip, classes in enumerate(labels):
         multi_hot[clip, classes] = 1
     expected = multi_hot @ (1000 / (offset + multi_hot.sum(0)))
-    np.testing.assert_allclose(clip_weights(labels, 30, formula), expected, rtol=1e-12)
+    np.testing.assert_allclose(clip_weights(PackedRows(labels), 30, formula), expected, rtol=1e-12)
 
 
 def test_unknown_formula_is_refused():
@@ -43,15 +44,15 @@ def test_unknown_formula_is_refused():
 @pytest.mark.parametrize("labels", [[[], [], []], []])
 def test_clips_without_any_label_are_refused(labels):
     with pytest.raises(ValueError, match=f"a label in at least one clip, found none in {len(labels)}; label the"):
-        clip_weights(labels, 4, "passt")
+        clip_weights(PackedRows(labels), 4, "passt")
 
 
 @pytest.mark.parametrize("wrong", [3, -1])
 def test_class_indices_are_checked(wrong):
     with pytest.raises(ValueError, match=f"class indices from 0 to 2, found {wrong} in clip 2"):
-        clip_weights([[0], [], [1, wrong]], 3, "passt")
+        clip_weights(PackedRows([[0], [], [1, wrong]]), 3, "passt")
     with pytest.raises(ValueError, match=f"class indices from 0 to 2, found {wrong} in clip 2"):
-        class_counts([[0], [], [1, wrong]], 3)
+        class_counts(PackedRows([[0], [], [1, wrong]]), 3)
 
 
 def test_an_epoch_has_no_clip_twice_and_none_without_weight():
