@@ -81,13 +81,17 @@ def draw(weights: np.ndarray, num_draws: int, seed: int, epoch: int) -> np.ndarr
 
 def _clips_and_classes(clip_labels: PackedRows, num_classes: int) -> Tuple[np.ndarray, np.ndarray]:
     """Every (clip, class) once, as two int64 arrays, ordered by clip."""
-    classes = clip_labels.values.astype(np.int64)
+    classes = clip_labels.values
     clips = np.repeat(np.arange(len(clip_labels)), clip_labels.lengths)
     wrong = np.flatnonzero((classes < 0) | (classes >= num_classes))
     if len(wrong):
         raise ValueError(
             f"expected class indices from 0 to {num_classes - 1}, found {classes[wrong[0]]} in clip {clips[wrong[0]]}"
         )
-    pairs = np.sort(clips * num_classes + classes, kind="stable")
-    # np.unique hashes, which takes seconds for AudioSet.
-    return np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], num_classes)
+    # AudioSet has five million pairs: they stay in one array, and np.unique would hash them, which takes seconds.
+    pairs = clips
+    pairs *= num_classes
+    pairs += classes
+    pairs.sort(kind="stable")
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
+    return np.divmod(pairs, num_classes)

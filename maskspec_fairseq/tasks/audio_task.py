@@ -14,7 +14,7 @@ from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.epoch_length import set_batches_per_epoch
 from maskspec_fairseq.data.mel_statistics import read_mel_statistics
 from maskspec_fairseq.last_checkpoint import expect_whole_last_checkpoint
-from maskspec_fairseq.manifest import Manifest, ManifestError, expect_manifest, join_manifests, read_manifest
+from maskspec_fairseq.manifest import ManifestError, expect_manifest, join_manifests, read_manifest
 from maskspec_fairseq.modules.log_mel import LogMel
 
 logger = logging.getLogger(__name__)
@@ -109,23 +109,26 @@ class AudioTask(FairseqTask):
         subsets = self.subsets_of(self.cfg.train_subset)
         front_end.set_statistics(*read_mel_statistics(self.data_dir, front_end, subsets))
 
-    def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:
-        """What a task gives its dataset beyond the clips."""
+    def dataset_arguments(self, split: str, num_clips: List[int]) -> Dict[str, Any]:
+        """What a task gives its dataset beyond the clips, of which each manifest of the split has so many."""
         return {}
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
         """Load a split; that of `dataset.train_subset` is cropped at random and shuffled."""
         cfg = task_cfg or self.cfg
         manifests = [read_manifest(path) for path in self.manifest_paths(split)]
+        num_clips = [len(manifest) for manifest in manifests]
+        manifest = join_manifests(manifests)
+        del manifests  # hundreds of MB for AudioSet
         self.datasets[split] = AudioDataset(
-            join_manifests(manifests),
+            manifest,
             sample_rate=cfg.sample_rate,
             clip_sec=cfg.clip_sec,
             channel=cfg.channel,
             seed=cfg.seed,
             training=split == self.cfg.train_subset,
             on_bad_audio=cfg.on_bad_audio,
-            **self.dataset_arguments(split, manifests),
+            **self.dataset_arguments(split, num_clips),
         )
         logger.info("loaded %d clips of %s", len(self.datasets[split]), ", ".join(self.subsets_of(split)))
 

@@ -19,7 +19,6 @@ from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
     Label,
-    Manifest,
     ManifestError,
     join_labels,
     read_labels,
@@ -134,7 +133,7 @@ class MaskSpecFinetuningTask(AudioTask):
         held_out = split != self.cfg.train_subset
         return [f"fold{fold}" for fold in folds if (fold == self.cfg.fold) == held_out]
 
-    def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:
+    def dataset_arguments(self, split: str, num_clips: List[int]) -> Dict[str, Any]:
         """Targets, augmentation and sampling of a split.
 
         Raises:
@@ -142,11 +141,11 @@ class MaskSpecFinetuningTask(AudioTask):
         """
         vocabulary = self.vocabulary()
         labels = []
-        for name, manifest in zip(self.subsets_of(split), manifests):
+        for name, clips in zip(self.subsets_of(split), num_clips):
             path = os.path.join(self.data_dir, f"{name}.lbl")
             if not os.path.isfile(path):
                 raise ManifestError(f"expected the labels of {name} in {path}, found no such file; build them again")
-            labels.append(read_labels(path, vocabulary, len(manifest)))
+            labels.append(read_labels(path, vocabulary, clips))
             present, absent = labels[-1].present.lengths, labels[-1].absent.lengths
             if not self.cfg.target_is_multilabel:
                 wrong = np.flatnonzero((present != 1) | (absent > 0))
