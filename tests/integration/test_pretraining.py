@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from maskspec_fairseq.cli import plot_loss, reconstruct
-from maskspec_fairseq.manifest import read_manifest, write_manifest
+from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
 from tests.conftest import REPOSITORY
 from tests.integration.runs import checkpoint, command, entries, run, train
 
