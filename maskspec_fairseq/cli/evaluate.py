@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+import math
 import os
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -16,17 +17,18 @@ from maskspec_fairseq.checkpoints import load_classifier
 from maskspec_fairseq.cli.arguments import seconds, whole
 from maskspec_fairseq.cli.plot_scores import draw_class_scores, draw_confusion
 from maskspec_fairseq.data.audio import AudioError, clip_samples
-from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.clip_targets import ClipTargets, read_subset_labels
 from maskspec_fairseq.data.windows import WindowedClips
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
     Label,
     Manifest,
     ManifestError,
+    PathLike,
     num_rejected,
-    read_labels,
     read_manifest,
     read_vocabulary,
+    write_together,
 )
 from maskspec_fairseq.metrics import class_recalls, multilabel_scores, summarise
 
@@ -43,6 +45,11 @@ def predict(
     task = cfg["task"]
     size = clip_samples(task["clip_sec"], task["sample_rate"])
     hop = size if hop_sec is None else clip_samples(hop_sec, task["sample_rate"])
+    if hop > size:
+        raise ValueError(
+            f"expected --hop-sec up to the {task['clip_sec']} s of {checkpoint}, found {hop_sec}: "
+            "what lies between two windows would not be heard"
+        )
     clips = WindowedClips(manifest, task["sample_rate"], task["channel"], size, hop)
     loader = DataLoader(clips, batch_size=None, num_workers=workers)
     logits = np.zeros((len(manifest), cfg["model"]["num_classes"]), dtype=np.float32)
@@ -72,14 +79,6 @@ def batches(loader: DataLoader, batch_size: int) -> Iterator[Tuple[np.ndarray, t
         yield np.array(owners), torch.stack(parts)
 
 
-def read_subset(directory: str, subset: str) -> Tuple[Manifest, List[Label], ClipTargets]:
-    """Clips and labels of a subset; errors of `read_manifest`, `read_vocabulary` and `read_labels`."""
-    manifest = read_manifest(os.path.join(directory, f"{subset}.tsv"))
-    vocabulary = read_vocabulary(os.path.join(directory, LABELS_FILE))
-    labels = read_labels(os.path.join(directory, f"{subset}.lbl"), vocabulary, len(manifest))
-    return manifest, vocabulary, ClipTargets(labels)
-
-
 def same_task(checkpoints: Sequence[str], vocabulary: Sequence[Label], directory: str) -> bool:
     """Whether clips have several classes, by all of the checkpoints.
 
@@ -106,8 +105,12 @@ def same_task(checkpoints: Sequence[str], vocabulary: Sequence[Label], directory
 
 def evaluate(args: argparse.Namespace) -> Dict[str, Any]:
     """Predict, score and write; returns what `scores.json` holds."""
-    manifest, vocabulary, targets = read_subset(args.data, args.subset)
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"expected a GPU for --device {args.device}, found none; use --device cpu")
+    manifest = read_manifest(os.path.join(args.data, f"{args.subset}.tsv"))
+    vocabulary = read_vocabulary(os.path.join(args.data, LABELS_FILE))
     target_is_multilabel = same_task(args.checkpoint, vocabulary, args.data)
+    targets = ClipTargets(read_subset_labels(args.data, args.subset, vocabulary, len(manifest), target_is_multilabel))
     target, known = targets.stacked()
     logits = np.mean(
         [predict(path, manifest, args.hop_sec, args.batch_size, args.workers, args.device) for path in args.checkpoint],
@@ -132,9 +135,7 @@ def evaluate(args: argparse.Namespace) -> Dict[str, Any]:
     }
     if args.out:
         os.makedirs(args.out, exist_ok=True)
-        with open(os.path.join(args.out, "scores.json"), "w", encoding="utf-8") as stream:
-            json.dump(result, stream, indent=1, ensure_ascii=False)
-            stream.write("\n")
+        write_together(args.out, {"scores.json": lambda path: write_scores(path, result)})
         write_predictions(os.path.join(args.out, "predictions.csv"), manifest, vocabulary, targets, logits)
         names = [label.name for label in vocabulary]
         if target_is_multilabel or len(names) > MAX_CONFUSION_CLASSES:
@@ -142,6 +143,14 @@ def evaluate(args: argparse.Namespace) -> Dict[str, Any]:
         else:
             draw_confusion(target.argmax(1), logits.argmax(1), names, os.path.join(args.out, "confusion.png"))
     return result
+
+
+def write_scores(path: PathLike, result: Dict[str, Any]) -> None:
+    """JSON, in which a number that is none (d' of a perfect AUC, say) is null."""
+    scores = {name: value if math.isfinite(value) else None for name, value in result["scores"].items()}
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump({**result, "scores": scores}, stream, indent=1, ensure_ascii=False, allow_nan=False)
+        stream.write("\n")
 
 
 def write_predictions(

@@ -6,14 +6,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
-import numpy as np
 from fairseq import metrics
 from fairseq.tasks import register_task
 from omegaconf import II, open_dict
 
 from maskspec_fairseq.checkpoints import load_pretrained, read_checkpoint
 from maskspec_fairseq.data.audio import clip_samples
-from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.clip_targets import ClipTargets, read_subset_labels
 from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.manifest import (
@@ -21,7 +20,6 @@ from maskspec_fairseq.manifest import (
     Label,
     ManifestError,
     join_labels,
-    read_labels,
     read_vocabulary,
 )
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
@@ -140,22 +138,10 @@ class MaskSpecFinetuningTask(AudioTask):
             ManifestError: label files that are missing, do not fit, or hold nothing to be scored by.
         """
         vocabulary = self.vocabulary()
-        labels = []
-        for name, clips in zip(self.subsets_of(split), num_clips):
-            path = os.path.join(self.data_dir, f"{name}.lbl")
-            if not os.path.isfile(path):
-                raise ManifestError(f"expected the labels of {name} in {path}, found no such file; build them again")
-            labels.append(read_labels(path, vocabulary, clips))
-            present, absent = labels[-1].present.lengths, labels[-1].absent.lengths
-            if not self.cfg.target_is_multilabel:
-                wrong = np.flatnonzero((present != 1) | (absent > 0))
-                if len(wrong):
-                    raise ManifestError(
-                        f"{path}, line {wrong[0] + 1}: expected one class, found {present[wrong[0]]}; "
-                        "several classes a clip need task.target_is_multilabel=true"
-                    )
-            elif not present.any():
-                raise ManifestError(f"{path}: expected clips with classes, found none, and there is no mAP of nothing")
+        labels = [
+            read_subset_labels(self.data_dir, name, vocabulary, clips, self.cfg.target_is_multilabel)
+            for name, clips in zip(self.subsets_of(split), num_clips)
+        ]
         targets = ClipTargets(join_labels(labels))
         cfg = self.cfg
         weights = None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -110,6 +111,11 @@ def test_several_classes_a_clip_are_scored_by_average_precision(data, capsys):
     assert "1 of 3 classes have no clip here" in capsys.readouterr().out
 
 
+def test_a_number_that_is_none_is_null_in_the_file(tmp_path):
+    evaluate.write_scores(tmp_path / "s.json", {"scores": {"mAP": 1.0, "d_prime": math.inf, "mean_auc": math.nan}})
+    assert json.loads((tmp_path / "s.json").read_text())["scores"] == {"mAP": 1.0, "d_prime": None, "mean_auc": None}
+
+
 def test_what_does_not_fit_is_refused(data, capsys):
     good, _ = save(data / "a.pt", 1)
     other, _ = save(data / "b.pt", 1, labels=("low", "high", "middle"))
@@ -123,6 +129,18 @@ def test_what_does_not_fit_is_refused(data, capsys):
         arguments = ["--data", str(data), "--subset", subset, "--workers", "0"]
         assert evaluate.main([*arguments, "--checkpoint", *checkpoints]) == 1
         assert message in capsys.readouterr().err
+    for arguments, message in [
+        (["--hop-sec", "1000"], "expected --hop-sec up to the"),
+        (["--device", "cuda:7"], "expected a GPU for --device cuda:7, found none; use --device cpu"),
+    ]:
+        if torch.cuda.is_available() and "--device" in arguments:
+            continue
+        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good, *arguments]) == 1
+        assert message in capsys.readouterr().err
+    for line, message in [("", "found 0 and 0; correct the line, or label"), ("low,high", "found 2 and 0")]:
+        (data / "test.lbl").write_text("low\n" * 4 + line + "\n" + "low\n" * 4)
+        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
+        assert f"test.lbl, line 5: expected one class and none marked as absent, {message}" in capsys.readouterr().err
     (data / "test.lbl").write_text("low\n" * 8)
     assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
     assert "test.lbl, line 9: expected one line for each of the 9 clips, found 8" in capsys.readouterr().err
