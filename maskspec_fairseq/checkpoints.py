@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import pickle
+import re
 from typing import Any, Dict, List, Mapping, Tuple, Type
 
 import torch
@@ -17,10 +19,15 @@ ENCODER_FIELDS = (
 )  # fmt: skip
 # The overrides that make an encoder of another size.
 SIZES = {768: "base", 384: "small", 192: "tiny"}
+# What torch 2.1 and newer call a function or class that is no data.
+FOREIGN = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 
 
 def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
     """A checkpoint of one of some registered models, on the CPU.
+
+    A pickle can name functions that are called when it is read. Only tensors, numbers, texts and containers are read
+    here; whatever else there is in a file is not run, and the file is refused.
 
     Raises:
         ValueError: there is no such file, or it is no such checkpoint, or holds more than data.
@@ -32,13 +39,24 @@ def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
+    except pickle.UnpicklingError as error:
+        # torch's own text recommends to read the file without this care
+        foreign = FOREIGN.search(str(error))
+        found = f"{foreign[1]} in it, which is not data" if foreign else "more than data, or no file of torch.save"
+        raise ValueError(
+            f"{path}: expected a checkpoint of a maskspec run, found: {found}; it was not read any further, because "
+            "that could run code of whoever wrote the file"
+        ) from None
     except Exception as error:  # torch's reader raises IndexError and KeyError, too, on what is no checkpoint
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: expected a checkpoint of a maskspec run, found: {reason}") from error
     cfg = state.get("cfg") if isinstance(state, dict) else None
-    name = (cfg or {}).get("model", {}).get("_name")
+    model = cfg.get("model") if isinstance(cfg, dict) else None
+    name = model.get("_name") if isinstance(model, dict) else None
     if name not in models:
         raise ValueError(f"{path}: expected a checkpoint of the model {' or '.join(map(repr, models))}, found {name!r}")
+    if not isinstance(state.get("model"), dict):
+        raise ValueError(f"{path}: expected weights under the key 'model', found none")
     return state
 
 
@@ -105,13 +123,14 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     missing = [name for name in missing if not name.startswith(("head.", "pool_norm."))]
     if missing or left_over:
         raise ValueError(
-            f"{path}: expected every weight of the encoder and nothing else, found {_listed(missing)} missing and "
-            f"{_listed(left_over)} left over; is model.norm_after_pool that of the checkpoint "
+            f"{path}: expected every weight of the encoder and nothing else, found {listed(missing)} missing and "
+            f"{listed(left_over)} left over; is model.norm_after_pool that of the checkpoint "
             f"({theirs.get('norm_after_pool', False)})?"
         )
     head = "head" if same_classes else "new head"
     return f"encoder and statistics of {theirs['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"
 
 
-def _listed(names: List[str]) -> str:
+def listed(names: List[str]) -> str:
+    """The first five of some names, for a message."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

@@ -1,7 +1,15 @@
+import pickle
+
 import pytest
 import torch
 
-from maskspec_fairseq.checkpoints import load_classifier, load_pretrained, model_arguments
+from maskspec_fairseq.checkpoints import (
+    load_autoencoder,
+    load_classifier,
+    load_pretrained,
+    model_arguments,
+    read_checkpoint,
+)
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from tests.unit.test_classifier import SMALL as ENCODER
 from tests.unit.test_classifier import small_classifier
@@ -93,3 +101,59 @@ def test_a_finetuned_checkpoint_comes_back_with_its_labels(tmp_path):
         ValueError, match="p.pt: expected a checkpoint of the model 'maskspec_classifier', found 'maskspec'"
     ):
         load_classifier(path)
+
+
+class Intruder:
+    """A value that makes a file where it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+def save_foreign(path, marker, **kwargs):
+    """A checkpoint of a pretraining with an `Intruder` in it."""
+    state = {"cfg": {"model": pretraining_cfg(), "task": {}}, "model": small_model().state_dict()}
+    torch.save({**state, "extra_state": {"best": Intruder(marker)}}, path, **kwargs)
+    return str(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, zipped):
+    marker = tmp_path / "marker"
+    path = save_foreign(tmp_path / "c.pt", marker, _use_new_zipfile_serialization=zipped)
+    torch.load(path, weights_only=False)
+    assert marker.exists()  # as it would be without care
+    marker.unlink()
+    cfg = classifier_cfg()
+    for read in (load_autoencoder, load_classifier, lambda path: load_pretrained(build(cfg), cfg, path)):
+        with pytest.raises(ValueError, match=r"c.pt: expected a checkpoint of a maskspec run, found: \w*\.?open in it"):
+            read(path)
+    assert not marker.exists()
+
+
+def test_the_reason_of_a_refusal_does_not_recommend_to_go_on(tmp_path):
+    with pytest.raises(ValueError) as refused:
+        load_autoencoder(save_foreign(tmp_path / "c.pt", tmp_path / "marker"))
+    assert "it was not read any further, because that could run code of whoever wrote the file" in str(refused.value)
+    assert "weights_only" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    whole = (tmp_path / "whole.pt", small_model(), pretraining_cfg())
+    save(*whole)
+    (tmp_path / "cut.pt").write_bytes(whole[0].read_bytes()[:-500])
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("no checkpoint\n")
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Intruder(tmp_path / "marker")))
+    for name, value in {"list": [1], "other": {"cfg": "none"}, "half": {"cfg": {"model": None}}}.items():
+        torch.save(value, tmp_path / f"{name}.pt")
+    torch.save({"cfg": {"model": pretraining_cfg()}}, tmp_path / "weightless.pt")
+    for path in sorted(set(tmp_path.glob("*.pt")) - {whole[0]}):
+        with pytest.raises(ValueError, match=f"{path.name}: expected .*, found"):
+            read_checkpoint(str(path), ("maskspec",))
+    assert not (tmp_path / "marker").exists()
+    with pytest.raises(ValueError, match="none.pt: expected a checkpoint of a maskspec run, found no such file"):
+        read_checkpoint(str(tmp_path / "none.pt"), ("maskspec",))
