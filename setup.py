@@ -43,6 +43,7 @@ setup(
             "maskspec-plot-loss=maskspec_fairseq.cli.plot_loss:main",
             "maskspec-evaluate=maskspec_fairseq.cli.evaluate:main",
             "maskspec-crossval=maskspec_fairseq.cli.crossval:main",
+            "maskspec-average=maskspec_fairseq.cli.average:main",
         ]
     },
 )
