@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, List, Optional
 
 from corpus import Corpus, find_audio
-from official import expect_file, index_files, pick, read_rows
+from official import expect_file, index_files, pick, read_rows, reading
 
 from maskspec_fairseq.manifest import ClipLabels, ManifestError, read_vocabulary
 
@@ -98,7 +98,8 @@ def collect(args) -> Corpus:
     csv_dir = args.csv_dir or args.audio_dir
     folders = [csv_dir / name for name in CSV_FOLDERS]
     labels_csv = next((d / LABELS_CSV for d in folders if (d / LABELS_CSV).is_file()), csv_dir / LABELS_CSV)
-    vocabulary = read_vocabulary(expect_file(labels_csv, CURE))
+    with reading(expect_file(labels_csv, CURE)):
+        vocabulary = read_vocabulary(labels_csv)
     if len(vocabulary) != NUM_LABELS:
         print(f"note: AudioSet has {NUM_LABELS} classes, found {len(vocabulary)} in {labels_csv}")
     known, starts, listed = {label.key for label in vocabulary}, {}, {}

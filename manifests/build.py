@@ -4,23 +4,28 @@ import argparse
 import sys
 from pathlib import Path
 
-import audioset
-import check
-import dcase2019_task1a
-import demo
-import esc10
-import esc50
-import folder
-import fsdd
-import merge
-import openmic2018
-import speech_commands_v2
-import stats
-from corpus import write_corpus
+try:  # an interrupt may come before main does
+    import audioset
+    import check
+    import dcase2019_task1a
+    import demo
+    import esc10
+    import esc50
+    import folder
+    import fsdd
+    import merge
+    import openmic2018
+    import speech_commands_v2
+    import stats
+    from corpus import write_corpus
+    from out_dir import expect_own, expect_writable
 
-from maskspec_fairseq.cli.arguments import fraction, seconds, whole
-from maskspec_fairseq.data.audio import AudioError
-from maskspec_fairseq.manifest import ManifestError
+    from maskspec_fairseq.cli.arguments import fraction, seconds, whole
+    from maskspec_fairseq.data.audio import AudioError
+    from maskspec_fairseq.manifest import ManifestError
+except KeyboardInterrupt:
+    print("build.py: interrupted", file=sys.stderr)
+    sys.exit(130)
 
 # Subsets that no run trains on; every other one's log-mel statistics are measured.
 HELD_OUT = ("valid", "validation", "test", "eval", "evaluate")
@@ -68,10 +73,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     args = make_parser().parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
     try:
         if args.command in TOOLS:
             return TOOLS[args.command].run(args)
+        expect_writable(args.out)
         corpus = CORPORA[args.command].collect(args)
+        expect_own(args.out, corpus.subsets)
         summary, enough = write_corpus(corpus, args.out, args.min_sec, args.max_rejected, args.workers)
         training = [name for name in corpus.subsets if name not in HELD_OUT]
         if enough and training and args.stats_clips:
@@ -80,6 +88,11 @@ def main() -> int:
         return 0 if enough else 1
     except (ManifestError, AudioError) as error:
         print(f"build.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        cure = "see that it can be read, or that DATA_DIR can be written and its disk has room"
+        print(f"build.py: {where}{error.strerror or error}; {cure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("build.py: interrupted; every file in the data directory is whole", file=sys.stderr)

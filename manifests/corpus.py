@@ -51,12 +51,19 @@ def find_audio(directory: Path) -> List[str]:
     """Paths of the audio files below a directory, relative to it, sorted; links are followed, hidden files are not.
 
     Raises:
-        ManifestError: no such directory, or no audio in it.
+        ManifestError: no such directory, one below it that cannot be read, or no audio in it.
     """
     if not directory.is_dir():
         raise ManifestError(f"expected a directory of audio, found none at {directory}")
+
+    def refuse(error: OSError):
+        raise ManifestError(
+            f"expected a directory that can be read, found {error.filename}: {error.strerror}; "
+            "make it readable, or move it out of the corpus"
+        ) from error
+
     found, visited = [], set()
-    for folder, folders, files in os.walk(directory, followlinks=True):
+    for folder, folders, files in os.walk(directory, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in visited:  # a link to a folder above it
             folders.clear()
@@ -74,15 +81,39 @@ def find_audio(directory: Path) -> List[str]:
     return sorted(found)
 
 
+def is_utf8(name: str) -> bool:
+    """Whether a name is text; of a file's name, bytes that are not UTF-8 are lone surrogates."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def unfit(path: str) -> str:
+    """Why a manifest cannot hold a path; empty where it can."""
+    if "\t" in path or "\n" in path or "\r" in path:
+        return "the path holds a tab or a line break, which a manifest cannot"
+    return "" if is_utf8(path) else "the path is not UTF-8"
+
+
+def resolve_root(root: Path) -> str:
+    """Line 1 of a manifest.
+
+    Raises:
+        ManifestError: a manifest cannot hold it.
+    """
+    resolved = str(root.resolve())
+    if unfit(resolved):
+        raise ManifestError(f"the directory of the audio, {resolved!r}: {unfit(resolved)}; rename it")
+    return resolved
+
+
 def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
     """(root, path, shortest length in s) -> number of frames, or 0 and the reason why the file is rejected."""
     root, path, min_sec = job
-    if "\t" in path or "\n" in path or "\r" in path:
-        return 0, "the path holds a tab or a line break, which a manifest cannot"
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return 0, "the path is not UTF-8"
+    if unfit(path):
+        return 0, unfit(path)
     try:
         info = soundfile.info(os.path.join(root, path))
     except (soundfile.SoundFileError, OSError) as error:
@@ -113,8 +144,14 @@ def write_corpus(
 
     Returns:
         What was done, in a line, and whether enough of the files can be used.
+
+    Raises:
+        ManifestError: a directory or a class whose name the data directory cannot hold.
     """
-    root = corpus.root.resolve()
+    root = resolve_root(corpus.root)
+    for label in corpus.vocabulary or ():
+        if not is_utf8(label.name):
+            raise ManifestError(f"expected a class whose name is UTF-8, found {label.name!r}; rename its folder")
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
     headers = iter(read_headers(root, names, min_sec, workers))
     files, summary, num_rejected, empty = {}, [], 0, []

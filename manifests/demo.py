@@ -9,11 +9,12 @@ import sys
 
 import numpy as np
 import soundfile
-from corpus import Clip, Corpus
+from corpus import Clip, Corpus, resolve_root
+from out_dir import expect_own
 from tqdm import tqdm
 
 from maskspec_fairseq.cli.arguments import whole
-from maskspec_fairseq.manifest import ClipLabels, Label
+from maskspec_fairseq.manifest import ClipLabels, Label, ManifestError
 
 SAMPLE_RATE = 32000
 VALID_SHARE = 0.1
@@ -101,12 +102,24 @@ def synthesise(kind: int, number: int, seed: int) -> np.ndarray:
 
 
 def collect(args) -> Corpus:
-    """Write the audio (all of it or none) and list it; the last tenth of every kind is valid."""
+    """Write the audio (all of it or none) and list it; the last tenth of every kind is valid.
+
+    Raises:
+        ManifestError: what is in DATA_DIR is not of an earlier demo, or its path cannot be in a manifest.
+    """
     audio_dir = args.out / "audio"
-    args.out.mkdir(parents=True, exist_ok=True)
     names = [kind.__name__ for kind in KINDS]
     first_valid = args.clips_per_kind - max(1, round(VALID_SHARE * args.clips_per_kind))
     subsets = {"train": [], "valid": []}
+    resolve_root(audio_dir)
+    expect_own(args.out, subsets)
+    others = sorted(set(os.listdir(audio_dir)) - set(names)) if audio_dir.is_dir() else []
+    if others:
+        raise ManifestError(
+            f"{audio_dir}: expected the folders of an earlier demo, which are replaced, found {others[0]!r}; "
+            "name another --out"
+        )
+    args.out.mkdir(parents=True, exist_ok=True)
     scratch = args.out / f".unfinished-{os.getpid()}"
     scratch.mkdir()
     try:

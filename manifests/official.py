@@ -1,6 +1,7 @@
 """The published lists of a corpus, and how what is there differs from them."""
 
 import csv
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -20,6 +21,27 @@ def expect_file(path: Path, cure: str) -> Path:
     return path
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while a published file is read becomes one message that names it.
+
+    Raises:
+        ManifestError: bytes that are not UTF-8, text that is not CSV, or a file that cannot be read.
+    """
+    cure = "take the file as it was published"
+    try:
+        yield
+    except UnicodeDecodeError as error:  # whose position is that in a piece of the file
+        with open(path, "rb") as stream:
+            lines = enumerate(stream, start=1)
+            number, line = next((n, line) for n, line in lines if line.decode("utf-8", "ignore").encode() != line)
+        raise ManifestError(f"{path}, line {number}: expected UTF-8, found {line[:80]}; {cure}") from error
+    except csv.Error as error:
+        raise ManifestError(f"{path}: expected CSV, found: {error}; {cure}") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: expected a file that can be read, found: {error.strerror}; {cure}") from error
+
+
 def read_rows(
     path: Path, columns: Sequence[str], header: bool = True, delimiter: str = ","
 ) -> Iterator[Tuple[int, List[str]]]:
@@ -31,10 +53,10 @@ def read_rows(
         columns: what the header holds, or what a row without a header means.
 
     Raises:
-        ManifestError: another header, a row with more or fewer fields, or a file that is not CSV in UTF-8.
+        ManifestError: another header, a row with more or fewer fields, or see `reading`.
     """
     expected = delimiter.join(columns).replace("\t", "<TAB>")
-    with open(path, encoding="utf-8-sig", newline="") as stream:
+    with reading(path), open(path, encoding="utf-8-sig", newline="") as stream:
         rows = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
         try:
             for row in rows:
@@ -53,8 +75,10 @@ def read_rows(
                 if not header:
                     yield rows.line_num, row
                 header = False
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ManifestError(f"{path}, line {rows.line_num + 1}: expected CSV in UTF-8, found {error}") from error
+        except csv.Error as error:
+            raise ManifestError(
+                f"{path}, line {rows.line_num + 1}: expected CSV, found: {error}; take the file as it was published"
+            ) from error
 
 
 def enter(listed: Dict[str, Dict[str, ClipLabels]], subset: str, key: str, labels: ClipLabels, where: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Dict, List
 
 from corpus import Corpus, find_audio
-from official import enter, expect_file, index_files, pick, read_rows
+from official import enter, expect_file, index_files, pick, read_rows, reading
 
 from maskspec_fairseq.manifest import ClipLabels, Label, ManifestError
 
@@ -29,10 +29,12 @@ def read_instruments(path: Path) -> List[str]:
     """The classes in the order of class-map.json.
 
     Raises:
-        ManifestError: not a map from names to numbers that count from 0.
+        ManifestError: not a map from names to numbers that count from 0, or see `reading`.
     """
+    with reading(path):
+        text = path.read_text(encoding="utf-8")
     try:
-        numbers = json.loads(path.read_text(encoding="utf-8"))
+        numbers = json.loads(text)
         names = sorted(numbers, key=numbers.get)
         whole = [numbers[name] for name in names] == list(range(len(names)))
     except (ValueError, TypeError, AttributeError):

@@ -182,6 +182,13 @@ def test_an_interrupt_leaves_nothing_half_written(tree, tmp_path):
     assert running.returncode == 130 and "interrupted" in errors and not out.exists()
 
 
+def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
+    (tmp_path / "soundfile.py").write_text("raise KeyboardInterrupt")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run([*BUILD, "--help"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "build.py: interrupted\n")
+
+
 def test_stats_are_those_of_the_training_subset(tree, tmp_path):
     out = tmp_path / "data"
     build("folder", tree, "--out", out)

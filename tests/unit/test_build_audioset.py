@@ -181,6 +181,18 @@ def test_bad_csvs_are_refused(csvs, tmp_path, name, text, message):
     assert re.search(message, run(tmp_path / "audio", csvs, tmp_path / "data", code=1).stderr)
 
 
+@pytest.mark.parametrize("name, line", [("eval_segments.csv", 1004), ("class_labels_indices.csv", 6)])
+def test_csvs_that_are_not_utf8_are_named_with_the_line(csvs, tmp_path, name, line):
+    write_tone(tmp_path / "audio" / "--PJHxphWEs.wav", 0.1, 8000)
+    rows = "".join(f'{number:011d}, 0.000, 1.000, "/m/09x0r"\n' for number in range(1000))
+    (csvs / "eval_segments.csv").write_text(COMMENTS + rows)  # longer than what is decoded at once
+    with open(csvs / name, "ab") as stream:
+        stream.write(b'4,/m/none,"caf\xe9"\n')
+    done = run(tmp_path / "audio", csvs, tmp_path / "data", code=1)
+    assert re.search(rf"{name}, line {line}: expected .*UTF-8, found", done.stderr)
+    assert not (tmp_path / "data").exists()
+
+
 def test_missing_csvs_and_other_audio_are_refused(csvs, tmp_path):
     write_tone(tmp_path / "audio" / "AAAAAAAAAAA.wav", 0.1, 8000)
     done = run(tmp_path / "audio", csvs, tmp_path / "data", code=1)

@@ -1,5 +1,6 @@
 """build.py esc50, on a miniature and on a whole archive of tiny clips."""
 
+import os
 import shutil
 
 import pytest
@@ -100,6 +101,17 @@ def test_a_table_without_header_or_no_table_is_refused(archive):
     assert "esc50.csv, line 1: expected the header `filename,fold," in run(archive, code=1).stderr
     (archive / "meta" / "esc50.csv").unlink()
     assert "esc50.csv, found none; expected the unpacked ESC-50-master" in run(archive, code=1).stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that nobody can read from its start")
+def test_a_table_that_cannot_be_read_is_named(archive):
+    table = archive / "meta" / "esc50.csv"
+    table.unlink()
+    table.symlink_to("/proc/self/mem")
+    assert run(archive, code=1).stderr == (
+        f"build.py: {table}: expected a file that can be read, found: Input/output error; "
+        "take the file as it was published\n"
+    )
 
 
 def test_a_complete_archive_has_the_official_counts(tmp_path):

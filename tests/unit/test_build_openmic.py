@@ -109,6 +109,16 @@ def test_bad_files_are_refused(archive, name, text, message):
     assert message in run(archive, code=1).stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that nobody can read from its start")
+def test_a_class_map_that_cannot_be_read_is_named(archive):
+    (archive / "class-map.json").unlink()
+    (archive / "class-map.json").symlink_to("/proc/self/mem")
+    assert run(archive, code=1).stderr == (
+        f"build.py: {archive / 'class-map.json'}: expected a file that can be read, found: Input/output error; "
+        "take the file as it was published\n"
+    )
+
+
 @pytest.mark.parametrize("name", ["partitions/split01_train.csv", "class-map.json", LABELS])
 def test_an_archive_unpacked_in_part_is_refused(archive, name):
     (archive / name).unlink()
