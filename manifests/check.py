@@ -1,16 +1,19 @@
-"""Check a data directory: files, lengths, rates, labels, and clips that two subsets share."""
+"""Check a data directory: files, lengths, rates, labels, and clips that are listed twice."""
 
+import filecmp
 import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import soundfile
-from corpus import in_parallel
+from audioset import CLIP_NAME
+from corpus import UNKNOWN_FRAMES, UNKNOWN_LENGTH, in_parallel
 
 from maskspec_fairseq.cli.arguments import whole
+from maskspec_fairseq.data.audio import AudioError, read_audio
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
     Label,
@@ -22,6 +25,7 @@ from maskspec_fairseq.manifest import (
     read_vocabulary,
 )
 
+MIDS = ("/m/", "/t/", "/g/")  # what AudioSet's classes begin with
 SHOWN = 10  # errors of a kind, and names in a list
 COLUMNS = ("subset", "clips", "hours", "rates", "channels", "shortest", "longest", "classes", "unlabelled")
 
@@ -38,7 +42,7 @@ class Subset:
 
 @dataclass
 class Header:
-    """What a file says of itself, or why it cannot."""
+    """What a file says of itself, or why it cannot, and the cure."""
 
     real_path: str
     frames: int = 0
@@ -50,17 +54,31 @@ class Header:
 def read_header(path: str) -> Header:
     real = os.path.realpath(path)
     if not os.path.isfile(path):
-        return Header(real, problem="found none")
+        return Header(real, problem="found none; correct line 1 if the audio has moved, or build again")
     try:
         info = soundfile.info(path)
     except (soundfile.SoundFileError, OSError) as error:
-        return Header(real, problem=f"found one that cannot be read: {error}")
+        return Header(real, problem=f"found one that cannot be read: {error}; build again")
+    if info.frames == UNKNOWN_FRAMES:
+        return Header(real, problem=f"found one of {UNKNOWN_LENGTH}")
     return Header(real, info.frames, info.samplerate, info.channels)
+
+
+def decode(path: str) -> Header:
+    """The header of a file that decodes to its end."""
+    header = read_header(path)
+    if not header.problem:
+        try:
+            read_audio(path)
+        except AudioError as error:
+            header.problem = f"found one that does not decode: {error}; get it again or remove it, then build again"
+    return header
 
 
 def add_arguments(parser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
-    parser.add_argument("--workers", type=whole(1), help="processes that read headers (default: cores)")
+    parser.add_argument("--decode", action="store_true", help="decode every file whole, not only read its header")
+    parser.add_argument("--workers", type=whole(1), help="processes that read files (default: cores)")
 
 
 def read_subsets(data_dir: Path) -> Tuple[Optional[List[Label]], List[Subset], List[str]]:
@@ -95,10 +113,7 @@ def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], L
     for index, header in enumerate(headers):
         path = subset.manifest.full_path(index)
         if header.problem:
-            broken.append(
-                f"{subset.line(index)}: expected an audio file {path!r}, {header.problem}; "
-                "correct line 1 if the audio has moved, or build again"
-            )
+            broken.append(f"{subset.line(index)}: expected an audio file {path!r}, {header.problem}")
         elif header.frames != subset.manifest.frames[index]:
             other_length.append(
                 f"{subset.line(index)}: expected {header.frames} frames, as {path!r} has, "
@@ -107,28 +122,33 @@ def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], L
     return broken, other_length
 
 
-def check_shared(subsets: Sequence[Subset], headers: Dict[str, List[Header]]) -> List[str]:
-    """Clips that are in two subsets: the same file or, where names tell all clips of a subset apart, the same name.
+def check_twice(subsets: Sequence[Subset], headers: Dict[str, List[Header]], of_audioset: bool) -> List[str]:
+    """Clips that are listed twice, in one subset or in two.
 
-    Two files of one name are the same clip in AudioSet and ESC-50, and are not in a tree of folders that each begin
-    with `1.wav`; there only the same file counts.
+    The same clip is the same file (links are followed), in AudioSet the same id whatever the file's name, and elsewhere
+    a file of the same name and the same bytes in another subset.
     """
-    stems = [[os.path.splitext(os.path.basename(path))[0] for path in subset.manifest.paths] for subset in subsets]
-    named = all(len(set(names)) == len(names) for names in stems)
-    owners: Dict[str, Tuple[Subset, int]] = {}
-    shared = []
-    for subset, names in zip(subsets, stems):
-        for index, (name, header) in enumerate(zip(names, headers[subset.path.name])):
-            for identity in (header.real_path, name) if named else (header.real_path,):
+    owners: Dict[Union[str, Tuple[str, int]], Tuple[Subset, int]] = {}
+    twice = []
+    for subset in subsets:
+        for index, header in enumerate(headers[subset.path.name]):
+            path = subset.manifest.full_path(index)
+            stem = os.path.splitext(os.path.basename(path))[0]
+            ytid = CLIP_NAME.fullmatch(stem) if of_audioset else None
+            for identity in (header.real_path, ytid[1] if ytid else (stem, header.frames)):
                 owner, line = owners.setdefault(identity, (subset, index))
-                if owner is not subset:
-                    shared.append(
-                        f"{subset.line(index)}: expected a clip that no other subset has, found "
-                        f"{subset.manifest.paths[index]!r}, which {owner.path.name} has in line {line + 2}; "
-                        "leave it out of one of the two"
+                if isinstance(identity, tuple):  # a name tells nothing alone: folders may all begin with `1.wav`
+                    other = owner.manifest.full_path(line)
+                    same = owner is not subset and header.frames and filecmp.cmp(other, path, shallow=False)
+                else:
+                    same = owner is not subset or line != index
+                if same:
+                    twice.append(
+                        f"{subset.line(index)}: expected every clip once, found {subset.manifest.paths[index]!r}, "
+                        f"which {owner.path.name} has in line {line + 2}; leave one of the two out"
                     )
                     break
-    return shared
+    return twice
 
 
 def row(subset: Subset, headers: Sequence[Header], vocabulary: Optional[Sequence[Label]]) -> Tuple[List[str], str]:
@@ -157,7 +177,8 @@ def run(args) -> int:
     """Print the table and what is wrong; 1 where something is."""
     vocabulary, subsets, errors = read_subsets(args.data_dir)
     paths = [subset.manifest.full_path(index) for subset in subsets for index in range(len(subset.manifest))]
-    found = iter(in_parallel(read_header, paths, args.workers))
+    read, desc = (decode, "decoded") if args.decode else (read_header, "headers")
+    found = iter(in_parallel(read, paths, args.workers, desc))
     headers = {subset.path.name: [next(found) for _ in subset.manifest.paths] for subset in subsets}
     table, unused, kinds = [list(COLUMNS)], [], [errors]
     for subset in subsets:
@@ -165,7 +186,8 @@ def run(args) -> int:
         table.append(cells)
         unused += [labels] if labels else []
         kinds += check_files(subset, headers[subset.path.name])
-    kinds.append(check_shared(subsets, headers))
+    of_audioset = bool(vocabulary) and all(label.key.startswith(MIDS) for label in vocabulary)
+    kinds.append(check_twice(subsets, headers, of_audioset))
     widths = [max(map(len, column)) for column in zip(*table)]
     for cells in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip())

@@ -27,6 +27,11 @@ from maskspec_fairseq.manifest import (
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 CHUNK = 64
+# What libsndfile says of a FLAC that a stream was saved to, whose header has no length.
+UNKNOWN_FRAMES = 2**63 - 1
+UNKNOWN_LENGTH = (
+    "unknown length: its header does not say it; encode it again (`ffmpeg -i IN.flac OUT.flac`), then build again"
+)
 
 
 @dataclass
@@ -120,6 +125,8 @@ def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
         return 0, f"unreadable: {error}"
     if info.frames <= 0:
         return 0, "empty: 0 frames"
+    if info.frames == UNKNOWN_FRAMES:
+        return 0, UNKNOWN_LENGTH
     if info.frames < min_sec * info.samplerate:
         return 0, f"too short: {info.frames / info.samplerate:.3f} s"
     return info.frames, ""
@@ -130,11 +137,11 @@ def read_headers(root: Path, paths: Sequence[str], min_sec: float, workers: Opti
     return in_parallel(read_header, [(str(root), path, min_sec) for path in paths], workers)
 
 
-def in_parallel(read: Callable, jobs: Sequence, workers: Optional[int]) -> List:
+def in_parallel(read: Callable, jobs: Sequence, workers: Optional[int], desc: str = "headers") -> List:
     """`read` of every job, in order, by several processes, with a progress bar."""
     with multiprocessing.Pool(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
-        headers = pool.imap(read, jobs, chunksize=CHUNK)
-        return list(tqdm(headers, total=len(jobs), unit="file", desc="headers", file=sys.stderr))
+        results = pool.imap(read, jobs, chunksize=CHUNK)
+        return list(tqdm(results, total=len(jobs), unit="file", desc=desc, file=sys.stderr))
 
 
 def write_corpus(

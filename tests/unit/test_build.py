@@ -87,12 +87,22 @@ def read_manifest_lines(path):
     return path.read_text(encoding="utf-8").splitlines()
 
 
+def write_flac_without_length(path):
+    """As an encoder that wrote to a stream leaves it: the 36 bits of the number of samples are 0."""
+    soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 4800), 48000, format="FLAC")
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+
+
 def spoil(tree):
     (tree / "rain" / "noise.wav").write_bytes(b"RIFF but not really")
     soundfile.write(tree / "rain" / "empty.wav", np.zeros(0), 32000)
     soundfile.write(tree / "rain" / "click.wav", np.zeros(320), 32000)
     write_tone(tree / "rain" / "tab\there.wav", 0.3)
     write_tone(tree / "latin.wav", 0.3).rename(tree / os.fsdecode(b"latin\xe9.wav"))
+    write_flac_without_length(tree / "stream.flac")
 
 
 def test_unusable_files_are_left_out_listed_and_counted(tree, tmp_path):
@@ -107,16 +117,18 @@ def test_unusable_files_are_left_out_listed_and_counted(tree, tmp_path):
         "rain/click.wav": "too short: 0.010 s",
         "rain/tab here.wav": "the path holds a tab or a line break, which a manifest cannot",
         "latin\\udce9.wav": "the path is not UTF-8",
+        "stream.flac": "unknown length: its header does not say it; encode it again (`ffmpeg -i IN.flac OUT.flac`), "
+        "then build again",
     }
     assert len(read_manifest(out / "train.tsv")) + len(read_manifest(out / "valid.tsv")) == 16
-    assert done.stdout.splitlines()[-1].endswith("rejected 5 of 21 files, listed with the reason in *.rejected.tsv")
+    assert done.stdout.splitlines()[-1].endswith("rejected 6 of 22 files, listed with the reason in *.rejected.tsv")
 
 
 def test_too_many_unusable_files_fail(tree, tmp_path):
     spoil(tree)
     done = build("folder", tree, "--out", tmp_path / "data", code=1)
     assert "more than --max-rejected 0.05 of the files cannot be used" in done.stderr
-    assert "rejected 5 of 21 files" in done.stdout.splitlines()[-1]
+    assert "rejected 6 of 22 files" in done.stdout.splitlines()[-1]
     done = build("folder", tree, "--out", tmp_path / "data", "--min-sec", 10, "--max-rejected", 1, code=1)
     assert "no clip is left for train, valid" in done.stderr
 

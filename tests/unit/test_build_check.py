@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from tests.conftest import write_tone
-from tests.unit.test_build import build
+from tests.unit.test_build import build, write_flac_without_length
 
 
 @pytest.fixture()
@@ -72,10 +72,14 @@ def test_hours_are_those_of_the_files_and_labels_may_be_none(tmp_path):
         (lambda d, a: replace(d / "test.lbl", "cat", "-yak,kea"), ["test.lbl, line 2: expected keys", "kea, yak"]),
         (lambda d, a: (d / "train.lbl").unlink(), ["train.lbl, line 1: expected a file that goes with labels.csv"]),
         (lambda d, a: replace(d / "labels.csv", "1,cat", "2,cat"), ["labels.csv, line 3: expected `1,key,name`"]),
+        (lambda d, a: write_flac_without_length(a / "a" / "1.wav"),
+         ["train.tsv, line 3: expected an audio file", "found one of unknown length: its header", "encode it again"]),
         (lambda d, a: write(d / "test.tsv", a, ["b/3.wav", "b/4.wav", "b/../a/2.wav"]),
-         ["train.tsv, line 4: expected a clip that no other", "found 'a/2.wav', which test.tsv has in line 4"]),
-        (lambda d, a: (a / "b/4.wav").rename(a / "b/0.wav") and replace(d / "test.tsv", "b/4", "b/0"),
-         ["train.tsv, line 2: expected a clip that no other", "found 'a/0.wav', which test.tsv has in line 3"]),
+         ["train.tsv, line 4: expected every clip once", "found 'a/2.wav', which test.tsv has in line 4"]),
+        (lambda d, a: write(d / "test.tsv", a, ["b/3.wav", "b/4.wav", "b/./3.wav"]),
+         ["test.tsv, line 4: expected every clip once", "found 'b/./3.wav', which test.tsv has in line 2"]),
+        (lambda d, a: write(d / "test.tsv", a, ["b/3.wav", shutil.copy(a / "a/0.wav", a / "b/0.wav"), "b/5.wav"]),
+         ["train.tsv, line 2: expected every clip once", "found 'a/0.wav', which test.tsv has in line 3"]),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_file_and_line(data, spoil, messages):
@@ -86,17 +90,49 @@ def test_what_is_wrong_is_named_with_file_and_line(data, spoil, messages):
         assert message in done.stderr
 
 
-def test_a_linked_file_is_the_same_clip_and_numbered_files_are_not(data):
+def test_a_linked_file_is_the_same_clip_and_another_file_of_its_name_is_not(data):
     audio = data.parent / "audio"
-    for name in ("c/0.wav", "d/0.wav"):  # two clips of train of one name: names tell nothing here
-        write_tone(audio / name, 0.5, 8000)
-    write(data / "train.tsv", audio, ["a/0.wav", "a/1.wav", "c/0.wav"])
-    write(data / "test.tsv", audio, ["b/3.wav", "b/4.wav", "d/0.wav"])
+    for name, hz in (("dog/hum.wav", 300), ("cat/hum.wav", 400)):  # as long as each other
+        write_tone(audio / name, 0.5, 8000, hz)
+    write(data / "train.tsv", audio, ["a/0.wav", "a/1.wav", "dog/hum.wav"])
+    write(data / "test.tsv", audio, ["b/3.wav", "b/4.wav", "cat/hum.wav"])
     build("check", data)
     (audio / "e").mkdir()
     os.symlink(audio / "a" / "1.wav", audio / "e" / "other.wav")
-    write(data / "test.tsv", audio, ["b/3.wav", "e/other.wav", "d/0.wav"])
+    write(data / "test.tsv", audio, ["b/3.wav", "e/other.wav", "cat/hum.wav"])
     assert "found 'a/1.wav', which test.tsv has in line 3" in build("check", data, code=1).stderr
+
+
+def test_in_audioset_an_id_is_the_same_clip_however_the_file_is_named(data):
+    audio = data.parent / "audio"
+    names = ["Y-0_SAy0qrh_.wav", "x/-0_SAy0qrh__30.000_40.000.wav", "YxYaL1lfb_k.wav", "xYaL1lfb_kQ.wav"]
+    for number, name in enumerate(names):
+        write_tone(audio / name, 0.5, 8000, 300 + number)
+    write(data / "train.tsv", audio, [names[0], names[2]])
+    write(data / "test.tsv", audio, [names[1], names[3]])
+    for name in ("train", "test"):
+        (data / f"{name}.lbl").write_text("/m/09x0r\n/t/dd00088\n")
+    (data / "labels.csv").write_text("index,mid,display_name\n0,/m/09x0r,Speech\n1,/t/dd00088,Gush\n")
+    done = build("check", data, code=1)
+    assert (
+        f"train.tsv, line 2: expected every clip once, found {names[0]!r}, which test.tsv has in line 2" in done.stderr
+    )
+    assert f"{data}: 1 errors" in done.stdout  # the other two ids share letters alone
+
+
+def test_files_that_do_not_decode_are_found_by_decode_alone(data):
+    audio = data.parent / "audio"
+    soundfile.write(audio / "cut.flac", np.random.default_rng(1).uniform(-0.5, 0.5, 44100), 44100)
+    write_tone(audio / "cut.mp3", 5.0, 44100)
+    write(data / "train.tsv", audio, ["cut.flac", "a/1.wav", "cut.mp3"])
+    for path, size in ((audio / "cut.flac", 8288), (audio / "cut.mp3", (audio / "cut.mp3").stat().st_size // 2)):
+        os.truncate(path, size)
+    assert f"{data}: no errors" in build("check", data).stdout
+    done = build("check", data, "--decode", code=1)
+    for line, path in ((2, audio / "cut.flac"), (4, audio / "cut.mp3")):
+        message = f"train.tsv, line {line}: expected an audio file {str(path)!r}, found one that does not decode: "
+        assert message in done.stderr
+    assert f"{data}: 2 errors" in done.stdout and "decoded" in done.stderr
 
 
 def test_labels_without_vocabulary_and_an_empty_directory_are_errors(data, tmp_path):
