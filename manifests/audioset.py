@@ -111,8 +111,9 @@ def collect(args) -> Corpus:
             print(f"note: no {stem}.csv in {csv_dir}, so there is no subset {subset}")
     if not listed:
         expect_file(csv_dir / "balanced_train_segments.csv", CURE)
-    files = index_files(find_audio(args.audio_dir), lambda path: key_of(path, starts))
-    picked, missing = pick("AudioSet", {subset: SPLITS[subset][1] for subset in listed}, listed, files)
+    files, copies = index_files(find_audio(args.audio_dir), lambda path: key_of(path, starts))
+    official = {subset: SPLITS[subset][1] for subset in listed}
+    picked, missing = pick("AudioSet", official, listed, files, copies=copies)
     for subset in [subset for subset, clips in picked.items() if not clips]:
         print(f"note: no clip of {subset} is there, so there is no subset {subset}")
         del picked[subset], missing[subset]

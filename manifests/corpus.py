@@ -36,10 +36,11 @@ UNKNOWN_LENGTH = (
 
 @dataclass
 class Clip:
-    """A file below the corpus's root, with its labels where the corpus has any."""
+    """A file below the corpus's root, with its labels where the corpus has any, and further copies of it."""
 
     path: str
     labels: Optional[ClipLabels] = None
+    copies: Sequence[str] = ()
 
 
 @dataclass
@@ -132,9 +133,19 @@ def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
     return info.frames, ""
 
 
-def read_headers(root: Path, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> List[Tuple[int, str]]:
+def first_whole(root: str, clip: Clip, header: Tuple[int, str], min_sec: float) -> Tuple[str, int, str]:
+    """Path, frames and "" of a clip, or of the first of its copies that can be used; else the clip's own reason."""
+    frames, reason = header
+    for copy in clip.copies if reason else ():
+        frames_of_copy, reason_of_copy = read_header((root, copy, min_sec))
+        if not reason_of_copy:
+            return copy, frames_of_copy, ""
+    return clip.path, frames, reason
+
+
+def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> List[Tuple[int, str]]:
     """`read_header` of every path, in order, in parallel, with a progress bar."""
-    return in_parallel(read_header, [(str(root), path, min_sec) for path in paths], workers)
+    return in_parallel(read_header, [(root, path, min_sec) for path in paths], workers)
 
 
 def in_parallel(read: Callable, jobs: Sequence, workers: Optional[int], desc: str = "headers") -> List:
@@ -161,24 +172,28 @@ def write_corpus(
             raise ManifestError(f"expected a class whose name is UTF-8, found {label.name!r}; rename its folder")
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
     headers = iter(read_headers(root, names, min_sec, workers))
-    files, summary, num_rejected, empty = {}, [], 0, []
+    files, summary, num_rejected, empty, replaced = {}, [], 0, [], []
     for subset, clips in corpus.subsets.items():
         kept, rejected = [], []
-        for clip, (frames, reason) in zip(clips, headers):
+        for clip, header in zip(clips, headers):
+            path, frames, reason = first_whole(root, clip, header, min_sec)
             if reason:
-                rejected.append((clip.path, reason))
+                rejected.append((path, reason))
             else:
-                kept.append((clip, frames))
+                kept.append((path, frames, clip.labels))
+                replaced += [clip.path] if path != clip.path else []
         num_rejected += len(rejected)
         rejected += [(name, "missing: on the corpus's list, but not there") for name in corpus.missing.get(subset, [])]
-        manifest = Manifest(str(root), [clip.path for clip, _ in kept], [frames for _, frames in kept])
+        manifest = Manifest(root, [path for path, _, _ in kept], [frames for _, frames, _ in kept])
         files[f"{subset}.rejected.tsv"] = lambda path, rejected=rejected: write_rejected(path, rejected)
         files[f"{subset}.tsv"] = lambda path, manifest=manifest: write_manifest(path, manifest)
         if corpus.vocabulary is not None:
-            labels = [clip.labels for clip, _ in kept]
+            labels = [labels for _, _, labels in kept]
             files[f"{subset}.lbl"] = lambda path, labels=labels: write_labels(path, labels)
         summary.append(f"{subset} {len(kept)}")
         empty += [] if kept else [subset]
+    if replaced:
+        print(f"note: {len(replaced)} files cannot be used and a copy stands in, that of {replaced[0]!r} first")
     if corpus.vocabulary is not None:
         files[LABELS_FILE] = lambda path: write_vocabulary(path, corpus.vocabulary)
     # What an earlier build left and this one does not write would contradict it.

@@ -96,26 +96,29 @@ def enter(listed: Dict[str, Dict[str, ClipLabels]], subset: str, key: str, label
     listed[subset][key] = labels
 
 
-def index_files(paths: Sequence[str], key_of: Callable[[str], Optional[str]]) -> Dict[str, str]:
-    """Key -> path. Of several files with one key the first stays, and the number of the others is printed.
+def index_files(
+    paths: Sequence[str], key_of: Callable[[str], Optional[str]]
+) -> Tuple[Dict[str, str], Dict[str, List[str]]]:
+    """Key -> path, and key -> further files with that key; the number of these is printed.
 
     Args:
         key_of: path -> what the lists call the clip, None where the name does not say.
     """
-    files, folded, unnamed = {}, [], []
+    files, copies, folded, unnamed = {}, {}, [], []
     for path in paths:
         key = key_of(path)
         if key is None:
             unnamed.append(path)
         elif key in files:
             folded.append(path)
+            copies.setdefault(key, []).append(path)
         else:
             files[key] = path
     if folded:
         print(f"note: {len(folded)} files are further copies of a clip and left out, {folded[0]!r} first")
     if unnamed:
         print(f"note: {len(unnamed)} files have names that no list can hold and are left out, {unnamed[0]!r} first")
-    return files
+    return files, copies
 
 
 def pick(
@@ -124,6 +127,7 @@ def pick(
     listed: Dict[str, Dict[str, ClipLabels]],
     files: Dict[str, str],
     official_unlisted: int = 0,
+    copies: Optional[Dict[str, List[str]]] = None,
 ) -> Tuple[Dict[str, List[Clip]], Dict[str, List[str]]]:
     """The clips of the lists that are there, in the order of `files`, and the keys of those that are not.
 
@@ -135,6 +139,7 @@ def pick(
         listed: subset -> key -> labels, as the lists have them; a key is in one subset only.
         files: key -> path of what is there.
         official_unlisted: files that the corpus as published has in no list.
+        copies: key -> further files of the clip, for where the first is broken.
 
     Raises:
         ManifestError: nothing that is listed is there.
@@ -146,7 +151,7 @@ def pick(
         if subset is None:
             unlisted.append(path)
         else:
-            picked[subset].append(Clip(path, listed[subset][key]))
+            picked[subset].append(Clip(path, listed[subset][key], (copies or {}).get(key, ())))
     missing = {subset: [key for key in clips if key not in files] for subset, clips in listed.items()}
     for subset, clips in listed.items():
         line = f"{subset}: {len(picked[subset])} found of {len(clips)} listed ({official[subset]} officially)"

@@ -97,7 +97,7 @@ def collect(args) -> Corpus:
         if keys:
             print(f"note: {len(keys)} clips {what}, {keys[0]!r} first")
     audio = args.audio_dir / "audio"
-    files = index_files(find_audio(audio), lambda path: Path(path).stem)
+    files, copies = index_files(find_audio(audio), lambda path: Path(path).stem)
     vocabulary = [Label(name, name.replace("_", " ")) for name in instruments]
-    picked, missing = pick("OpenMIC-2018", OFFICIAL, listed, files)
+    picked, missing = pick("OpenMIC-2018", OFFICIAL, listed, files, copies=copies)
     return Corpus(audio, picked, vocabulary, missing)

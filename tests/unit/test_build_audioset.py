@@ -146,6 +146,33 @@ def test_copies_in_the_folder_of_each_label_are_one_clip(csvs, tmp_path):
     assert sorted(path.name for path in out.glob("*.lbl")) == ["balanced_train.lbl"]
 
 
+def test_where_the_first_copy_is_broken_a_whole_one_stands_in(csvs, tmp_path):
+    audio, out = tmp_path / "audio", tmp_path / "data"
+    for folder in ("Gush", "Speech", "Yawn"):
+        write_tone(audio / folder / "--PJHxphWEs_30.wav", 0.1, 8000)
+    for name in ("Speech/YxYaL1lfb_k.wav", "Toothbrush/YYxYaL1lfb_k.wav"):
+        soundfile.write(write_tone(audio / name, 0.1, 8000), np.zeros(0), 8000)
+    write_tone(audio / "a" / "d7vfbyFl5kc.wav", 0.1, 8000)
+    (audio / "Gush" / "--PJHxphWEs_30.wav").write_bytes(b"RIFF but not really")
+    done = run(audio, csvs, out, "--max-rejected", 0.4)
+    assert found(out, "balanced_train") == {ytid: LABELS_OF[ytid] for ytid in ("--PJHxphWEs", "d7vfbyFl5kc")}
+    assert subset(out, "balanced_train")[0].paths == ["Speech/--PJHxphWEs_30.wav", "a/d7vfbyFl5kc.wav"]
+    assert "note: 1 files cannot be used and a copy stands in, that of 'Gush/--PJHxphWEs_30.wav' first" in done.stdout
+    assert (out / "balanced_train.rejected.tsv").read_text().startswith("Speech/YxYaL1lfb_k.wav\tempty: 0 frames\n")
+    assert "rejected 1 of 3 files" in done.stdout
+
+
+def test_a_build_without_eval_into_one_with_eval_is_refused(csvs, tmp_path):
+    for ytid in (*BALANCED, *EVAL):
+        write_tone(tmp_path / "audio" / f"{ytid}.wav", 0.1, 8000)
+    out = tmp_path / "data"
+    for _ in range(2):  # again into the same directory: all is replaced
+        run(tmp_path / "audio", csvs, out)
+    (csvs / "eval_segments.csv").unlink()
+    done = run(tmp_path / "audio", csvs, out, code=1)
+    assert f"--out {out}: expected no subsets but balanced_train, found eval, of another build" in done.stderr
+
+
 def test_empty_downloads_are_rejected_and_subsets_without_csv_are_not_there(csvs, tmp_path):
     audio = tmp_path / "audio"
     write_tone(audio / "--PJHxphWEs.wav", 0.1, 8000)
