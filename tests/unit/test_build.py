@@ -294,3 +294,21 @@ def test_merge_joins_subsets_of_several_corpora(tree, tmp_path):
     assert all(os.path.isfile(train.full_path(index)) for index in range(7))
     done = build("merge", "--out", out, "--train", f"{rain}:train", "--valid", f"{rain}:train", code=1)
     assert "expected no file in both train and valid, found 3" in done.stderr
+    (tmp_path / "link").symlink_to(tree)
+    linked = tmp_path / "linked"
+    build("folder", tmp_path / "link" / "rain", "--out", linked, "--stats-clips", 0)
+    replace_root(linked / "train.tsv", tmp_path / "link" / "rain")
+    done = build("merge", "--out", out, "--train", f"{rain}:train", "--valid", f"{linked}:train", code=1)
+    assert "expected no file in both train and valid, found 3" in done.stderr
+    for again in ([f"{rain}:train,train"], [f"{rain}:train", f"{linked}:train"]):
+        done = build("merge", "--out", out, "--train", *again, "--valid", f"{deep}:valid", code=1)
+        assert f"expected every file once in {' '.join(again)}, found 3 more than once" in done.stderr
+    done = build("merge", "--out", rain, "--train", f"{deep}:train", "--valid", f"{rain}:valid", code=1)
+    assert (
+        f"expected --out other than the sources, whose manifests and labels it would replace, found {rain}"
+        in done.stderr
+    )
+
+
+def replace_root(manifest, root):
+    manifest.write_text("\n".join([str(root), *manifest.read_text().split("\n")[1:]]))
