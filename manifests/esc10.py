@@ -25,7 +25,10 @@ def collect(args) -> Corpus:
     for path in find_audio(args.audio_dir):
         folder, clip = CLASS_FOLDER.fullmatch(Path(path).parent.name), CLIP_NAME.fullmatch(Path(path).name)
         if not folder or not clip:
-            raise ManifestError(f"expected `001 - Dog bark/1-100032-A.ogg` and its like in ESC-10, found {path!r}")
+            raise ManifestError(
+                f"expected `001 - Dog bark/1-100032-A.ogg` and its like in {args.audio_dir}, found {path!r}; "
+                "name the directory of ESC-10, with nothing else in it"
+            )
         folders.add(folder.groups())
         subsets[f"fold{clip[1]}"].append(Clip(path, ClipLabels([label_key(folder[2])])))
     counts = [len(clips) for clips in subsets.values()]

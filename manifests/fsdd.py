@@ -25,7 +25,10 @@ def collect(args) -> Corpus:
     for path in find_audio(root):
         clip = CLIP_NAME.fullmatch(path)
         if not clip:
-            raise ManifestError(f"expected `0_george_12.wav` and its like in FSDD, found {path!r}")
+            raise ManifestError(
+                f"expected `0_george_12.wav` and its like in {root}, found {path!r}; "
+                "name the directory of FSDD, with nothing else in it"
+            )
         subsets["test" if int(clip[3]) < 5 else "train"].append(Clip(path, ClipLabels([DIGITS[int(clip[1])]])))
     counts = {name: len(clips) for name, clips in subsets.items()}
     if counts != {"train": 2700, "test": 300}:

@@ -39,7 +39,7 @@ def read_lists(directory: Path) -> Dict[str, str]:
     """Path -> validation or test; empty where there are no lists.
 
     Raises:
-        ManifestError: one list of the two, a line that is no clip, or a clip in both.
+        ManifestError: one list of the two, an empty one, a line that is no clip, or a clip in both.
     """
     there = [name for name in LISTS.values() if (directory / name).is_file()]
     if len(there) == 1:
@@ -55,6 +55,11 @@ def read_lists(directory: Path) -> Dict[str, str]:
                     f"{directory / name}, line {line}: expected `bed/0c540988_nohash_0.wav` and its like, in one of "
                     f"the two lists, found {path!r}; take the lists as they were published"
                 )
+        if subset not in listed.values():
+            raise ManifestError(
+                f"{directory / name}, line 1: expected `bed/0c540988_nohash_0.wav` and its like, found no line; take "
+                "the lists as they were published, or remove both to split by the official hash"
+            )
     return listed
 
 

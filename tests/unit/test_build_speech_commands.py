@@ -88,6 +88,11 @@ def test_other_archives_are_refused(archive, path, message):
 def test_bad_lists_are_refused(archive):
     write_lists(archive, VALIDATION, [*TEST, VALIDATION[0]])
     assert "in one of the two lists, found 'right/3cc595de_nohash_4.wav'" in run(archive, code=1).stderr
+    write_lists(archive, VALIDATION, [])
+    assert (
+        "testing_list.txt, line 1: expected `bed/0c540988_nohash_0.wav` and its like, found no line"
+        in run(archive, code=1).stderr
+    )
     write_lists(archive, ["filename", *VALIDATION])
     assert "validation_list.txt, line" in run(archive, code=1).stderr
     (archive / "validation_list.txt").unlink()
