@@ -35,7 +35,7 @@ setup(
             "hydra-core<1.4",  # 1.4 drops the 1.1 compatibility that fairseq relies on
         ],
         # torchaudio is the reference for the Kaldi filters; its last release does not import beside torch 2.15.
-        "test": ["pytest", "librosa", "ruff", "tensorboard", "torchaudio", "torch<2.15"],
+        "test": ["pytest", "hypothesis", "librosa", "ruff", "tensorboard", "torchaudio", "torch<2.15"],
     },
     entry_points={
         "console_scripts": [

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple, Union
 
-import soundfile
 from audioset import CLIP_NAME
-from corpus import UNKNOWN_FRAMES, UNKNOWN_LENGTH, in_parallel
+from corpus import in_parallel
 
 from maskspec_fairseq.cli.arguments import whole
-from maskspec_fairseq.data.audio import AudioError, read_audio
+from maskspec_fairseq.data.audio import AudioError, open_audio, read_audio
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
     Label,
@@ -53,15 +52,13 @@ class Header:
 
 def read_header(path: str) -> Header:
     real = os.path.realpath(path)
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         return Header(real, problem="found none; correct line 1 if the audio has moved, or build again")
     try:
-        info = soundfile.info(path)
-    except (soundfile.SoundFileError, OSError) as error:
+        with open_audio(path) as file:
+            return Header(real, file.frames, file.samplerate, file.channels)
+    except AudioError as error:
         return Header(real, problem=f"found one that cannot be read: {error}; build again")
-    if info.frames == UNKNOWN_FRAMES:
-        return Header(real, problem=f"found one of {UNKNOWN_LENGTH}")
-    return Header(real, info.frames, info.samplerate, info.channels)
 
 
 def decode(path: str) -> Header:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-import soundfile
 from tqdm import tqdm
 
+from maskspec_fairseq.data.audio import AudioError, open_audio
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
     MEL_STATS_FILE,
@@ -18,6 +18,8 @@ from maskspec_fairseq.manifest import (
     Label,
     Manifest,
     ManifestError,
+    problem_of_path,
+    problem_of_text,
     write_labels,
     write_manifest,
     write_rejected,
@@ -27,11 +29,6 @@ from maskspec_fairseq.manifest import (
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
 CHUNK = 64
-# What libsndfile says of a FLAC that a stream was saved to, whose header has no length.
-UNKNOWN_FRAMES = 2**63 - 1
-UNKNOWN_LENGTH = (
-    "unknown length: its header does not say it; encode it again (`ffmpeg -i IN.flac OUT.flac`), then build again"
-)
 
 
 @dataclass
@@ -54,7 +51,10 @@ class Corpus:
 
 
 def find_audio(directory: Path) -> List[str]:
-    """Paths of the audio files below a directory, relative to it, sorted; links are followed, hidden files are not.
+    """Paths of the audio files below a directory, relative to it, sorted; hidden ones are passed over.
+
+    Links are followed. One that leads nowhere is among the paths, for there may be audio behind it; without a header it
+    ends up among the rejected ones.
 
     Raises:
         ManifestError: no such directory, one below it that cannot be read, or no audio in it.
@@ -80,27 +80,12 @@ def find_audio(directory: Path) -> List[str]:
         found += [
             os.path.normpath(os.path.join(relative, name))
             for name in files
-            if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+            if not name.startswith(".")
+            and (name.lower().endswith(EXTENSIONS) or not os.path.exists(os.path.join(folder, name)))
         ]
     if not found:
         raise ManifestError(f"expected {', '.join(EXTENSIONS)} files below {directory}, found none")
     return sorted(found)
-
-
-def is_utf8(name: str) -> bool:
-    """Whether a name is text; of a file's name, bytes that are not UTF-8 are lone surrogates."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def unfit(path: str) -> str:
-    """Why a manifest cannot hold a path; empty where it can."""
-    if "\t" in path or "\n" in path or "\r" in path:
-        return "the path holds a tab or a line break, which a manifest cannot"
-    return "" if is_utf8(path) else "the path is not UTF-8"
 
 
 def resolve_root(root: Path) -> str:
@@ -110,27 +95,28 @@ def resolve_root(root: Path) -> str:
         ManifestError: a manifest cannot hold it.
     """
     resolved = str(root.resolve())
-    if unfit(resolved):
-        raise ManifestError(f"the directory of the audio, {resolved!r}: {unfit(resolved)}; rename it")
+    problem = "holds a tab" if "\t" in resolved else problem_of_text(resolved)
+    if problem:
+        raise ManifestError(f"the directory of the audio, {resolved!r}: the path {problem}; rename it")
     return resolved
 
 
 def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
     """(root, path, shortest length in s) -> number of frames, or 0 and the reason why the file is rejected."""
     root, path, min_sec = job
-    if unfit(path):
-        return 0, unfit(path)
+    problem = problem_of_path(path)
+    if problem:
+        return 0, f"the path {problem}"
     try:
-        info = soundfile.info(os.path.join(root, path))
-    except (soundfile.SoundFileError, OSError) as error:
+        with open_audio(os.path.join(root, path)) as file:
+            frames, rate = file.frames, file.samplerate
+    except AudioError as error:
         return 0, f"unreadable: {error}"
-    if info.frames <= 0:
+    if frames <= 0:
         return 0, "empty: 0 frames"
-    if info.frames == UNKNOWN_FRAMES:
-        return 0, UNKNOWN_LENGTH
-    if info.frames < min_sec * info.samplerate:
-        return 0, f"too short: {info.frames / info.samplerate:.3f} s"
-    return info.frames, ""
+    if frames < min_sec * rate:
+        return 0, f"too short: {frames / rate:.3f} s"
+    return frames, ""
 
 
 def first_whole(root: str, clip: Clip, header: Tuple[int, str], min_sec: float) -> Tuple[str, int, str]:
@@ -168,8 +154,11 @@ def write_corpus(
     """
     root = resolve_root(corpus.root)
     for label in corpus.vocabulary or ():
-        if not is_utf8(label.name):
-            raise ManifestError(f"expected a class whose name is UTF-8, found {label.name!r}; rename its folder")
+        problem = problem_of_text(label.name)
+        if problem:
+            raise ManifestError(
+                f"expected a class whose name is text, found {label.name!r}, which {problem}; rename it"
+            )
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
     headers = iter(read_headers(root, names, min_sec, workers))
     files, summary, num_rejected, empty, replaced = {}, [], 0, [], []

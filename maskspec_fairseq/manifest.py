@@ -7,9 +7,8 @@ import shutil
 import tempfile
 from array import array
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Callable, Dict, Iterable, List, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, Iterator, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -18,7 +17,10 @@ PathLike = Union[str, "os.PathLike[str]"]
 LABELS_FILE = "labels.csv"
 LABELS_HEADER = ["index", "mid", "display_name"]
 MEL_STATS_FILE = "mel_stats.json"
-FRAMES = re.compile("[0-9]{1,18}")  # fits an int64
+BYTE_ORDER_MARK = "\ufeff"
+FRAMES = re.compile("[1-9][0-9]{0,17}")  # fits an int64, and is written in one way
+KEY = re.compile("[^\\s,\ufeff-][^\\s,]*")
+SHOWN = 200  # characters of a line in a message
 
 
 class ManifestError(Exception):
@@ -116,10 +118,54 @@ class Manifest:
         return os.path.join(self.root, self.paths[index])
 
 
+def problem_of_text(text: str) -> str:
+    """Why a line cannot hold a text, "" where it can."""
+    if "\n" in text or "\r" in text or "\0" in text:
+        return "holds a line break or a NUL"
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return "is not UTF-8"
+    return ""
+
+
+def problem_of_path(path: str) -> str:
+    """Why a manifest cannot hold the path of a clip, "" where it can."""
+    if not path:
+        return "is empty"
+    if path[0] == "/":
+        return "is absolute"
+    if ".." in path and os.path.normpath(path).split("/")[0] == "..":
+        return "leads out of the root"
+    if "\t" in path or "\n" in path or "\r" in path:
+        return "holds a tab or a line break, which a manifest cannot"
+    return problem_of_text(path)
+
+
 def write_manifest(path: PathLike, manifest: Manifest) -> None:
+    """Write `<subset>.tsv`.
+
+    Raises:
+        ManifestError: a root, a path or a number of frames that could not be read back.
+    """
+    root = manifest.root
+    problem = problem_of_text(root) if os.path.isabs(root) else "is not absolute"
+    if problem:
+        raise ManifestError(
+            f"{path}, line 1: expected the absolute path of a directory, found {root!r}, which {problem}; rename it"
+        )
     with open(path, "w", encoding="utf-8", newline="\n") as stream:
-        stream.write(f"{manifest.root}\n")
-        for name, frames in zip(manifest.paths, manifest.frames):
+        stream.write(f"{root}\n")
+        for number, (name, frames) in enumerate(zip(manifest.paths, manifest.frames), start=2):
+            problem = problem_of_path(name)
+            if not problem and not FRAMES.fullmatch(str(frames)):
+                problem = f"has {frames} frames"
+            if problem:
+                raise ManifestError(
+                    f"{path}, line {number}: expected a path below the root and at least one frame, found {name!r}, "
+                    f"which {problem}; rename the file or leave it out"
+                )
             stream.write(f"{name}\t{frames}\n")
 
 
@@ -140,6 +186,48 @@ def expect_manifest(path: PathLike) -> None:
         )
 
 
+def decoded_lines(path: PathLike) -> Iterator[str]:
+    """Lines of a text with their ends.
+
+    Raises:
+        ManifestError: no such file, or a line that is not UTF-8, with its number.
+    """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise ManifestError(f"expected a file {path}, found none; build again")
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ManifestError(
+                    f"{path}, line {number}: expected UTF-8, found {line[:SHOWN]!r} ({error.reason}); write it again"
+                ) from error
+
+
+def read_lines(path: PathLike) -> Iterator[str]:
+    r"""Lines of a text without the `\n` that each of them ends with.
+
+    Other line ends and a byte-order mark are refused and not mended: a file that means the same to every program that
+    reads it line by line beside the label file is the better cure, and it takes one command.
+
+    Raises:
+        ManifestError: what is no such line, with its number.
+    """
+    for number, line in enumerate(decoded_lines(path), start=1):
+        problem = ""
+        if "\r" in line:
+            problem = rf"expected `\n` alone at line ends, found `\r`; mend it by `sed -i 's/\r$//' {path}`"
+        elif number == 1 and line.startswith(BYTE_ORDER_MARK):
+            problem = rf"expected text, found a byte-order mark; remove it by `sed -i '1s/^\xEF\xBB\xBF//' {path}`"
+        elif "\0" in line:
+            problem = "expected text, found a NUL byte; write the file again"
+        elif not line.endswith("\n"):
+            problem = f"expected a line break at its end, found {line[:SHOWN]!r} and no more; is the file cut off?"
+        if problem:
+            raise ManifestError(f"{path}, line {number}: {problem}")
+        yield line[:-1]
+
+
 def read_manifest(path: PathLike) -> Manifest:
     """Read `<subset>.tsv`.
 
@@ -147,24 +235,30 @@ def read_manifest(path: PathLike) -> Manifest:
         ManifestError: no such file, no clips, or a line that is not `path<TAB>frames`, with its number.
     """
     expect_manifest(path)
-    with open(path, encoding="utf-8", newline="\n") as stream:
-        root = stream.readline().rstrip("\n")
-        paths, frames = PackedStrings(), array("q")
-        for number, line in enumerate(stream, start=2):
-            fields = line.rstrip("\n").split("\t")
-            if len(fields) != 2 or not FRAMES.fullmatch(fields[1]) or int(fields[1]) == 0:
-                raise ManifestError(
-                    f"{path}, line {number}: expected `path<TAB>frames` with at least one frame, found {line!r}; "
-                    "write the manifest again with manifests/build.py"
-                )
-            paths.append(fields[0])
-            frames.append(int(fields[1]))
+    lines = read_lines(path)
+    root = next(lines, "")
+    paths, frames = PackedStrings(), array("q")
+    for number, line in enumerate(lines, start=2):
+        fields = line.split("\t")
+        if len(fields) != 2 or not FRAMES.fullmatch(fields[1]):
+            raise ManifestError(
+                f"{path}, line {number}: expected `path<TAB>frames` with at least one frame, found {line[:SHOWN]!r}; "
+                "write the manifest again with manifests/build.py"
+            )
+        problem = problem_of_path(fields[0])
+        if problem:
+            raise ManifestError(
+                f"{path}, line {number}: expected a path below the root, found {fields[0][:SHOWN]!r}, which {problem}; "
+                "write the manifest again with manifests/build.py, for a directory that holds all of the audio"
+            )
+        paths.append(fields[0])
+        frames.append(int(fields[1]))
     if not len(paths):
         raise ManifestError(f"{path}: expected a root line and at least one clip, found no clip")
-    if not os.path.isdir(root):
+    if not os.path.isabs(root) or not os.path.isdir(root):
         raise ManifestError(
-            f"{path}, line 1: expected the directory that the paths start from, found {root!r}, which is not there; "
-            "correct the line if the audio has moved"
+            f"{path}, line 1: expected the directory that the paths start from, found {root[:SHOWN]!r}, which is not "
+            f"{'there' if os.path.isabs(root) else 'absolute'}; correct the line if the audio has moved"
         )
     return Manifest(root, paths, frames)
 
@@ -193,27 +287,55 @@ class Label:
     name: str
 
 
+def problem_of_key(key: str) -> str:
+    """Why a label file cannot hold a key, "" where it can."""
+    return problem_of_text(key) if KEY.fullmatch(key) else "is empty, holds a comma or a space, or begins with `-`"
+
+
 def write_vocabulary(path: PathLike, labels: Sequence[Label]) -> None:
+    """Write `labels.csv`.
+
+    Raises:
+        ManifestError: a key or a name that could not be read back, or a key twice.
+    """
+    keys = set()
     with open(path, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(LABELS_HEADER)
-        writer.writerows([index, label.key, label.name] for index, label in enumerate(labels))
+        for index, label in enumerate(labels):
+            problem = problem_of_key(label.key) or problem_of_text(label.name)
+            if problem or label.key in keys:
+                raise ManifestError(
+                    f"{path}, line {index + 2}: expected a new key and a name, found {label.key!r} and {label.name!r}, "
+                    f"of which one {problem or 'is there already'}; rename the class"
+                )
+            keys.add(label.key)
+            writer.writerow([index, label.key, label.name])
 
 
 def read_vocabulary(path: PathLike) -> List[Label]:
-    """Read `labels.csv`.
+    r"""Read `labels.csv`, which is CSV and may end its lines with `\r\n`.
 
     Raises:
-        ManifestError: another header, indices that do not count from 0, or a key twice.
+        ManifestError: another header, indices that do not count from 0, a key twice or one that label files cannot
+            hold, or no CSV in UTF-8.
     """
-    with open(path, encoding="utf-8", newline="") as stream:
-        rows = list(csv.reader(stream, skipinitialspace=True))
+    rows: List[List[str]] = []
+    try:
+        rows.extend(csv.reader(decoded_lines(path), strict=True))
+    except csv.Error as error:
+        raise ManifestError(f"{path}, line {len(rows) + 1}: expected a row of CSV, found: {error}") from error
     if not rows or rows[0] != LABELS_HEADER:
         raise ManifestError(f"{path}, line 1: expected {','.join(LABELS_HEADER)}, found {rows[:1]}")
     labels: Dict[str, Label] = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 3 or row[0] != str(number - 2) or row[1] in labels:
             raise ManifestError(f"{path}, line {number}: expected `{number - 2},key,name` with a new key, found {row}")
+        problem = problem_of_key(row[1]) or problem_of_text(row[2])
+        if problem:
+            raise ManifestError(
+                f"{path}, line {number}: expected a key and a name, found {row[1:]}, of which one {problem}"
+            )
         labels[row[1]] = Label(row[1], row[2])
     return list(labels.values())
 
@@ -249,8 +371,19 @@ class PackedLabels(Sequence[ClipLabels]):
 
 
 def write_labels(path: PathLike, clips: Sequence[ClipLabels]) -> None:
+    """Write `<subset>.lbl`.
+
+    Raises:
+        ManifestError: a key that could not be read back, or one that is both present and absent.
+    """
     with open(path, "w", encoding="utf-8", newline="\n") as stream:
-        for clip in clips:
+        for number, clip in enumerate(clips, start=1):
+            for key in (*clip.present, *clip.absent):
+                problem = problem_of_key(key)
+                if not problem and key in clip.present and key in clip.absent:
+                    problem = "is both present and absent"
+                if problem:
+                    raise ManifestError(f"{path}, line {number}: expected a key, found {key!r}, which {problem}")
             stream.write(",".join([*clip.present, *(f"-{key}" for key in clip.absent)]) + "\n")
 
 
@@ -258,28 +391,28 @@ def read_labels(path: PathLike, vocabulary: Sequence[Label], num_clips: int) -> 
     """Read `<subset>.lbl`, one line a clip of the manifest.
 
     Raises:
-        ManifestError: another number of lines than clips, or a key that is not in the vocabulary, with its line.
+        ManifestError: another number of lines than clips, a key that is not in the vocabulary, or one that is both
+            present and absent, with its line.
     """
     known = {label.key for label in vocabulary}
-    with open(path, "rb") as stream:
-        num_lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(2**20), b""))
+    num_lines = sum(1 for _ in read_lines(path))
     if num_lines != num_clips:
         line = min(num_lines, num_clips) + 1  # the first that lacks or is too many
         raise ManifestError(
             f"{path}, line {line}: expected one line for each of the {num_clips} clips, found {num_lines}"
         )
     labels = PackedLabels(vocabulary)
-    with open(path, encoding="utf-8", newline="\n") as stream:
-        for number, line in enumerate(islice(stream, num_clips), start=1):
-            keys = [key for key in line.rstrip("\n").split(",") if key]
-            absent = [key[1:] for key in keys if key.startswith("-")]
-            present = [key for key in keys if not key.startswith("-")]
-            unknown = [key for key in [*present, *absent] if key not in known]
-            if unknown:
-                raise ManifestError(
-                    f"{path}, line {number}: expected keys of {LABELS_FILE}, found {', '.join(unknown)}"
-                )
-            labels.append(ClipLabels(present, absent))
+    for number, line in enumerate(read_lines(path), start=1):
+        keys = line.split(",") if line else []
+        absent = [key[1:] for key in keys if key.startswith("-")]
+        present = [key for key in keys if not key.startswith("-")]
+        unknown = [key or "an empty one" for key in [*present, *absent] if key not in known]
+        if unknown:
+            raise ManifestError(f"{path}, line {number}: expected keys of {LABELS_FILE}, found {', '.join(unknown)}")
+        both = set(present) & set(absent)
+        if both:
+            raise ManifestError(f"{path}, line {number}: expected a class present or absent, found {min(both)} as both")
+        labels.append(ClipLabels(present, absent))
     return labels
 
 

@@ -54,13 +54,12 @@ def predict(
     loader = DataLoader(clips, batch_size=None, num_workers=workers)
     logits = np.zeros((len(manifest), cfg["model"]["num_classes"]), dtype=np.float32)
     counts = np.zeros(len(manifest), dtype=np.int64)
-    bar = tqdm(total=len(manifest), unit="clip", desc=os.path.basename(checkpoint), file=sys.stderr)
-    for owners, batch in batches(loader, batch_size):
-        output = model(batch.to(device)).float().cpu().numpy()
-        np.add.at(logits, owners, output)
-        np.add.at(counts, owners, 1)
-        bar.update(int(owners[-1]) + 1 - bar.n)
-    bar.close()
+    with tqdm(total=len(manifest), unit="clip", desc=os.path.basename(checkpoint), file=sys.stderr) as bar:
+        for owners, batch in batches(loader, batch_size):
+            output = model(batch.to(device)).float().cpu().numpy()
+            np.add.at(logits, owners, output)
+            np.add.at(counts, owners, 1)
+            bar.update(int(owners[-1]) + 1 - bar.n)
     return logits / counts[:, None]
 
 
@@ -196,7 +195,11 @@ def main(argv: Optional[list] = None) -> int:
     args = make_parser().parse_args(argv)
     try:
         result = evaluate(args)
-    except (AudioError, ManifestError, OSError, ValueError) as error:
+    except AudioError as error:
+        message = str(error).rpartition("AudioError: ")[2].strip()  # a loader process puts its traceback before it
+        print(f"maskspec-evaluate: {message}", file=sys.stderr)
+        return 1
+    except (ManifestError, OSError, ValueError) as error:
         print(f"maskspec-evaluate: {error}", file=sys.stderr)
         return 1
     print(table(result))

@@ -39,6 +39,12 @@ def replace(path, old, new):
     path.write_text(text.replace(old, new))
 
 
+def copied(root, source, target):
+    """Copy a file below the root and return the copy's path."""
+    shutil.copy(root / source, root / target)
+    return target
+
+
 def rows(done):
     return {line.split("  ")[0]: " ".join(line.split()) for line in done.stdout.splitlines()}
 
@@ -73,12 +79,12 @@ def test_hours_are_those_of_the_files_and_labels_may_be_none(tmp_path):
         (lambda d, a: (d / "train.lbl").unlink(), ["train.lbl, line 1: expected a file that goes with labels.csv"]),
         (lambda d, a: replace(d / "labels.csv", "1,cat", "2,cat"), ["labels.csv, line 3: expected `1,key,name`"]),
         (lambda d, a: write_flac_without_length(a / "a" / "1.wav"),
-         ["train.tsv, line 3: expected an audio file", "found one of unknown length: its header", "encode it again"]),
+         ["train.tsv, line 3: expected an audio file", "expected a header that says how long", "encode it again"]),
         (lambda d, a: write(d / "test.tsv", a, ["b/3.wav", "b/4.wav", "b/../a/2.wav"]),
          ["train.tsv, line 4: expected every clip once", "found 'a/2.wav', which test.tsv has in line 4"]),
         (lambda d, a: write(d / "test.tsv", a, ["b/3.wav", "b/4.wav", "b/./3.wav"]),
          ["test.tsv, line 4: expected every clip once", "found 'b/./3.wav', which test.tsv has in line 2"]),
-        (lambda d, a: write(d / "test.tsv", a, ["b/3.wav", shutil.copy(a / "a/0.wav", a / "b/0.wav"), "b/5.wav"]),
+        (lambda d, a: write(d / "test.tsv", a, ["b/3.wav", copied(a, "a/0.wav", "b/0.wav"), "b/5.wav"]),
          ["train.tsv, line 2: expected every clip once", "found 'a/0.wav', which test.tsv has in line 3"]),
     ],
 )  # fmt: skip

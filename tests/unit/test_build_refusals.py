@@ -92,7 +92,7 @@ def test_directories_whose_path_no_manifest_can_hold_are_refused(tree, tmp_path,
     names = {
         b"caf\xe9": "the path is not UTF-8",
         b"a\tb": "the path holds a tab",
-        b"a\nb": "the path holds a tab or a line",
+        b"a\nb": "the path holds a line break",
     }
     for name, message in names.items():
         root = tmp_path / os.fsdecode(name)
@@ -109,11 +109,11 @@ def test_classes_whose_name_is_not_utf8_are_refused(tree, tmp_path, refusal):
     name = os.fsdecode(b"caf\xe9")
     (tree / "cat").rename(tree / name)
     found = refusal("folder", tree, "--labels-from-parent", "--out", tmp_path / "data")
-    assert f"expected a class whose name is UTF-8, found {name!r}; rename its folder" in found
+    assert f"expected a class whose name is text, found {name!r}, which is not UTF-8; rename it" in found
     write_tone(tmp_path / "ESC-10" / "class" / "1-100-A.ogg", 0.1, 44100)
     (tmp_path / "ESC-10" / "class").rename(tmp_path / "ESC-10" / f"001 - {name}")
     found = refusal("esc10", tmp_path / "ESC-10", "--out", tmp_path / "data")
-    assert f"expected a class whose name is UTF-8, found {name!r}; rename its folder" in found
+    assert f"expected a class whose name is text, found {name!r}, which is not UTF-8; rename it" in found
     assert not (tmp_path / "data").exists()
 
 
