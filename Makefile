@@ -67,7 +67,7 @@ $(STOCK_VENV)/.installed: setup.py
 	$(call install,$(STOCK_PYTHON),$(STOCK_VENV))
 
 smoke-stock: $(STOCK_VENV)/.installed
-	$(STOCK_VENV)/bin/python -m pytest tests/integration -k "smoke or registers or refused"
+	$(STOCK_VENV)/bin/python -m pytest tests/integration -k "smoke or registers or refused or learns or resumed or averag"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

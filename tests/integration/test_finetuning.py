@@ -1,6 +1,7 @@
 """Finetuning as a user does it, from the pretraining of conftest.py."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tests.integration.runs import TINY, checkpoint, entries, train
 RECIPE = "finetuning/demo"
 SHARED = ["optimization.max_epoch=4", "lr_scheduler.warmup_epochs=1", "task.roll_sec=0.1"]
 AUGMENTED = [
-    *SHARED, "task.clip_sec=2", "task.gain_db=6", "model.spec_augment_bins=16", "model.spec_augment_frames=16",
+    *SHARED, "task.gain_db=6", "model.spec_augment_bins=16", "model.spec_augment_frames=16",
     "model.patchout=0.25", "model.drop_path=0.1", "criterion.label_smoothing=0.1",
 ]  # fmt: skip
 
@@ -45,16 +46,21 @@ def test_finetuning_learns_validates_and_saves(finetuned, whole_run):
     assert torch.equal(state["model"]["front_end.mel_mean"], statistics)
 
 
-def test_evaluate_agrees_with_the_validation_in_training(finetuned, labelled_dir, tmp_path):
-    run_dir, output = finetuned
-    path = str(run_dir / "checkpoints" / "checkpoint_last.pt")
+def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_dir, tmp_path):
+    """On clips that are no longer than the model's 1 s: of longer ones training takes the beginning."""
+    data = shutil.copytree(labelled_dir, tmp_path / "data")
+    for suffix in ("tsv", "lbl"):
+        lines = (data / f"valid.{suffix}").read_text().splitlines(keepends=True)
+        lines.pop(-5)  # clip 27, of 2 s
+        (data / f"valid.{suffix}").write_text("".join(lines))
+    fields = ["optimization.max_epoch=1", "lr_scheduler.warmup_epochs=0", pretrained]
+    (last,) = entries(train(data, tmp_path / "run", *fields, recipe=RECIPE), "valid")
+    path = str(tmp_path / "run" / "checkpoints" / "checkpoint_last.pt")
     load_classifier(path)  # without the pretrained one
-    # no clip is longer than the model's 2 s, so that a window is the clip
-    assert evaluate.main(["--checkpoint", path, "--data", str(labelled_dir), "--subset", "valid", "--workers", "0",
-                          "--out", str(tmp_path)]) == 0  # fmt: skip
-    scores = json.loads((tmp_path / "scores.json").read_text())
-    assert scores["clips"] == scores["clips_listed"] == 8
-    last = entries(output, "valid")[-1]
+    arguments = ["--data", str(data), "--subset", "valid", "--workers", "0", "--out", str(tmp_path / "scores")]
+    assert evaluate.main(["--checkpoint", path, *arguments]) == 0
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert scores["clips"] == scores["clips_listed"] == 7
     for name in ("accuracy", "class_mean_accuracy"):
         assert scores["scores"][name] == float(last[f"valid_{name}"])
 
