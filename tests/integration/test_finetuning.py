@@ -30,20 +30,27 @@ def finetuned(labelled_dir, pretrained, tmp_path_factory):
     return run_dir, train(labelled_dir, run_dir, *AUGMENTED, pretrained, recipe=RECIPE)
 
 
-def test_finetuning_learns_validates_and_saves(finetuned, whole_run):
+def test_finetuning_validates_and_saves(finetuned, whole_run):
     run_dir, output = finetuned
     assert "starting from encoder and statistics of maskspec from" in output
     assert "learning rate x 1.00000 in layer 3: encoder.norm.weight" in output
     validations = entries(output, "valid")
     assert len(validations) == 4
-    assert float(validations[-1]["valid_loss"]) < float(validations[0]["valid_loss"]) < 1.2
     best = max(float(entry["valid_accuracy"]) for entry in validations)
-    assert float(validations[-1]["valid_best_accuracy"]) == best > 1 / 3
+    assert float(validations[-1]["valid_best_accuracy"]) == best
     state = checkpoint(run_dir, "checkpoint_best.pt")
     assert state["extra_state"]["best"] == best and state["cfg"]["model"]["label_keys"] == ["low", "middle", "high"]
     assert not any(name.startswith("decoder") for name in state["model"])
     statistics = checkpoint(whole_run[0])["model"]["front_end.mel_mean"]
     assert torch.equal(state["model"]["front_end.mel_mean"], statistics)
+
+
+def test_finetuning_learns_the_clips_that_it_sees(labelled_dir, pretrained, tmp_path):
+    """Without augmentation; 24 clips say little about others."""
+    plain = ["task.wave_mixup=0.0", "task.spec_mixup_alpha=0.0", "task.roll_sec=0.0", "optimizer.layer_decay=1.0"]
+    output = train(labelled_dir, tmp_path, *plain, "optimization.max_epoch=20", pretrained, recipe=RECIPE)
+    losses = [float(entry["train_loss"]) for entry in entries(output, "train")]
+    assert losses[-1] < 0.5 * losses[0] < 0.6  # ln 3 is 1.1
 
 
 def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_dir, tmp_path):
