@@ -178,8 +178,9 @@ def test_loader_processes_do_not_outlive_their_epoch(data_dir, tmp_path):
     counts = []
     while process.poll() is None:
         with contextlib.suppress(OSError):  # it has ended
-            counts.append(len(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()))
-        time.sleep(0.1)
+            threads = list(Path(f"/proc/{process.pid}/task").iterdir())  # any of them may have started a loader
+            counts.append(sum(len((thread / "children").read_text().split()) for thread in threads))
+        time.sleep(0.02)
     assert process.returncode == 0, (tmp_path / "output.log").read_text()[-3000:]
     assert 1 <= max(counts) <= 2  # of training, and of validation
 
