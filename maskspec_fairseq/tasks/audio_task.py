@@ -1,5 +1,6 @@
 """What the tasks share: clips of a data directory, and what fairseq asks of every task."""
 
+import gc
 import logging
 import os
 from dataclasses import dataclass, field
@@ -137,6 +138,11 @@ class AudioTask(FairseqTask):
         if dataset.training:
             set_batches_per_epoch(len(iterator))
         return iterator
+
+    def begin_epoch(self, epoch: int, model) -> None:
+        """Let go of the former epoch's iterator, whose loader processes fairseq 0.12.2 keeps as long as it is there."""
+        super().begin_epoch(epoch, model)
+        gc.collect()
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
         for message in sample["bad_audio"]:

@@ -217,22 +217,24 @@ def test_two_thousand_updates_take_no_more_memory_than_three_hundred(many_clips,
     assert trainer.returncode == 0, (tmp_path / "output").read_text()[-4000:]
     assert moments[-1].updates == 5 * EPOCH
 
+    warm, late = ([during(moments, epoch, *updates) for epoch in range(5)] for updates in ((100, 150), (250, 350)))
+    pids = [set.intersection(*(set(moment.workers) for moment in [*warm[n], *late[n]])) for n in range(5)]
     trainers, workers, warm_workers = [], [], []
     for epoch in range(5):
-        late = during(moments, epoch, 250, 350)
-        pids = set.intersection(*(set(moment.workers) for moment in late))
-        assert len(pids) == 2
-        trainers.append([moment.trainer for moment in late])
-        workers.append([moment.workers[pid] for moment in late for pid in pids])
-        warm = during(moments, epoch, 100, 150)
-        warm_workers.append([moment.workers[pid] for moment in warm for pid in pids])
+        own = pids[epoch].difference(*pids[:epoch], *pids[epoch + 1 :])  # fairseq 0.12.2 keeps those of validation
+        assert len(own) == 2
+        trainers.append([moment.trainer for moment in late[epoch]])
+        workers.append([moment.workers[pid] for moment in late[epoch] for pid in own])
+        warm_workers.append([moment.workers[pid] for moment in warm[epoch] for pid in own])
     print([round(usual_memory(part) / MIB, 1) for part in trainers])
     print([round(usual_memory(part) / MIB, 1) for part in workers])
     print([sorted({process.files for process in part}) for part in [*trainers, *workers]])
-    assert usual_memory(trainers[-1]) < 1.05 * usual_memory(trainers[0])
+    assert usual_memory(trainers[-1]) < 1.02 * usual_memory(trainers[0])
     assert usual_memory(workers[-1]) < 1.05 * usual_memory(workers[0])
-    for warm, late in zip(warm_workers, workers):
-        assert usual_memory(late) < 1.05 * usual_memory(warm)
+    for before, after in zip(warm_workers, workers):
+        assert usual_memory(after) < 1.05 * usual_memory(before)
     for part in (trainers, workers):
         files = [min(process.files for process in processes) for processes in part]
-        assert max(files) == files[0]
+        assert max(files[1:]) == files[1]  # loaders inherit what the trainer has opened by its first validation
+    processes = [min(len(moment.workers) for moment in part) for part in late]
+    assert max(processes) == processes[0]

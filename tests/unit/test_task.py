@@ -1,4 +1,6 @@
+import gc
 import logging
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +62,21 @@ def test_clips_too_short_for_the_mask_ratio_are_refused_before_training(data_dir
     # 0.17 s are 8 patches, of which 5 % are none
     with pytest.raises(ValueError, match="at least one masked and one visible patch, found 0 masked of 8"):
         make_task(data_dir, clip_sec=0.17).build_model(model_config(mask_ratio=0.05))
+
+
+def test_a_new_epoch_lets_go_of_what_holds_itself(data_dir):
+    """As the iterators of fairseq 0.12.2 do, with their loader processes."""
+    task, iterator = make_task(data_dir), torch.nn.Identity()
+    iterator.itself = [iterator]
+    alive = weakref.ref(iterator)
+    gc.disable()
+    try:
+        del iterator
+        assert alive()
+        task.begin_epoch(2, model=None)
+        assert not alive()
+    finally:
+        gc.enable()
 
 
 def test_the_schedule_is_told_the_length_of_an_epoch(data_dir, monkeypatch):
