@@ -182,21 +182,36 @@ def test_an_earlier_builds_files_do_not_contradict_this_one(tree, tmp_path):
     ]  # fmt: skip
 
 
+SLOW_SOUNDFILE = """
+import time
+class SoundFileError(Exception):
+    pass
+def SoundFile(path):
+    time.sleep(60)
+"""
+
+
+def before_other_modules(directory):
+    """An environment in which the modules of a directory stand in for installed ones."""
+    path = os.pathsep.join([str(directory), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
 def test_an_interrupt_leaves_nothing_half_written(tree, tmp_path):
-    for number in range(20000):
-        (tree / f"{number}.wav").write_bytes(b"RIFF but not really")
+    """Headers that take a minute each, so that the signal comes while they are read."""
+    (tmp_path / "soundfile.py").write_text(SLOW_SOUNDFILE)
     out = tmp_path / "data"
-    running = subprocess.Popen([*BUILD, "folder", tree, "--out", out], stderr=subprocess.PIPE, text=True)
+    command = [*BUILD, "folder", tree, "--out", out]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=before_other_modules(tmp_path))
     assert "headers" in running.stderr.read(20)  # the progress bar has begun
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=30)
     assert running.returncode == 130 and "interrupted" in errors and not out.exists()
 
 
 def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
     (tmp_path / "soundfile.py").write_text("raise KeyboardInterrupt")
-    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run([*BUILD, "--help"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    done = subprocess.run([*BUILD, "--help"], capture_output=True, text=True, env=before_other_modules(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "build.py: interrupted\n")
 
 
