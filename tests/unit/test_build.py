@@ -202,7 +202,11 @@ def test_an_interrupt_leaves_nothing_half_written(tree, tmp_path):
     (tmp_path / "soundfile.py").write_text(SLOW_SOUNDFILE)
     out = tmp_path / "data"
     command = [*BUILD, "folder", tree, "--out", out]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=before_other_modules(tmp_path))
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=before_other_modules(tmp_path),
+        # what a shell starts in the background ignores the signal, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert "headers" in running.stderr.read(20)  # the progress bar has begun
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=30)
