@@ -53,7 +53,7 @@ test: $(INSTALLED)
 
 # What takes minutes a test and is not part of CI
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest tests -m slow
+	$(BIN)/python -m pytest tests -m slow -rP --durations=0  # -rP: what they measured
 
 test-unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit

@@ -22,6 +22,7 @@ setup(
         "numpy",
         "soundfile>=0.12",  # the first whose libsndfile reads mp3 everywhere
         "soxr",
+        "safetensors",
         "scikit-learn",
         "scipy",
         "matplotlib",
@@ -34,8 +35,20 @@ setup(
             "ve-fairseq==0.12.3; python_version >= '3.11'",
             "hydra-core<1.4",  # 1.4 drops the 1.1 compatibility that fairseq relies on
         ],
+        "hdf5": ["h5py"],  # packs of other projects
+        "onnx": ["onnx", "onnxruntime", "onnxscript"],
         # torchaudio is the reference for the Kaldi filters; its last release does not import beside torch 2.15.
-        "test": ["pytest", "hypothesis", "librosa", "ruff", "tensorboard", "torchaudio", "torch<2.15"],
+        "test": [
+            "maskspec-fairseq[hdf5,onnx]",
+            "pytest",
+            "hypothesis",
+            "librosa",
+            "ruff",
+            "tensorboard",
+            "timm",
+            "torchaudio",
+            "torch<2.15",
+        ],
     },
     entry_points={
         "console_scripts": [
@@ -44,6 +57,11 @@ setup(
             "maskspec-evaluate=maskspec_fairseq.cli.evaluate:main",
             "maskspec-crossval=maskspec_fairseq.cli.crossval:main",
             "maskspec-average=maskspec_fairseq.cli.average:main",
+            "maskspec-convert=maskspec_fairseq.cli.convert:main",
+            "maskspec-embed=maskspec_fairseq.cli.embed:main",
+            "maskspec-export=maskspec_fairseq.cli.export:main",
+            "maskspec-probe=maskspec_fairseq.cli.probe:main",
+            "maskspec-tag=maskspec_fairseq.cli.tag:main",
         ]
     },
 )

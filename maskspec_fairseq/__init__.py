@@ -8,5 +8,13 @@ import sys
 
 __version__ = "0.1.0"
 
+
+def load_model(path: str):
+    """A trained model to use without fairseq; see `maskspec_fairseq.inference.loading.load_model`."""
+    from maskspec_fairseq.inference import loading
+
+    return loading.load_model(path)
+
+
 if "fairseq" in sys.modules:
     from maskspec_fairseq import criterions, models, optim, tasks  # noqa: F401

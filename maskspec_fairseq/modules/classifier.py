@@ -2,7 +2,7 @@
 
 Source: MaskSpec, arXiv:2204.12768, section 2.4 and 3.2 (mean pooling, a linear layer, all parameters train).
 
-Shapes: B batch, T samples, F mel bins, S frames, L patches, V visible patches, D width, C classes.
+Shapes: B batch, T samples, F mel bins, S frames, L patches = R rows x M columns, V visible patches, D width, C classes.
 """
 
 from typing import Optional
@@ -28,7 +28,7 @@ class SpectrogramClassifier(nn.Module):
 
     Args:
         front_end, sample_rate, mel_jitter: see `LogMel`.
-        num_classes: outputs of the head.
+        num_classes: outputs of the head; 0 for no head, as in timm: the output is then what a head would see.
         pool: "mean" over the patches, or "cls" for the CLS token.
         norm_after_pool: pool first, and normalise by a new layer instead of the encoder's (released code).
         spec_augment_bins, spec_augment_frames: widest band and stretch that SpecAugment hides in training, 0 for none.
@@ -82,9 +82,11 @@ class SpectrogramClassifier(nn.Module):
         if norm_after_pool:
             self.pool_norm = nn.LayerNorm(encoder_embed_dim, eps=LAYER_NORM_EPS)
             self.encoder.norm = nn.Identity()
-        self.head = nn.Linear(encoder_embed_dim, num_classes)
-        nn.init.trunc_normal_(self.head.weight, std=HEAD_INIT_STD)
-        nn.init.zeros_(self.head.bias)
+        self.head = nn.Identity()
+        if num_classes:
+            self.head = nn.Linear(encoder_embed_dim, num_classes)
+            nn.init.trunc_normal_(self.head.weight, std=HEAD_INIT_STD)
+            nn.init.zeros_(self.head.bias)
 
     def forward(
         self,
@@ -114,6 +116,24 @@ class SpectrogramClassifier(nn.Module):
         mix_ratio: Optional[Tensor] = None,
     ) -> Tensor:
         """What the head sees of the clips, (B, D); arguments as in `forward`."""
+        tokens = self._encode(waveform, clip_key, mix_waveform, mix_ratio)
+        pooled = tokens[:, 0] if self.pool == "cls" else self._patch_tokens(tokens).mean(dim=1)
+        return pooled if self.pool_norm is None else self.pool_norm(pooled)
+
+    def embed_columns(self, waveform: Tensor) -> Tensor:
+        """The mean over each column of patches, (B, T) -> (B, M, D): a vector for every 160 ms with patches of 16."""
+        tokens = self._patch_tokens(self._encode(waveform))
+        columns = tokens.unflatten(1, self.front_end.grid(waveform.shape[1])).mean(dim=1)
+        return columns if self.pool_norm is None else self.pool_norm(columns)
+
+    def _encode(
+        self,
+        waveform: Tensor,
+        clip_key: Optional[np.ndarray] = None,
+        mix_waveform: Optional[Tensor] = None,
+        mix_ratio: Optional[Tensor] = None,
+    ) -> Tensor:
+        """(B, V, D), or (B, 1 + V, D) with a CLS token."""
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)
         if mix_waveform is not None:
             ratio = mix_ratio.to(spectrogram)[:, None, None]
@@ -122,10 +142,11 @@ class SpectrogramClassifier(nn.Module):
             spectrogram = spec_augment(spectrogram, clip_key, self.spec_augment_bins, self.spec_augment_frames)
         patches = patchify(spectrogram, self.patch_size)
         grid = self.front_end.grid(waveform.shape[1])
-        tokens = self.encoder(patches, self._kept(patches, clip_key), grid, clip_key)
-        num_cls = 0 if self.encoder.cls_token is None else 1
-        pooled = tokens[:, 0] if self.pool == "cls" else tokens[:, num_cls:].mean(dim=1)
-        return pooled if self.pool_norm is None else self.pool_norm(pooled)
+        return self.encoder(patches, self._kept(patches, clip_key), grid, clip_key)
+
+    def _patch_tokens(self, tokens: Tensor) -> Tensor:
+        """(B, [1 +] V, D) -> (B, V, D)."""
+        return tokens if self.encoder.cls_token is None else tokens[:, 1:]
 
     def _kept(self, patches: Tensor, clip_key: Optional[np.ndarray]) -> Tensor:
         """Indices (B, V) of the patches that patchout leaves, all of them outside training."""

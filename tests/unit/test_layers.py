@@ -1,4 +1,8 @@
-"""Who may import whom: manifest, metrics < modules < data, checkpoints < models, criterions, tasks, optim < cli."""
+"""Who may import whom.
+
+manifest, metrics < modules < data, checkpoints < models, criterions, tasks, optim, conversion, inference
+< hear, s3prl_upstream < cli.
+"""
 
 import ast
 from pathlib import Path
@@ -10,10 +14,13 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "maskspec_fairseq"
 LAYER = {
     "host": 0, "manifest": 0, "metrics": 0, "last_checkpoint": 0, "modules": 1, "checkpoints": 2, "data": 2,
-
-    "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "cli": 4,
+    "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "conversion": 3, "inference": 3,
+    "hear": 4, "s3prl_upstream": 4, "cli": 5,
 }  # fmt: skip
-NO_FAIRSEQ = ("last_checkpoint", "manifest", "metrics", "modules", "checkpoints", "cli")
+NO_FAIRSEQ = (
+    "last_checkpoint", "manifest", "metrics", "modules", "checkpoints", "conversion", "inference", "hear",
+    "s3prl_upstream", "cli",
+)  # fmt: skip
 NO_TORCH = ("manifest", "metrics", "last_checkpoint")
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -1,0 +1,28 @@
+"""From a checkpoint or an exported folder to a model to use."""
+
+import os
+
+from maskspec_fairseq.checkpoints import read_checkpoint
+from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, with_weights
+from maskspec_fairseq.inference.exported import read_folder
+from maskspec_fairseq.manifest import Label
+
+
+def load_model(path: str) -> AudioModel:
+    """A model to use, in eval mode on the CPU, from a checkpoint of a run or a folder of maskspec-export.
+
+    A pretraining checkpoint gives a model without a head, and its decoder stays behind.
+
+    Raises:
+        ValueError: neither of them, or weights that do not fit.
+        OSError: a file cannot be read.
+    """
+    if os.path.isdir(path):
+        return read_folder(path)
+    state = read_checkpoint(path, ("maskspec", "maskspec_classifier"))
+    cfg, task = state["cfg"]["model"], state["cfg"]["task"]
+    architecture = {name: cfg[name] for name in ARCHITECTURE if name in cfg}
+    labels = [Label(*pair) for pair in zip(cfg.get("label_keys", ()), cfg.get("label_names", ()))]
+    model = AudioModel(architecture, task["clip_sec"], task["channel"], labels, task.get("target_is_multilabel", False))
+    weights = {name: value for name, value in state["model"].items() if not name.startswith("decoder.")}
+    return with_weights(model, weights, path)
