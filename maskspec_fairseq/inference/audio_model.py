@@ -117,7 +117,7 @@ class AudioModel(nn.Module):
         size = self.window_samples
         waveform = nn.functional.pad(waveform, (0, max(0, size - waveform.shape[1])))
         beyond = waveform.shape[1] - size
-        starts = torch.arange(1 + -(-beyond // size), device=waveform.device) * size
+        starts = torch.arange(1 + (beyond + size - 1) // size, device=waveform.device) * size
         starts = starts.clamp(max=beyond)
         return waveform[:, starts[:, None] + torch.arange(size, device=waveform.device)]
 
@@ -126,7 +126,7 @@ class AudioModel(nn.Module):
         if self.labels:
             return self.network.embed(windows)
         columns = self.network.embed_columns(windows)
-        return columns[:, : -(-num_samples // self.column_samples)].mean(dim=1)
+        return columns[:, : (num_samples + self.column_samples - 1) // self.column_samples].mean(dim=1)
 
     def frame_embeddings(self, waveform: Tensor, sample_rate: int, passes: int = 1) -> Tuple[Tensor, Tensor]:
         """Embeddings of the columns of patches, one every 160 ms, or closer by encoding the clip several times.

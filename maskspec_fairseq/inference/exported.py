@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, with_weights
 from maskspec_fairseq.manifest import Label, write_together
@@ -44,7 +44,7 @@ def write_folder(model: AudioModel, directory: str) -> None:
             stream.write("\n")
 
     weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
-    files = {WEIGHTS_FILE: lambda path: save_file(weights, path), CONFIG_FILE: write_config}
+    files = {WEIGHTS_FILE: lambda path: path.write_bytes(save(weights)), CONFIG_FILE: write_config}
     write_together(directory, files)
 
 

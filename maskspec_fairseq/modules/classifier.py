@@ -8,7 +8,6 @@ Shapes: B batch, T samples, F mel bins, S frames, L patches = R rows x M columns
 from typing import Optional
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.modules.augmentation import spec_augment
@@ -148,10 +147,9 @@ class SpectrogramClassifier(nn.Module):
         """(B, [1 +] V, D) -> (B, V, D)."""
         return tokens if self.encoder.cls_token is None else tokens[:, 1:]
 
-    def _kept(self, patches: Tensor, clip_key: Optional[np.ndarray]) -> Tensor:
-        """Indices (B, V) of the patches that patchout leaves, all of them outside training."""
-        batch, length = patches.shape[:2]
+    def _kept(self, patches: Tensor, clip_key: Optional[np.ndarray]) -> Optional[Tensor]:
+        """Indices (B, V) of the patches that patchout leaves; None for all of them, as they are outside training."""
         if not (self.training and self.patchout):
-            return torch.arange(length, device=patches.device).expand(batch, -1)
-        kept, _ = split_by_mask(random_masking(clip_key, length, self.patchout, stream=PATCHOUT))
+            return None
+        kept, _ = split_by_mask(random_masking(clip_key, patches.shape[1], self.patchout, stream=PATCHOUT))
         return kept.to(patches.device)

@@ -21,8 +21,10 @@ from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, TransformerBloc
 TARGET_EPS = 1e-6
 
 
-def take(tokens: Tensor, indices: Tensor) -> Tensor:
-    """(B, L, D) and (B, K) -> (B, K, D), the tokens at the indices."""
+def take(tokens: Tensor, indices: Optional[Tensor]) -> Tensor:
+    """(B, L, D) and (B, K) -> (B, K, D), the tokens at the indices; all of them for None."""
+    if indices is None:
+        return tokens
     return tokens.gather(1, indices[:, :, None].expand(-1, -1, tokens.shape[2]))
 
 
@@ -83,13 +85,13 @@ class SpectrogramEncoder(TokenStack):
             nn.init.normal_(self.cls_token, std=0.02)
 
     def forward(
-        self, patches: Tensor, visible: Tensor, grid: Tuple[int, int], clip_key: Optional[np.ndarray] = None
+        self, patches: Tensor, visible: Optional[Tensor], grid: Tuple[int, int], clip_key: Optional[np.ndarray] = None
     ) -> Tensor:
         """Encode what is visible; masked patches cost nothing, not even their projection.
 
         Args:
             patches: (B, L, P), all of them.
-            visible: (B, V) indices.
+            visible: (B, V) indices, None for all patches.
             grid: (rows, columns), L = rows * columns.
             clip_key: (B, 3) integers (seed, epoch, clip), for stochastic depth in training.
 
@@ -97,9 +99,9 @@ class SpectrogramEncoder(TokenStack):
             (B, V, D), or (B, 1 + V, D) with a CLS token.
         """
         tokens = self.patch_embed(take(patches, visible).to(self.patch_embed.weight.dtype))
-        tokens = tokens + take(self.positions(grid, tokens).expand(len(patches), -1, -1), visible)
+        tokens = tokens + take(self.positions(grid, tokens).expand(patches.shape[0], -1, -1), visible)
         if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(len(tokens), -1, -1), tokens], dim=1)
+            tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1), tokens], dim=1)
         return self.run_blocks(tokens, clip_key)
 
 
