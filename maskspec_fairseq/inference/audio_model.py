@@ -128,7 +128,9 @@ class AudioModel(nn.Module):
         columns = self.network.embed_columns(windows)
         return columns[:, : (num_samples + self.column_samples - 1) // self.column_samples].mean(dim=1)
 
-    def frame_embeddings(self, waveform: Tensor, sample_rate: int, passes: int = 1) -> Tuple[Tensor, Tensor]:
+    def frame_embeddings(
+        self, waveform: Tensor, sample_rate: int, passes: int = 1, all_layers: bool = False
+    ) -> Tuple[Tensor, Tensor]:
         """Embeddings of the columns of patches, one every 160 ms, or closer by encoding the clip several times.
 
         Every pass but the first shifts the clip by a share of a column; with 4 of them there is a frame every 40 ms.
@@ -137,6 +139,7 @@ class AudioModel(nn.Module):
         Args:
             waveform, sample_rate: see `forward`.
             passes: how many times the clip is encoded.
+            all_layers: the outputs of all layers one after the other, (B, N, layers * D).
 
         Returns:
             (B, N, D), the mean over a column's frequencies, and (N,), the time of its middle in the clip, s.
@@ -153,21 +156,23 @@ class AudioModel(nn.Module):
         frames, times = [], []
         for number in range(passes):
             shift = number * column // passes
-            frames.append(self._columns(nn.functional.pad(waveform, (shift, 0))))
+            frames.append(self._columns(nn.functional.pad(waveform, (shift, 0)), all_layers))
             times.append(torch.arange(frames[-1].shape[1]) * column + middle - shift)
         times, order = torch.cat(times).sort()
-        inside = (times >= 0) & (times < max(waveform.shape[1], middle + 1))
-        frames = torch.cat(frames, dim=1)[:, order[inside].to(waveform.device)]
-        return frames, (times[inside].double() / self.sample_rate).to(waveform.device)
+        first = int((times < 0).sum())
+        last = max(first + 1, int((times < waveform.shape[1]).sum()))  # a clip of a few samples has a frame, too
+        frames = torch.cat(frames, dim=1)[:, order[first:last].to(waveform.device)]
+        return frames, (times[first:last].double() / self.sample_rate).to(waveform.device)
 
-    def _columns(self, waveform: Tensor) -> Tensor:
+    def _columns(self, waveform: Tensor, all_layers: bool) -> Tensor:
         """(B, T) -> (B, N, D), with as many columns as it takes to hold T samples."""
         size, column = self.window_samples, self.column_samples
         hop = self.network.front_end.grid(size)[1] * column  # what a window hears: whole columns
         count = math.ceil(waveform.shape[1] / hop)
         padded = nn.functional.pad(waveform, (0, max(0, (count - 1) * hop + size - waveform.shape[1])))
         windows = padded.unfold(1, size, hop)[:, :count]  # (B, K, W)
-        columns = torch.cat([self.network.embed_columns(part) for part in windows.flatten(0, 1).split(MAX_WINDOWS)])
+        chunks = windows.flatten(0, 1).split(MAX_WINDOWS)
+        columns = torch.cat([self.network.embed_columns(chunk, all_layers) for chunk in chunks])
         columns = columns.unflatten(0, windows.shape[:2]).flatten(1, 2)  # (B, K * M, D)
         return columns[:, : math.ceil(waveform.shape[1] / column)]
 

@@ -5,9 +5,10 @@ Source: MaskSpec, arXiv:2204.12768, section 2.4 and 3.2 (mean pooling, a linear 
 Shapes: B batch, T samples, F mel bins, S frames, L patches = R rows x M columns, V visible patches, D width, C classes.
 """
 
-from typing import Optional
+from typing import List, Optional
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.modules.augmentation import spec_augment
@@ -119,11 +120,21 @@ class SpectrogramClassifier(nn.Module):
         pooled = tokens[:, 0] if self.pool == "cls" else self._patch_tokens(tokens).mean(dim=1)
         return pooled if self.pool_norm is None else self.pool_norm(pooled)
 
-    def embed_columns(self, waveform: Tensor) -> Tensor:
-        """The mean over each column of patches, (B, T) -> (B, M, D): a vector for every 160 ms with patches of 16."""
-        tokens = self._patch_tokens(self._encode(waveform))
-        columns = tokens.unflatten(1, self.front_end.grid(waveform.shape[1])).mean(dim=1)
-        return columns if self.pool_norm is None else self.pool_norm(columns)
+    def embed_columns(self, waveform: Tensor, all_layers: bool = False) -> Tensor:
+        """The mean over each column of patches, (B, T) -> (B, M, D): a vector for every 160 ms with patches of 16.
+
+        all_layers: (B, M, layers * D), the outputs of all blocks one after the other; the last one is normalised.
+        """
+        layers: List[Tensor] = []
+        last = self._columns(self._encode(waveform, layers=layers), waveform)
+        last = last if self.pool_norm is None else self.pool_norm(last)
+        if not all_layers:
+            return last
+        return torch.cat([*(self._columns(tokens, waveform) for tokens in layers[:-1]), last], dim=2)
+
+    def _columns(self, tokens: Tensor, waveform: Tensor) -> Tensor:
+        """(B, [1 +] L, D) -> (B, M, D)."""
+        return self._patch_tokens(tokens).unflatten(1, self.front_end.grid(waveform.shape[1])).mean(dim=1)
 
     def _encode(
         self,
@@ -131,6 +142,7 @@ class SpectrogramClassifier(nn.Module):
         clip_key: Optional[np.ndarray] = None,
         mix_waveform: Optional[Tensor] = None,
         mix_ratio: Optional[Tensor] = None,
+        layers: Optional[List[Tensor]] = None,
     ) -> Tensor:
         """(B, V, D), or (B, 1 + V, D) with a CLS token."""
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)
@@ -141,7 +153,7 @@ class SpectrogramClassifier(nn.Module):
             spectrogram = spec_augment(spectrogram, clip_key, self.spec_augment_bins, self.spec_augment_frames)
         patches = patchify(spectrogram, self.patch_size)
         grid = self.front_end.grid(waveform.shape[1])
-        return self.encoder(patches, self._kept(patches, clip_key), grid, clip_key)
+        return self.encoder(patches, self._kept(patches, clip_key), grid, clip_key, layers)
 
     def _patch_tokens(self, tokens: Tensor) -> Tensor:
         """(B, [1 +] V, D) -> (B, V, D)."""

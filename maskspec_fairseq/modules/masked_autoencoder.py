@@ -6,7 +6,7 @@ Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible
 E decoder width.
 """
 
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -62,7 +62,10 @@ class TokenStack(nn.Module):
             self._positions[key] = sincos_positions(*grid, self.embed_dim)[None].to(like)
         return self._positions[key]
 
-    def run_blocks(self, tokens: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
+    def run_blocks(
+        self, tokens: Tensor, clip_key: Optional[np.ndarray] = None, layers: Optional[List[Tensor]] = None
+    ) -> Tensor:
+        """(B, L, D) -> (B, L, D); every block's output is appended to layers, where it is given."""
         scales = [None] * len(self.blocks)
         if self.training and any(self.drop_path_rates):
             if clip_key is None:
@@ -70,6 +73,8 @@ class TokenStack(nn.Module):
             scales = stochastic_depth(clip_key, self.drop_path_rates).to(tokens.device).unbind(1)
         for block, scale in zip(self.blocks, scales):
             tokens = block(tokens, scale)
+            if layers is not None:
+                layers.append(tokens)
         return self.norm(tokens)
 
 
@@ -85,7 +90,12 @@ class SpectrogramEncoder(TokenStack):
             nn.init.normal_(self.cls_token, std=0.02)
 
     def forward(
-        self, patches: Tensor, visible: Optional[Tensor], grid: Tuple[int, int], clip_key: Optional[np.ndarray] = None
+        self,
+        patches: Tensor,
+        visible: Optional[Tensor],
+        grid: Tuple[int, int],
+        clip_key: Optional[np.ndarray] = None,
+        layers: Optional[List[Tensor]] = None,
     ) -> Tensor:
         """Encode what is visible; masked patches cost nothing, not even their projection.
 
@@ -94,6 +104,7 @@ class SpectrogramEncoder(TokenStack):
             visible: (B, V) indices, None for all patches.
             grid: (rows, columns), L = rows * columns.
             clip_key: (B, 3) integers (seed, epoch, clip), for stochastic depth in training.
+            layers: a list that every block's output is appended to.
 
         Returns:
             (B, V, D), or (B, 1 + V, D) with a CLS token.
@@ -102,7 +113,7 @@ class SpectrogramEncoder(TokenStack):
         tokens = tokens + take(self.positions(grid, tokens).expand(patches.shape[0], -1, -1), visible)
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1), tokens], dim=1)
-        return self.run_blocks(tokens, clip_key)
+        return self.run_blocks(tokens, clip_key, layers)
 
 
 class SpectrogramDecoder(TokenStack):
