@@ -18,6 +18,7 @@ LABELS_FILE = "labels.csv"
 LABELS_HEADER = ["index", "mid", "display_name"]
 MEL_STATS_FILE = "mel_stats.json"
 BYTE_ORDER_MARK = "\ufeff"
+FOLD = re.compile(r"fold(\d+)\.tsv")
 FRAMES = re.compile("[1-9][0-9]{0,17}")  # fits an int64, and is written in one way
 KEY = re.compile("[^\\s,\ufeff-][^\\s,]*")
 SHOWN = 200  # characters of a line in a message
@@ -184,6 +185,12 @@ def expect_manifest(path: PathLike) -> None:
             + (f"only the subsets {subsets} there" if subsets else "none in that directory")
             + "; write one with `python manifests/build.py folder AUDIO_DIR --out DATA_DIR` and set task.data=DATA_DIR"
         )
+
+
+def list_folds(directory: PathLike) -> List[int]:
+    """The numbers of the subsets fold1, fold2, ... of a data directory, ascending."""
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return sorted(int(match[1]) for match in map(FOLD.fullmatch, names) if match)
 
 
 def decoded_lines(path: PathLike) -> Iterator[str]:

@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -13,8 +12,8 @@ from typing import Any, Dict, List, Optional
 
 from maskspec_fairseq.cli import evaluate
 from maskspec_fairseq.cli.arguments import whole
+from maskspec_fairseq.manifest import list_folds
 
-FOLD = re.compile(r"fold(\d+)\.tsv")
 HEADLINE = {False: "accuracy", True: "mAP"}
 
 
@@ -104,8 +103,7 @@ def folds_of(args: argparse.Namespace) -> List[int]:
     Raises:
         RuntimeError: the data have none, or not those.
     """
-    names = os.listdir(args.data) if os.path.isdir(args.data) else []
-    found = sorted(int(match[1]) for match in map(FOLD.fullmatch, names) if match)
+    found = list_folds(args.data)
     missing = [fold for fold in args.folds or [] if fold not in found]
     if len(found) < 2 or missing:
         raise RuntimeError(
