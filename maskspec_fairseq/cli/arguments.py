@@ -3,6 +3,8 @@
 import argparse
 from typing import Callable
 
+import torch
+
 
 def whole(least: int) -> Callable[[str], int]:
     """A whole number of at least `least`."""
@@ -33,6 +35,18 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a fraction from 0 to 1, found {text}")
     return value
+
+
+def device(text: str) -> str:
+    """The name of a device that is there."""
+    try:
+        torch.zeros(1, device=text).item()
+    except (AssertionError, RuntimeError) as error:  # torch without CUDA asserts that it has it
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise argparse.ArgumentTypeError(
+            f"expected a device of this machine, found none for {text} ({reason}); use --device cpu"
+        ) from None
+    return text
 
 
 def _number(text: str) -> float:

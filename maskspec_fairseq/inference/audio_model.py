@@ -105,10 +105,10 @@ class AudioModel(nn.Module):
         """Logits (..., C) -> probabilities of the classes (..., C)."""
         return logits.sigmoid() if self.target_is_multilabel else logits.softmax(dim=-1)
 
-    def embed(self, waveform: Tensor) -> Tensor:
-        """(B, T) at the model's rate -> (B, D)."""
+    def embed(self, waveform: Tensor, max_windows: int = MAX_WINDOWS) -> Tensor:
+        """(B, T) at the model's rate -> (B, D), with at most max_windows in the encoder together."""
         windows = self.windows(waveform)  # (B, K, W)
-        chunks = windows.flatten(0, 1).split(MAX_WINDOWS)
+        chunks = windows.flatten(0, 1).split(max_windows)
         embeddings = torch.cat([self.embed_windows(chunk, waveform.shape[1]) for chunk in chunks])
         return embeddings.unflatten(0, windows.shape[:2]).mean(dim=1)
 
