@@ -15,8 +15,10 @@ from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 # What an encoder and the weights for it must agree in.
 ENCODER_FIELDS = (
     "front_end", "sample_rate", "patch_size", "encoder_embed_dim", "encoder_layers", "encoder_attention_heads",
-    "encoder_ffn_embed_dim", "cls_token",
+    "encoder_ffn_embed_dim", "cls_token", "position_grid",
 )  # fmt: skip
+# Fields that older checkpoints lack, with the values that those models have.
+NEWER_FIELDS: Dict[str, Any] = {"position_grid": []}
 # The overrides that make an encoder of another size.
 SIZES = {768: "base", 384: "small", 192: "tiny"}
 # What torch 2.1 and newer call a function or class that is no data.
@@ -57,6 +59,8 @@ def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
         raise ValueError(f"{path}: expected a checkpoint of the model {' or '.join(map(repr, models))}, found {name!r}")
     if not isinstance(state.get("model"), dict):
         raise ValueError(f"{path}: expected weights under the key 'model', found none")
+    for field, value in NEWER_FIELDS.items():
+        model.setdefault(field, value)
     return state
 
 

@@ -1,6 +1,7 @@
 """Model `maskspec`: the masked autoencoder, registered with fairseq."""
 
 from dataclasses import dataclass, field
+from typing import List
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
@@ -14,7 +15,7 @@ from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 class MaskSpecConfig(FairseqDataclass):
     """The arguments of `MaskedAutoencoder`, by the same names; the defaults are the paper's base model."""
 
-    front_end: str = field(default="paper", metadata={"help": "log-mel profile: paper or reference"})
+    front_end: str = field(default="paper", metadata={"help": "log-mel profile: paper, reference or audiomae"})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
@@ -28,6 +29,9 @@ class MaskSpecConfig(FairseqDataclass):
     decoder_attention_heads: int = field(default=16, metadata={"help": "decoder attention heads"})
     decoder_ffn_embed_dim: int = field(default=2048, metadata={"help": "decoder FFN width"})
     cls_token: bool = field(default=False, metadata={"help": "prepend a CLS token (released code)"})
+    position_grid: List[int] = field(
+        default_factory=list, metadata={"help": "rows and columns of learned positions; empty: sinusoidal ones"}
+    )
     dropout: float = field(default=0.0, metadata={"help": "dropout in every block"})
     drop_path: float = field(default=0.0, metadata={"help": "stochastic depth of the encoder's last block"})
     norm_pix_loss: bool = field(default=False, metadata={"help": "normalise each target patch (released scripts)"})

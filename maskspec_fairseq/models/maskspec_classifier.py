@@ -16,7 +16,7 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     """The arguments of `SpectrogramClassifier`, by the same names, and where its weights and labels come from."""
 
     pretrained: str = field(default="", metadata={"help": "checkpoint to start from; empty for random weights"})
-    front_end: str = field(default="paper", metadata={"help": "log-mel profile: paper or reference"})
+    front_end: str = field(default="paper", metadata={"help": "log-mel profile: paper, reference or audiomae"})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
@@ -25,6 +25,9 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     encoder_attention_heads: int = field(default=12, metadata={"help": "encoder attention heads"})
     encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "encoder FFN width"})
     cls_token: bool = field(default=False, metadata={"help": "prepend a CLS token (released code)"})
+    position_grid: List[int] = field(
+        default_factory=list, metadata={"help": "rows and columns of learned positions; empty: sinusoidal ones"}
+    )
     pool: str = field(default="mean", metadata={"help": "mean over the patches, or cls"})
     norm_after_pool: bool = field(default=False, metadata={"help": "pool, then a new norm (released code)"})
     dropout: float = field(default=0.0, metadata={"help": "dropout in every block"})
@@ -54,7 +57,7 @@ class MaskSpecClassifierModel(SpectrogramClassifier, BaseFairseqModel):
 
 def layer_of(name: str, num_layers: int) -> int:
     """How deep a parameter lies: 0 in the embedding, 1 to `num_layers` in the blocks, one more after them."""
-    if name.startswith(("encoder.patch_embed.", "encoder.cls_token")):
+    if name.startswith(("encoder.patch_embed.", "encoder.cls_token", "encoder.learned_positions")):
         return 0
     if name.startswith("encoder.blocks."):
         return int(name.split(".")[2]) + 1

@@ -5,7 +5,7 @@ Source: MaskSpec, arXiv:2204.12768, section 2.4 and 3.2 (mean pooling, a linear 
 Shapes: B batch, T samples, F mel bins, S frames, L patches = R rows x M columns, V visible patches, D width, C classes.
 """
 
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ class SpectrogramClassifier(nn.Module):
     Args:
         front_end, sample_rate, mel_jitter: see `LogMel`.
         num_classes: outputs of the head; 0 for no head, as in timm: the output is then what a head would see.
+        position_grid: of learned positions, see `SpectrogramEncoder`.
         pool: "mean" over the patches, or "cls" for the CLS token.
         norm_after_pool: pool first, and normalise by a new layer instead of the encoder's (released code).
         spec_augment_bins, spec_augment_frames: widest band and stretch that SpecAugment hides in training, 0 for none.
@@ -47,6 +48,7 @@ class SpectrogramClassifier(nn.Module):
         encoder_attention_heads: int = 12,
         encoder_ffn_embed_dim: int = 3072,
         cls_token: bool = False,
+        position_grid: Sequence[int] = (),
         pool: str = "mean",
         norm_after_pool: bool = False,
         dropout: float = 0.0,
@@ -77,6 +79,7 @@ class SpectrogramClassifier(nn.Module):
             dropout,
             drop_path,
             cls_token=cls_token,
+            position_grid=position_grid,
         )
         self.pool_norm = None
         if norm_after_pool:

@@ -6,7 +6,7 @@ Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible
 E decoder width.
 """
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import num_masked, random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
-from maskspec_fairseq.modules.positions import sincos_positions
+from maskspec_fairseq.modules.positions import first_columns, sincos_positions
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, TransformerBlock, init_weights, stochastic_depth
 
 TARGET_EPS = 1e-6
@@ -79,15 +79,44 @@ class TokenStack(nn.Module):
 
 
 class SpectrogramEncoder(TokenStack):
-    """Linear projection of the visible patches, positions, transformer (section 2.2)."""
+    """Linear projection of the visible patches, positions, transformer (section 2.2).
 
-    def __init__(self, patch_size: int, embed_dim: int, *args, cls_token: bool = False, **kwargs) -> None:
+    Args:
+        position_grid: (rows, columns) of patches that learned positions are for, which begin as the sinusoidal ones;
+            empty for the paper's sinusoidal positions, which are not learned.
+    """
+
+    def __init__(
+        self,
+        patch_size: int,
+        embed_dim: int,
+        *args,
+        cls_token: bool = False,
+        position_grid: Sequence[int] = (),
+        **kwargs,
+    ) -> None:
         super().__init__(embed_dim, *args, **kwargs)
+        self.position_grid = tuple(position_grid)
+        if self.position_grid and (len(self.position_grid) != 2 or min(self.position_grid) < 1):
+            raise ValueError(
+                f"expected model.position_grid as [rows, columns], or [] for sinusoidal positions, "
+                f"found {list(self.position_grid)}"
+            )
+        self.learned_positions = None
+        if self.position_grid:
+            # Flat, because maskspec_adamw spares what has one dimension from decay, and positions must be spared.
+            self.learned_positions = nn.Parameter(sincos_positions(*self.position_grid, embed_dim).flatten())
         self.patch_embed = nn.Linear(patch_size * patch_size, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if cls_token else None
         self.apply(init_weights)
         if cls_token:
             nn.init.normal_(self.cls_token, std=0.02)
+
+    def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
+        if self.learned_positions is None:
+            return super().positions(grid, like)
+        table = self.learned_positions.view(*self.position_grid, self.embed_dim)
+        return first_columns(table, *grid)[None].to(like)
 
     def forward(
         self,
@@ -161,6 +190,7 @@ class MaskedAutoencoder(nn.Module):
         front_end, sample_rate, mel_jitter: see `LogMel`.
         mask_ratio: share of the patches that is hidden, alpha of algorithm 1.
         cls_token: prepend a CLS token (released code; the paper has none).
+        position_grid: of the encoder's learned positions, see `SpectrogramEncoder`; the decoder's are sinusoidal.
         norm_pix_loss: normalise each target patch by its own mean and deviation (released scripts; not in the paper).
         encoder_ffn_embed_dim: 4 x the width. The paper's text says 2048 for the base model, but its table's 86 M
             parameters and its released code are 3072.
@@ -182,6 +212,7 @@ class MaskedAutoencoder(nn.Module):
         decoder_attention_heads: int = 16,
         decoder_ffn_embed_dim: int = 2048,
         cls_token: bool = False,
+        position_grid: Sequence[int] = (),
         dropout: float = 0.0,
         drop_path: float = 0.0,
         norm_pix_loss: bool = False,
@@ -201,6 +232,7 @@ class MaskedAutoencoder(nn.Module):
             dropout,
             drop_path,
             cls_token=cls_token,
+            position_grid=position_grid,
         )
         self.decoder = SpectrogramDecoder(
             patch_size,

@@ -1,10 +1,11 @@
-"""2-D sinusoidal positions for a grid of patches.
+"""2-D positions for a grid of patches: sinusoidal ones, and learned ones brought to another grid.
 
 Source: "sinusoidal position encoding", MaskSpec, arXiv:2204.12768, section 2.4; the layout over two axes is that of
 MAE (arXiv:2111.06377): the first half of the width encodes time, the second half frequency.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -26,3 +27,27 @@ def sincos_positions(rows: int, columns: int, embed_dim: int) -> Tensor:
     time = encode(columns)[None].expand(rows, -1, -1)
     frequency = encode(rows)[:, None].expand(-1, columns, -1)
     return torch.cat([time, frequency], dim=2).reshape(rows * columns, embed_dim).float()
+
+
+def first_columns(table: Tensor, rows: int, columns: int) -> Tensor:
+    """Learned positions for the grid of an input: those of its beginning, as columns are time.
+
+    Where the table has too few columns, or other rows, it is interpolated.
+
+    Args:
+        table: (rows, columns, embed_dim), as learned.
+
+    Returns:
+        (rows * columns, embed_dim).
+    """
+    table = table[:, :columns]
+    if table.shape[:2] != (rows, columns):
+        table = interpolate_positions(table, rows, columns)
+    return table.flatten(0, 1)
+
+
+def interpolate_positions(table: Tensor, rows: int, columns: int) -> Tensor:
+    """Stretch positions over another grid, bicubically, in float32: (R, C, embed_dim) -> (rows, columns, embed_dim)."""
+    image = table.float().permute(2, 0, 1)[None]
+    stretched = F.interpolate(image, size=(rows, columns), mode="bicubic", align_corners=False)
+    return stretched[0].permute(1, 2, 0).to(table.dtype)

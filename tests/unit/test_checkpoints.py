@@ -15,7 +15,7 @@ from tests.unit.test_classifier import SMALL as ENCODER
 from tests.unit.test_classifier import small_classifier
 from tests.unit.test_masked_autoencoder import SMALL, small_model
 
-FRONT_END = dict(front_end="paper", sample_rate=32000, mel_jitter=False, patch_size=16)
+FRONT_END = dict(front_end="paper", sample_rate=32000, mel_jitter=False, patch_size=16, position_grid=[])
 WAVEFORM = 0.1 * torch.randn(2, 32000, generator=torch.Generator().manual_seed(0))
 
 
@@ -73,6 +73,7 @@ def test_the_norm_of_pretraining_stays_behind_where_the_released_code_leaves_it(
     [
         (dict(front_end="reference"), r"\(front_end: expected paper, found reference\)"),
         (dict(patch_size=8), r"\(patch_size: expected 16, found 8\)"),
+        (dict(position_grid=[8, 6]), r"\(position_grid: expected \[\], found \[8, 6\]\); model.FIELD=VALUE"),
         (dict(encoder_embed_dim=192), r"expected 32, found 192\); size=tiny on the command line"),
     ],
 )
@@ -101,6 +102,14 @@ def test_a_finetuned_checkpoint_comes_back_with_its_labels(tmp_path):
         ValueError, match="p.pt: expected a checkpoint of the model 'maskspec_classifier', found 'maskspec'"
     ):
         load_classifier(path)
+
+
+def test_a_checkpoint_of_before_learned_positions_has_sinusoidal_ones(tmp_path):
+    old = {name: value for name, value in classifier_cfg().items() if name != "position_grid"}
+    path = save(tmp_path / "old.pt", small_classifier(), old)
+    model, cfg = load_classifier(path)
+    assert cfg["model"]["position_grid"] == [] and torch.equal(model(WAVEFORM), small_classifier().eval()(WAVEFORM))
+    assert "head for 5 classes" in load_pretrained(build(classifier_cfg()), classifier_cfg(), path)
 
 
 class Intruder:

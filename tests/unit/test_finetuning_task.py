@@ -97,7 +97,7 @@ def test_a_resumed_run_needs_no_pretrained_file_but_the_same_classes(folds, tmp_
 
 
 def test_learning_rates_fall_from_layer_to_layer(folds, caplog):
-    model = make_task(folds, fold=1).build_model(model_config(encoder_layers=3))
+    model = make_task(folds, fold=1).build_model(model_config(encoder_layers=3, position_grid=[8, 6]))
     optimizer = MaskSpecAdamW(
         MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.75, fp16=False, bf16=False), list(model.parameters())
     )
@@ -105,9 +105,11 @@ def test_learning_rates_fall_from_layer_to_layer(folds, caplog):
     scale = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
-        layer = 0 if "patch_embed" in name else int(name.split(".")[2]) + 1 if "blocks" in name else 4
+        embedding = "patch_embed" in name or "learned_positions" in name
+        layer = 0 if embedding else int(name.split(".")[2]) + 1 if "blocks" in name else 4
         assert scale[id(parameter)] == pytest.approx(0.5 * 0.75 ** (4 - layer)), name
         assert decay[id(parameter)] == (0.05 if parameter.dim() > 1 else 0), name
+    assert decay[id(model.encoder.learned_positions)] == 0
     assert optimizer.get_lr() == 0.5
     assert layer_of("encoder.cls_token", 3) == 0 and layer_of("pool_norm.weight", 3) == 4
     other = MaskSpecAdamW(

@@ -190,11 +190,11 @@ def test_half_model_predicts_like_the_full_one(waveform, dtype):
 def test_config_is_taken_by_argument_name():
     cfg = (
         dict(SMALL, front_end="reference", sample_rate=32000, mel_jitter=True, patch_size=16, mask_ratio=0.5,
-             cls_token=True, dropout=0.1, drop_path=0.2, norm_pix_loss=True, _name="maskspec")
+             cls_token=True, position_grid=[8, 6], dropout=0.1, drop_path=0.2, norm_pix_loss=True, _name="maskspec")
     )  # fmt: skip
     model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, cfg))
     assert isinstance(model.front_end, LogMel) and model.front_end.profile == "reference"
-    assert model.mask_ratio == 0.5 and model.encoder.cls_token is not None
+    assert model.mask_ratio == 0.5 and model.encoder.cls_token is not None and model.encoder.position_grid == (8, 6)
     assert model.encoder.drop_path_rates == pytest.approx([0.0, 0.2])
     assert model.decoder.drop_path_rates == [0.0, 0.0]
 
@@ -205,6 +205,7 @@ def test_config_is_taken_by_argument_name():
         (dict(mask_ratio=0.99), r"expected mask_ratio in \[0.05, 0.95\], found 0.99"),
         (dict(patch_size=10), "a patch size that divides 128 bins, found 10"),
         (dict(front_end="kaldi"), "expected a front-end profile"),
+        (dict(position_grid=[8]), r"expected model.position_grid as \[rows, columns\], .* found \[8\]"),
         (dict(drop_path=1.0), "expected model.drop_path from 0 to below 1, found 1.0"),
     ],
 )
@@ -225,6 +226,28 @@ def test_stochastic_depth_depends_on_the_clips_key_alone(waveform):
     assert torch.equal(model.eval()(waveform, mask=mask)["prediction"], expected)
     with pytest.raises(ValueError, match="keys .* for drop_path in training, found none"):
         model.train()(waveform, mask=mask)
+
+
+def test_learned_positions_begin_as_the_sinusoidal_ones_and_learn(waveform):
+    model, plain = small_model(position_grid=[8, 6], cls_token=True), small_model(cls_token=True)
+    weights = model.state_dict()
+    model.load_state_dict({**plain.state_dict(), "encoder.learned_positions": weights["encoder.learned_positions"]})
+    output = model(waveform, clip_key=KEYS)
+    assert torch.equal(output["prediction"], plain(waveform, clip_key=KEYS)["prediction"])
+    output["prediction"].square().sum().backward()
+    gradient = model.encoder.learned_positions.grad.view(48, 32).abs().sum(1)
+    visible, _ = split_by_mask(output["mask"])
+    assert sorted(visible.unique().tolist()) == gradient.nonzero()[:, 0].tolist()
+
+
+def test_a_shorter_clip_has_the_first_of_the_learned_positions(waveform):
+    model = small_model(position_grid=[8, 6])
+    table = torch.randn(8, 6, 32, generator=torch.Generator().manual_seed(0))
+    model.encoder.learned_positions.data = table.flatten()
+    like = torch.zeros(1, dtype=torch.float64)
+    assert torch.equal(model.encoder.positions((8, 4), like)[0], table[:, :4].reshape(32, 32).double())
+    assert model.encoder.positions((8, 9), like).shape == (1, 72, 32)
+    assert model(torch.randn(1, 50000), clip_key=KEYS[:1])["mask"].shape == (1, 72)
 
 
 def test_a_mask_or_keys_are_needed(waveform):
