@@ -1,6 +1,7 @@
 """The front end: waveform to normalised log-mel spectrogram, always in float32.
 
-Source: MaskSpec, arXiv:2204.12768, section 3.1 (profile "paper"), and its released code (profile "reference").
+Source: MaskSpec, arXiv:2204.12768, section 3.1 (profile "paper"), and its released code (profile "reference");
+AudioMAE, arXiv:2207.06405, and its code (profile "audiomae").
 
 Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
 """
@@ -9,10 +10,12 @@ from typing import Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskspec_fairseq.modules.bit_pattern import bits_to_float32
 from maskspec_fairseq.modules.clip_rng import MEL_RANGE, clip_rng
+from maskspec_fairseq.modules.framing import CentredFrames, KaldiFrames
 from maskspec_fairseq.modules.mel_banks import MEL_BANKS
 
 # A bin whose deviation is under this share of the median bin's is divided by that share instead of by its own
@@ -36,7 +39,15 @@ PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
         _COMMON, window="hann_symmetric", win_length=800, preemphasis=0.97, mel_scale="kaldi", f_min=0.0,
         f_max=15000.0, log_shift=4.5, log_scale=5.0,
     ),
+    # Kaldi's log-mel filter banks at 16 kHz. AudioMAE takes the clip's mean away before: each frame loses its own here.
+    "audiomae": dict(
+        n_fft=512, hop_length=160, n_mels=128, log_offset=0.0, window="hann_symmetric", win_length=400,
+        preemphasis=0.97, mel_scale="kaldi", f_min=20.0, f_max=8000.0, log_shift=0.0, log_scale=1.0,
+    ),
 }  # fmt: skip
+FRAMES = {"paper": CentredFrames, "reference": CentredFrames, "audiomae": KaldiFrames}
+# Least power that a logarithm is taken of; what Kaldi has. An offset above it makes it idle.
+LEAST_POWER = 2.0**-23
 
 
 class LogMel(nn.Module):
@@ -46,7 +57,7 @@ class LogMel(nn.Module):
     module stays in float32 under `.half()`, `.bfloat16()`, `.double()` and autocast.
 
     Args:
-        profile: "paper" or "reference", a row of `PROFILES`.
+        profile: "paper", "reference" or "audiomae", a row of `PROFILES`.
         sample_rate: of the waveform, Hz.
         frame_multiple: frames are cut to a multiple of this (the patch size); 10 s at 32 kHz gives 1001 frames,
             of which 992 remain at 16.
@@ -73,10 +84,12 @@ class LogMel(nn.Module):
         if highest > sample_rate / 2:
             raise ValueError(
                 f"expected a sample rate of at least {2 * highest:.0f} Hz for the mel filters of the front end "
-                f"{profile!r}, found {sample_rate}; leave task.sample_rate at 32000, audio of other rates is resampled"
+                f"{profile!r}, found {sample_rate}; raise task.sample_rate, audio of other rates is resampled"
             )
         n_mels = self.params["n_mels"]
-        self.register_buffer("window", self._make_window(), persistent=False)
+        self.frames = FRAMES[profile](
+            *(self.params[name] for name in ("n_fft", "hop_length", "win_length", "window", "preemphasis"))
+        )
         self.register_buffer(
             "mel_banks", self._make_mel_banks(self.params["f_min"], self.params["f_max"]), persistent=False
         )
@@ -94,6 +107,11 @@ class LogMel(nn.Module):
     def settings(self) -> Dict[str, Union[str, int, float]]:
         """Everything that the statistics depend on, as plain values."""
         return dict(self.params, profile=self.profile, sample_rate=self.sample_rate)
+
+    @property
+    def has_statistics(self) -> bool:
+        """False for an encoder of images, which has never seen a log-mel: its checkpoint has NaN for them."""
+        return not bool(self.mel_std.isnan().any())
 
     def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Set the mean and the standard deviation of every bin of the log-mel.
@@ -123,8 +141,8 @@ class LogMel(nn.Module):
         Raises:
             ValueError: the clip is shorter than one patch.
         """
-        frames = 1 + (num_samples - (1 if self.params["preemphasis"] else 0)) // self.hop_length
-        if frames < self.frame_multiple or num_samples <= self.params["n_fft"] // 2:
+        frames = self.frames.num_frames(num_samples)
+        if frames < self.frame_multiple or num_samples < self.frames.least_samples:
             raise ValueError(
                 f"expected clips of at least {self.frame_multiple} frames "
                 f"({self.frame_multiple * self.hop_length / self.sample_rate:.2f} s), found {frames} frames "
@@ -143,21 +161,12 @@ class LogMel(nn.Module):
             raise ValueError(f"expected a waveform of shape (B, T), found {tuple(waveform.shape)}")
         frames = self.num_frames(waveform.shape[1])
         with torch.autocast(waveform.device.type, enabled=False):
-            if self.params["preemphasis"]:
-                waveform = waveform[:, 1:] - self.params["preemphasis"] * waveform[:, :-1]
-            spectrum = torch.stft(
-                waveform,
-                n_fft=self.params["n_fft"],
-                hop_length=self.hop_length,
-                win_length=self.params["win_length"],
-                window=self.window,
-                center=True,
-                return_complex=True,
-            )
-            power = torch.view_as_real(spectrum[..., :frames]).square().sum(-1)  # (B, K, S)
+            power = self.frames(waveform, frames)  # (B, K, S)
             mel = torch.matmul(self._banks_of(clip_key), power)  # (F, K) or (B, F, K)
-            log_mel = torch.log(mel + self.params["log_offset"])
-            return (log_mel + self.params["log_shift"]) / self.params["log_scale"]
+            log_mel = torch.log((mel + self.params["log_offset"]).clamp(min=LEAST_POWER))
+            log_mel = (log_mel + self.params["log_shift"]) / self.params["log_scale"]
+            # Kaldi has no frame or two that would end after the clip, and AudioMAE puts zeros there.
+            return F.pad(log_mel, (0, frames - log_mel.shape[2]))
 
     def forward(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
         """Normalised log-mel.
@@ -177,11 +186,6 @@ class LogMel(nn.Module):
         log_mel = normalised.float() * self.mel_std[:, None] + self.mel_mean[:, None]
         natural_log = log_mel * self.params["log_scale"] - self.params["log_shift"]
         return natural_log * (10 / np.log(10))
-
-    def _make_window(self) -> Tensor:
-        if self.params["window"] == "hamming":
-            return torch.hamming_window(self.params["win_length"])
-        return torch.hann_window(self.params["win_length"], periodic=False)
 
     def _make_mel_banks(self, f_min: Union[float, np.ndarray], f_max: Union[float, np.ndarray]) -> Tensor:
         make = MEL_BANKS[self.params["mel_scale"]]

@@ -104,6 +104,38 @@ def test_reference_profile_is_the_released_front_end(waveform):
         assert_agrees(mel, expected[:, :192], (banks @ power)[:, :192])
 
 
+def audiomae_input(clip: np.ndarray, target_length: int) -> np.ndarray:
+    """Kaldi's features of a clip at 16 kHz less its mean, zeros after the end, AudioMAE's normalisation: (S, F)."""
+    waveform = torch.from_numpy(clip)[None]
+    fbank = torchaudio_kaldi().fbank(
+        waveform - waveform.mean(), htk_compat=True, sample_frequency=16000, use_energy=False, window_type="hanning",
+        num_mel_bins=128, dither=0.0, frame_shift=10,
+    )  # fmt: skip
+    fbank = np.pad(fbank.numpy(), ((0, max(0, target_length - len(fbank))), (0, 0)))[:target_length]
+    return (fbank + 4.2677393) / (2 * 4.5689974)
+
+
+def test_audiomae_profile_is_torchaudios_fbank(waveform):
+    front_end = LogMel("audiomae", 16000)
+    front_end.set_statistics(np.full(128, -4.2677393), np.full(128, 2 * 4.5689974))
+    offset = waveform + 0.05  # of which nothing is left
+    ours = front_end(offset)
+    for clip, mel in zip(offset.numpy(), ours.numpy()):
+        expected = audiomae_input(clip, 400).T
+        power = np.exp(expected * (2 * 4.5689974))
+        assert mel.shape == (128, 400)
+        assert_agrees(mel, expected, power)
+
+
+def test_audiomae_has_1024_frames_of_its_clips():
+    clip = 0.1 * np.random.default_rng(0).standard_normal(163840).astype(np.float32)
+    front_end = LogMel("audiomae", 16000)
+    assert front_end.grid(163840) == (8, 64)
+    mel = front_end.log_mel(torch.from_numpy(clip)[None])[0]
+    assert mel.shape == (128, 1024) and (mel[:, 1022:] == 0).all()
+    np.testing.assert_allclose((mel.T + 4.2677393) / (2 * 4.5689974), audiomae_input(clip, 1024), atol=1e-4)
+
+
 def test_paper_profile_is_librosas_log_mel_on_real_recordings(real_audio):
     for path in sorted(real_audio.glob("esc10/*/1-*-A.ogg"))[::8]:
         clip, _ = load_clip(str(path), RATE)
@@ -118,7 +150,7 @@ def test_ten_seconds_are_128_by_992(profile):
     assert front_end.num_frames(320000) == 992
 
 
-@pytest.mark.parametrize("profile", ["paper", "reference"])
+@pytest.mark.parametrize("profile", ["paper", "reference", "audiomae"])
 @pytest.mark.parametrize("samples", [5120, 16000, 31999, 32000, 32001, 64000])
 def test_num_frames_tells_what_forward_returns(profile, samples):
     front_end = LogMel(profile)
@@ -166,7 +198,7 @@ def test_autocast_does_not_reach_it(waveform):
         assert front_end(waveform).dtype == torch.float32
 
 
-@pytest.mark.parametrize("profile", ["paper", "reference"])
+@pytest.mark.parametrize("profile", ["paper", "reference", "audiomae"])
 def test_extreme_clips_give_finite_numbers(profile):
     t = torch.arange(RATE) / RATE
     clips = torch.stack([torch.zeros(RATE), torch.ones(RATE), torch.sign(torch.sin(6000 * t)), t * 0 + 2.0**-23])
@@ -188,14 +220,14 @@ def test_statistics_normalise_and_travel_in_the_checkpoint(waveform):
     assert torch.allclose(normalised.mean((0, 2)), torch.zeros(128), atol=1e-4)
     assert torch.allclose(normalised.std((0, 2)), torch.ones(128), atol=1e-4)
     state = front_end.state_dict()
-    assert sorted(state) == ["mel_mean", "mel_std"]
+    assert sorted(state) == ["mel_mean", "mel_std"] and front_end.has_statistics
     other = LogMel()
     other.load_state_dict(state)
     assert torch.equal(other(waveform), normalised)
 
 
 def test_decibels_undo_the_normalisation(waveform):
-    for profile in ("paper", "reference"):
+    for profile in ("paper", "reference", "audiomae"):
         front_end = LogMel(profile)
         front_end.set_statistics(np.linspace(-1, 1, 128), np.linspace(0.5, 2, 128))
         log_mel = front_end.log_mel(waveform) * front_end.params["log_scale"] - front_end.params["log_shift"]
@@ -234,7 +266,7 @@ def test_bad_statistics_are_refused(mean, std, message):
 
 
 def test_unknown_profile_is_refused():
-    with pytest.raises(ValueError, match=r"profile out of \['paper', 'reference'\], found 'kaldi'"):
+    with pytest.raises(ValueError, match=r"profile out of \['audiomae', 'paper', 'reference'\], found 'kaldi'"):
         LogMel("kaldi")
 
 
