@@ -25,20 +25,23 @@ SIZES = {768: "base", 384: "small", 192: "tiny"}
 FOREIGN = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 
 
-def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
-    """A checkpoint of one of some registered models, on the CPU.
+def read_torch_file(path: str, kind: str) -> Any:
+    """What a file of `torch.save` holds, on the CPU.
 
     A pickle can name functions that are called when it is read. Only tensors, numbers, texts and containers are read
     here; whatever else there is in a file is not run, and the file is refused.
 
+    Args:
+        kind: what is expected, for the messages.
+
     Raises:
-        ValueError: there is no such file, or it is no such checkpoint, or holds more than data.
+        ValueError: there is no such file, or it is no file of `torch.save`, or holds more than data.
         OSError: it cannot be read.
     """
     if not os.path.isfile(path):
-        raise ValueError(f"{path}: expected a checkpoint of a maskspec run, found no such file; correct the path")
+        raise ValueError(f"{path}: expected {kind}, found no such file; correct the path")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except pickle.UnpicklingError as error:
@@ -46,12 +49,22 @@ def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
         foreign = FOREIGN.search(str(error))
         found = f"{foreign[1]} in it, which is not data" if foreign else "more than data, or no file of torch.save"
         raise ValueError(
-            f"{path}: expected a checkpoint of a maskspec run, found: {found}; it was not read any further, because "
-            "that could run code of whoever wrote the file"
+            f"{path}: expected {kind}, found: {found}; it was not read any further, because that could run code of "
+            "whoever wrote the file"
         ) from None
     except Exception as error:  # torch's reader raises IndexError and KeyError, too, on what is no checkpoint
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path}: expected a checkpoint of a maskspec run, found: {reason}") from error
+        raise ValueError(f"{path}: expected {kind}, found: {reason}") from error
+
+
+def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
+    """A checkpoint of one of some registered models, on the CPU; data alone, see `read_torch_file`.
+
+    Raises:
+        ValueError: there is no such file, or it is no such checkpoint, or holds more than data.
+        OSError: it cannot be read.
+    """
+    state = read_torch_file(path, "a checkpoint of a maskspec run")
     cfg = state.get("cfg") if isinstance(state, dict) else None
     model = cfg.get("model") if isinstance(cfg, dict) else None
     name = model.get("_name") if isinstance(model, dict) else None
@@ -91,7 +104,8 @@ def load_classifier(path: str) -> Tuple[SpectrogramClassifier, Dict[str, Any]]:
 def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: str) -> str:
     """Start a classifier from the encoder of a pretrained or of an already finetuned checkpoint.
 
-    The statistics of the front end come with the encoder; the decoder stays behind. The head comes along from a
+    The statistics of the front end come with the encoder, where it has any (`LogMel.has_statistics`); the decoder stays
+    behind. The head comes along from a
     finetuned checkpoint with the same classes in the same order.
 
     Args:
@@ -132,7 +146,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
             f"({theirs.get('norm_after_pool', False)})?"
         )
     head = "head" if same_classes else "new head"
-    return f"encoder and statistics of {theirs['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"
+    encoder = "encoder and statistics" if model.front_end.has_statistics else "encoder, without statistics,"
+    return f"{encoder} of {theirs['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"
 
 
 def listed(names: List[str]) -> str:

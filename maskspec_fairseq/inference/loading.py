@@ -14,7 +14,7 @@ def load_model(path: str) -> AudioModel:
     A pretraining checkpoint gives a model without a head, and its decoder stays behind.
 
     Raises:
-        ValueError: neither of them, or weights that do not fit.
+        ValueError: neither of them, weights that do not fit, or an encoder without statistics.
         OSError: a file cannot be read.
     """
     if os.path.isdir(path):
@@ -24,5 +24,13 @@ def load_model(path: str) -> AudioModel:
     architecture = {name: cfg[name] for name in ARCHITECTURE if name in cfg}
     labels = [Label(*pair) for pair in zip(cfg.get("label_keys", ()), cfg.get("label_names", ()))]
     model = AudioModel(architecture, task["clip_sec"], task["channel"], labels, task.get("target_is_multilabel", False))
-    weights = {name: value for name, value in state["model"].items() if not name.startswith("decoder.")}
-    return with_weights(model, weights, path)
+    # a head whose classes nobody has named stays behind, too
+    left_behind = ("decoder.",) if labels else ("decoder.", "head.")
+    weights = {name: value for name, value in state["model"].items() if not name.startswith(left_behind)}
+    model = with_weights(model, weights, path)
+    if not model.network.front_end.has_statistics:
+        raise ValueError(
+            f"{path}: expected a model that knows the statistics of its log-mel, found one of images, which has none; "
+            "finetune it first (model.pretrained)"
+        )
+    return model

@@ -88,6 +88,8 @@ class MaskSpecFinetuningTask(AudioTask):
             self._check_classes(last, cfg.label_keys)
         elif cfg.pretrained:
             logger.info("starting from %s", load_pretrained(model, cfg, self.launch_path(cfg.pretrained)))
+            if not model.front_end.has_statistics:
+                self.set_mel_statistics(model.front_end)
         else:
             self.set_mel_statistics(model.front_end)
             logger.info("starting from random weights")

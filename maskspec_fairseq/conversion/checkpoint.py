@@ -1,0 +1,141 @@
+"""From a file of weights of others to a checkpoint as a training run of ours writes it."""
+
+import inspect
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maskspec_fairseq.checkpoints import listed
+from maskspec_fairseq.conversion import audiomae, image, maskspec
+from maskspec_fairseq.conversion.vit import NEEDED, Conversion, theirs
+from maskspec_fairseq.manifest import Label
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+
+MODELS = {
+    "maskspec": (MaskedAutoencoder, "maskspec_pretraining"),
+    "maskspec_classifier": (SpectrogramClassifier, "maskspec_finetuning"),
+}
+STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
+# Heads of as many classes as AudioSet and OpenMIC-2018 have, whose clips have several of them.
+MULTILABEL_CLASSES = (527, 20)
+
+
+def convert(
+    weights: Dict[str, Tensor],
+    options: Dict[str, Any],
+    statistics: Optional[Tuple[np.ndarray, np.ndarray]] = None,
+    labels: Sequence[Label] = (),
+) -> Tuple[str, Dict[str, Any]]:
+    """A checkpoint of weights whose layout is found from their names.
+
+    Args:
+        weights: by their own names.
+        options: of the run that wrote them, as far as known.
+        statistics: mean and deviation of every bin of the log-mel, needed by MaskSpec's files alone.
+        labels: the classes of the head, in order; none to leave it without names.
+
+    Returns:
+        What the weights are, in words, and the checkpoint.
+
+    Raises:
+        ValueError: no layout fits, statistics are missing or of no use, or the labels are not those of the head.
+    """
+    conversion = _layout_of(weights)(weights, options)
+    _add_statistics(conversion, statistics)
+    num_classes = conversion.arguments.get("num_classes", 0)
+    if labels and len(labels) != num_classes:
+        raise ValueError(
+            f"expected labels for the {num_classes} classes of the head, found {len(labels)}"
+            + ("" if num_classes else "; there is no head, convert it without labels")
+        )
+    return conversion.layout, _as_checkpoint(conversion, labels)
+
+
+def _layout_of(weights: Dict[str, Tensor]):
+    missing = [name for name in NEEDED if name not in weights]
+    if missing:
+        raise ValueError(
+            "expected the weights of MaskSpec, AudioMAE or a vision transformer of timm's names, found "
+            f"{len(weights)} keys, {listed(list(weights))}, and not {', '.join(missing)}"
+        )
+    kernel, positions = weights["patch_embed.proj.weight"], weights["pos_embed"]
+    square = kernel.dim() == 4 and kernel.shape[2] == kernel.shape[3]
+    if not square or kernel.shape[1] not in (1, image.COLOURS) or positions.dim() != 3:
+        raise ValueError(
+            f"expected square patches of 1 or {image.COLOURS} channels and positions (1, L, D), found "
+            f"patch_embed.proj.weight {tuple(kernel.shape)} and pos_embed {tuple(positions.shape)}"
+        )
+    if kernel.shape[1] == image.COLOURS:
+        return image.convert
+    if audiomae.is_audiomae(weights):
+        return audiomae.convert
+    return maskspec.convert_pretraining if "decoder_pred.weight" in weights else maskspec.convert_finetuned
+
+
+def _add_statistics(conversion: Conversion, statistics: Optional[Tuple[np.ndarray, np.ndarray]]) -> None:
+    has_own = STATISTICS[0] in conversion.weights
+    if has_own and statistics:
+        raise ValueError(f"expected no statistics for {conversion.layout}, found some; leave --statistics out")
+    if not has_own and not statistics:
+        raise ValueError(
+            f"expected the log-mel statistics that {conversion.layout} was trained with, found none; "
+            "its code has them in audioset/mean_std_128.npy, give that file as --statistics"
+        )
+    if statistics:
+        # as they are, and not by `set_statistics`, which would raise small deviations
+        conversion.weights.update((name, torch.as_tensor(values)) for name, values in zip(STATISTICS, statistics))
+
+
+def _as_checkpoint(conversion: Conversion, labels: Sequence[Label]) -> Dict[str, Any]:
+    cls, task = MODELS[conversion.model]
+    model = _with_weights(cls(**conversion.arguments), conversion)
+    parameters = inspect.signature(cls).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name != "num_classes"}
+    model_cfg = {**defaults, **conversion.arguments, "_name": conversion.model}
+    task_cfg = {
+        "_name": task,
+        "data": "",
+        "sample_rate": model_cfg["sample_rate"],
+        "clip_sec": conversion.clip_sec,
+        "channel": "mix",
+    }
+    if cls is SpectrogramClassifier:
+        model_cfg.update(
+            pretrained="",
+            label_keys=[label.key for label in labels],
+            label_names=[label.name for label in labels],
+        )
+        task_cfg["target_is_multilabel"] = model_cfg["num_classes"] in MULTILABEL_CLASSES
+    return {
+        "args": None,
+        "cfg": {"_name": None, "model": model_cfg, "task": task_cfg},
+        "model": model.state_dict(),
+        # what fairseq looks for in a checkpoint, of a run that has not begun
+        "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
+        "task_state": {},
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+        "last_optimizer_state": None,
+    }
+
+
+def _with_weights(model: nn.Module, conversion: Conversion) -> nn.Module:
+    expected = model.state_dict()
+    missing = [theirs(name) for name in expected if name not in conversion.weights]
+    left_over = [theirs(name) for name in conversion.weights if name not in expected]
+    if missing or left_over:
+        raise ValueError(
+            f"expected the weights of {conversion.layout}, to which they come closest, found {len(left_over)} keys "
+            f"that do not fit ({listed(left_over)}) and {len(missing)} missing ({listed(missing)})"
+        )
+    shapes = [
+        f"{theirs(name)}: expected {tuple(value.shape)}, found {tuple(conversion.weights[name].shape)}"
+        for name, value in expected.items()
+        if value.shape != conversion.weights[name].shape
+    ]
+    if shapes:
+        raise ValueError(f"expected the shapes of {conversion.layout}, found others ({listed(shapes)})")
+    model.load_state_dict(conversion.weights)
+    return model

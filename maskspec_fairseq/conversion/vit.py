@@ -1,0 +1,140 @@
+"""What the layouts share: names, sizes and positions of timm's vision transformer, from which all of them come.
+
+Shapes: D width, p patch size, L patches = R rows x M columns.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Dict, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from maskspec_fairseq.modules.positions import sincos_positions
+
+# What a name of theirs begins with, and the same in our models.
+NAMES = {
+    "patch_embed.proj.": "encoder.patch_embed.",
+    "cls_token": "encoder.cls_token",
+    "blocks.": "encoder.blocks.",
+    "norm.": "encoder.norm.",
+    "fc_norm.": "pool_norm.",
+    "head.": "head.",
+    "mask_token": "decoder.mask_token",
+    "decoder_embed.": "decoder.embed.",
+    "decoder_blocks.": "decoder.blocks.",
+    "decoder_norm.": "decoder.norm.",
+    "decoder_pred.": "decoder.pred.",
+}
+# Attention heads of an encoder by its width, from tiny to huge: no weight tells their number.
+HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
+NEEDED = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
+N_MELS = 128
+SAME_POSITIONS = 1e-5
+
+
+@dataclass
+class Conversion:
+    """A file of weights in our terms.
+
+    layout is what it is, in words. model is the registered model that it becomes, arguments are the model's and weights
+    those of its state dict; the statistics of the log-mel are among them where the layout has its own. clip_sec is the
+    length of clip that it is for.
+    """
+
+    layout: str
+    model: str
+    arguments: Dict[str, Any]
+    weights: Dict[str, Tensor]
+    clip_sec: float
+
+
+def ours(name: str) -> str:
+    """Our name of a weight; one that no layout has stays as it is."""
+    return next((new + name[len(old) :] for old, new in NAMES.items() if name.startswith(old)), name)
+
+
+def theirs(name: str) -> str:
+    """The inverse of `ours`."""
+    return next((old + name[len(new) :] for old, new in NAMES.items() if name.startswith(new)), name)
+
+
+def renamed(weights: Dict[str, Tensor], left_behind: Sequence[str] = ()) -> Dict[str, Tensor]:
+    """Weights by our names, but for positions and what begins like one of `left_behind`."""
+    left_behind = ("pos_embed", *left_behind)
+    return {ours(name): value for name, value in weights.items() if not name.startswith(left_behind)}
+
+
+def encoder_arguments(weights: Dict[str, Tensor]) -> Dict[str, Any]:
+    """The sizes of the encoder.
+
+    Raises:
+        ValueError: a width whose number of heads is not known.
+    """
+    width = weights["pos_embed"].shape[2]
+    if width not in HEADS:
+        raise ValueError(
+            f"expected an encoder of a width out of {sorted(HEADS)}, found {width}, of which the weights do not tell "
+            "the number of attention heads"
+        )
+    return {
+        "patch_size": weights["patch_embed.proj.weight"].shape[3],
+        "encoder_embed_dim": width,
+        "encoder_layers": count_blocks(weights, "blocks."),
+        "encoder_attention_heads": HEADS[width],
+        "encoder_ffn_embed_dim": len(weights["blocks.0.mlp.fc1.weight"]),
+        "cls_token": "cls_token" in weights,
+    }
+
+
+def count_blocks(weights: Dict[str, Tensor], prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in weights if name.startswith(prefix)})
+
+
+def split_positions(weights: Dict[str, Tensor]) -> Tuple[Tensor, Tensor]:
+    """Positions of the tokens before the patches (N, D), and of the patches (L, D)."""
+    positions = weights["pos_embed"][0]
+    tokens = sum(name in weights for name in ("cls_token", "dist_token"))
+    return positions[:tokens], positions[tokens:]
+
+
+def with_positions(
+    arguments: Dict[str, Any], weights: Dict[str, Tensor], table: Tensor, of_cls: Tensor
+) -> Tuple[Dict[str, Any], Dict[str, Tensor]]:
+    """Arguments and weights of a model with these positions: learned ones, unless they are the sinusoids that it has.
+
+    Args:
+        weights: by our names.
+        table: (R, M, D).
+        of_cls: (D,), which is added to the CLS token, or empty where there is none.
+    """
+    rows, columns, width = table.shape
+    arguments, weights = dict(arguments, position_grid=[]), dict(weights)
+    if of_cls.numel():
+        weights["encoder.cls_token"] = weights["encoder.cls_token"] + of_cls
+    if not are_sinusoids(table.reshape(-1, width), rows, columns):
+        arguments["position_grid"] = [rows, columns]
+        weights["encoder.learned_positions"] = table.flatten()
+    return arguments, weights
+
+
+def are_sinusoids(positions: Tensor, rows: int, columns: int) -> bool:
+    """Whether (L, D) are the sinusoids of a grid, patches ordered by its rows."""
+    expected = sincos_positions(rows, columns, positions.shape[1])
+    return positions.shape == expected.shape and torch.allclose(positions, expected, rtol=0, atol=SAME_POSITIONS)
+
+
+def columns_of(length: int, patch_size: int) -> int:
+    """Columns of a grid over all mel bins.
+
+    Raises:
+        ValueError: the patches fill no such grid.
+    """
+    rows = N_MELS // patch_size
+    if not rows or not length or length % rows:
+        raise ValueError(f"expected positions of {rows} rows of patches, found {length} positions")
+    return length // rows
+
+
+def flat_kernel(kernel: Tensor) -> Tensor:
+    """(D, 1, p, p), mel bins first -> (D, p * p)."""
+    return kernel.flatten(1)
