@@ -205,7 +205,7 @@ def with_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) ->
     """The model in eval mode with the weights of a file.
 
     Raises:
-        ValueError: they do not fit.
+        ValueError: they do not fit, or have no statistics of the log-mel.
     """
     try:
         model.network.load_state_dict(weights)
@@ -213,4 +213,9 @@ def with_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) ->
         raise ValueError(
             f"{path}: expected the weights of the model that it describes, found others: {error}"
         ) from error
+    if not torch.isfinite(model.network.front_end.mel_mean).all():
+        raise ValueError(
+            f"{path}: expected the statistics of the log-mel, found none, as in converted weights of images; "
+            "finetune the model (model.pretrained), which measures them"
+        )
     return model.eval()

@@ -11,7 +11,8 @@ from maskspec_fairseq.manifest import Label
 def load_model(path: str) -> AudioModel:
     """A model to use, in eval mode on the CPU, from a checkpoint of a run or a folder of maskspec-export.
 
-    A pretraining checkpoint gives a model without a head, and its decoder stays behind.
+    A pretraining checkpoint gives a model without a head, and its decoder stays behind. So does a head that was
+    converted without the names of its classes.
 
     Raises:
         ValueError: neither of them, weights that do not fit, or an encoder without statistics.
