@@ -1,9 +1,20 @@
-"""Types of command-line arguments that refuse what makes no sense."""
+"""What the programs' command lines share: how help looks, and types that refuse what makes no sense."""
 
 import argparse
 from typing import Callable
 
 import torch
+
+
+def program(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """A parser whose help ends with an example, one or several commands."""
+    lines = "".join(f"\n  {line}" for line in example.splitlines())
+    return argparse.ArgumentParser(
+        prog=name,
+        description=description,
+        epilog=f"example:{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def whole(least: int) -> Callable[[str], int]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maskspec_fairseq.checkpoints import listed, read_checkpoint
-from maskspec_fairseq.cli.arguments import whole
+from maskspec_fairseq.cli.arguments import program, whole
 
 MODELS = ("maskspec", "maskspec_classifier")
 STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
@@ -190,12 +190,15 @@ def write_checkpoint(state: Dict[str, Any], path: str) -> None:
             os.remove(scratch)
 
 
+EXAMPLE = "maskspec-average --inputs runs/esc50/fold1/checkpoints --num-epoch-checkpoints 5 --output average.pt"
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="maskspec-average", description=__doc__)
+    parser = program("maskspec-average", __doc__, EXAMPLE)
     parser.add_argument(
         "--inputs", nargs="+", required=True, help="checkpoints, or, with an option --num-..., the directory of a run's"
     )
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--output", required=True, metavar="FILE", help="the checkpoint to write")
     number = parser.add_mutually_exclusive_group()
     number.add_argument("--num-epoch-checkpoints", type=whole(1), metavar="N", help=f"the last N {EPOCH.like}")
     number.add_argument("--num-update-checkpoints", type=whole(1), metavar="N", help=f"the last N {UPDATE.like}")

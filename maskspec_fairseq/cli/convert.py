@@ -7,6 +7,7 @@ import sys
 from typing import Any, Dict, List, Optional
 
 from maskspec_fairseq.checkpoints import ENCODER_FIELDS
+from maskspec_fairseq.cli.arguments import program
 from maskspec_fairseq.cli.average import write_checkpoint
 from maskspec_fairseq.conversion.checkpoint import convert
 from maskspec_fairseq.conversion.statistics import read_statistics
@@ -34,12 +35,11 @@ def finetuning_overrides(cfg: Dict[str, Any]) -> List[str]:
     return overrides
 
 
+EXAMPLE = "maskspec-convert checkpoint-60.pth --statistics mean_std_128.npy --out maskspec.pt"
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="maskspec-convert",
-        description=__doc__,
-        epilog="example: maskspec-convert checkpoint-60.pth --statistics mean_std_128.npy --out maskspec.pt",
-    )
+    parser = program("maskspec-convert", __doc__, EXAMPLE)
     parser.add_argument("input", metavar="FILE", help="weights: a file of torch.save, or .safetensors")
     parser.add_argument("--out", required=True, metavar="OUT.pt", help="the checkpoint to write")
     parser.add_argument(

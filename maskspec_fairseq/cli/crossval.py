@@ -11,7 +11,7 @@ import sys
 from typing import Any, Dict, List, Optional
 
 from maskspec_fairseq.cli import evaluate
-from maskspec_fairseq.cli.arguments import whole
+from maskspec_fairseq.cli.arguments import program, whole
 from maskspec_fairseq.manifest import list_folds
 
 HEADLINE = {False: "accuracy", True: "mAP"}
@@ -114,10 +114,13 @@ def folds_of(args: argparse.Namespace) -> List[int]:
     return args.folds or found
 
 
+EXAMPLE = "maskspec-crossval --config-name esc50 --data data/esc50 --pretrained CHECKPOINT task.clip_sec=4"
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="maskspec-crossval", description=__doc__)
-    parser.add_argument("--config-dir", default="config/finetuning")
-    parser.add_argument("--config-name", required=True)
+    parser = program("maskspec-crossval", __doc__, EXAMPLE)
+    parser.add_argument("--config-dir", default="config/finetuning", help="(default: %(default)s)")
+    parser.add_argument("--config-name", required=True, help="a recipe, esc50 say")
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with subsets fold1, fold2, ...")
     parser.add_argument("--pretrained", help="checkpoint to start from (default: random weights)")
     parser.add_argument("--folds", nargs="+", type=whole(1), help="the ones to hold out in turn (default: all)")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from maskspec_fairseq.cli.arguments import device, whole
+from maskspec_fairseq.cli.arguments import device, program, whole
 from maskspec_fairseq.data.audio import AudioError
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.exported import folder_config
@@ -30,15 +30,9 @@ from maskspec_fairseq.manifest import ManifestError, problem_of_text, read_manif
 RUN_FILE = "embed_run.json"
 FLOAT32 = np.dtype("<f4")
 
-EXAMPLES = """\
-examples:
-  maskspec-embed clips/*.wav --checkpoint CHECKPOINT --out clips.npy
-  maskspec-embed --data data/esc50 --subset fold1 --checkpoint CHECKPOINT --out fold1.npz
-  maskspec-embed hour.flac --checkpoint CHECKPOINT --out embeddings/ --frames --passes 4
-
-An interrupted job goes on by the same command. A broken file is left out: it is listed at the end, and the exit code
-is 2. docs/embed.md has the output formats.
-"""
+EXAMPLE = """maskspec-embed clips/*.wav --checkpoint CHECKPOINT --out clips.npy
+maskspec-embed --data data/esc50 --subset fold1 --checkpoint CHECKPOINT --out fold1.npz
+maskspec-embed hour.flac --checkpoint CHECKPOINT --out embeddings/ --frames --passes 4"""
 
 
 class Clips(NamedTuple):
@@ -261,12 +255,7 @@ def embed(args: argparse.Namespace) -> Tuple[int, List[str]]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="maskspec-embed",
-        description="Embeddings of files or of a manifest's clips, by any model, pretrained or finetuned.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program("maskspec-embed", __doc__, EXAMPLE)
     parser.add_argument("files", nargs="*", metavar="FILE", help="audio of any length, rate and number of channels")
     parser.add_argument("--data", metavar="DATA_DIR", help="with a manifest, instead of files")
     parser.add_argument("--subset", help="of DATA_DIR: the manifest is DATA_DIR/SUBSET.tsv")

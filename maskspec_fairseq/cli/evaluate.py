@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from maskspec_fairseq.checkpoints import load_classifier
-from maskspec_fairseq.cli.arguments import seconds, whole
+from maskspec_fairseq.cli.arguments import program, seconds, whole
 from maskspec_fairseq.cli.plot_scores import draw_class_scores, draw_confusion
 from maskspec_fairseq.data.audio import AudioError, clip_samples
 from maskspec_fairseq.data.clip_targets import ClipTargets, read_subset_labels
@@ -178,16 +178,25 @@ def table(result: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+EXAMPLE = (
+    "maskspec-evaluate --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --data data/esc50 --subset fold1"
+)
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="maskspec-evaluate", description=__doc__)
-    parser.add_argument("--checkpoint", nargs="+", required=True, help="each uses its own task.channel")
-    parser.add_argument("--data", required=True, metavar="DATA_DIR")
-    parser.add_argument("--subset", required=True)
+    parser = program("maskspec-evaluate", __doc__, EXAMPLE)
+    parser.add_argument(
+        "--checkpoint", nargs="+", required=True, help="of finetuning runs; each uses its own task.channel"
+    )
+    parser.add_argument("--data", required=True, metavar="DATA_DIR", help="of manifests/build.py")
+    parser.add_argument("--subset", required=True, help="a manifest of DATA_DIR, eval say")
     parser.add_argument("--hop-sec", type=seconds, help="s from window to window (default: the model's length)")
     parser.add_argument("--batch-size", type=whole(1), default=32, help="windows (default 32)")
     parser.add_argument("--workers", type=whole(0), default=1, help="processes that load (default 1)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", help="directory for scores.json, predictions.csv and a picture")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default here: %(default)s)"
+    )
+    parser.add_argument("--out", help="directory for scores.json, predictions.csv and a picture (default: none)")
     return parser
 
 

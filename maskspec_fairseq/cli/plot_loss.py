@@ -8,6 +8,8 @@ from typing import Dict, List, Optional, Tuple
 
 import matplotlib
 
+from maskspec_fairseq.cli.arguments import program
+
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
@@ -59,11 +61,18 @@ def draw(curves: Dict[str, Curve], path: str) -> None:
     plt.close(figure)
 
 
-def main(argv: Optional[list] = None) -> int:
-    parser = argparse.ArgumentParser(prog="maskspec-plot-loss", description=__doc__)
+EXAMPLE = "maskspec-plot-loss runs/esc10_tiny/hydra_train.log --out loss.png"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = program("maskspec-plot-loss", __doc__, EXAMPLE)
     parser.add_argument("log", help="hydra_train.log in the run's directory")
     parser.add_argument("--out", default="loss.png", help="the picture (default loss.png)")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Optional[list] = None) -> int:
+    args = make_parser().parse_args(argv)
     try:
         curves = read_curves(args.log)
         draw(curves, args.out)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from maskspec_fairseq.cli.arguments import device, program
 from maskspec_fairseq.data.audio import AudioError, load_clip
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.inference.audio_model import AudioModel
@@ -28,10 +29,8 @@ from maskspec_fairseq.manifest import (
 )
 from maskspec_fairseq.metrics import summarise
 
-EXAMPLE = """examples:
-  maskspec-probe --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --data data/esc10 --baselines
-  maskspec-probe --checkpoint C --data data/openmic2018 --train train --test valid
-"""
+EXAMPLE = """maskspec-probe --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --data data/esc10 --baselines
+maskspec-probe --checkpoint CHECKPOINT --data data/speech_commands_v2 --train train --test validation"""
 
 
 class Subset(NamedTuple):
@@ -137,12 +136,7 @@ def table(result: Dict[str, Any]) -> str:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="maskspec-probe",
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program("maskspec-probe", __doc__, EXAMPLE)
     parser.add_argument("--checkpoint", required=True, help="of a run, a running one's too, or an exported folder")
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with labels")
     parser.add_argument("--train", nargs="+", metavar="SUBSET", help="to fit to (default: all folds but one, in turn)")
@@ -150,8 +144,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines", action="store_true", help="also an encoder of random weights, and statistics of the log-mel"
     )
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", metavar="FILE", help="JSON with every figure")
+    parser.add_argument(
+        "--device",
+        type=device,
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="(default here: %(default)s)",
+    )
+    parser.add_argument("--out", metavar="FILE", help="JSON with every figure (default: none)")
     return parser
 
 

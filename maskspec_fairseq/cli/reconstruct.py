@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from maskspec_fairseq.checkpoints import load_autoencoder
-from maskspec_fairseq.cli.arguments import seconds, whole
+from maskspec_fairseq.cli.arguments import program, seconds, whole
 from maskspec_fairseq.data.audio import CHANNELS, AudioError, load_clip
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder, take
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
@@ -98,8 +98,13 @@ def draw(result: Reconstruction, model: MaskedAutoencoder, title: str, path: str
     plt.close(figure)
 
 
+EXAMPLE = (
+    "maskspec-reconstruct rooster.ogg --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --out rooster.png"
+)
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="maskspec-reconstruct", description=__doc__)
+    parser = program("maskspec-reconstruct", __doc__, EXAMPLE)
     parser.add_argument("audio", help="a file that soundfile reads; its beginning is used")
     parser.add_argument("--checkpoint", required=True, help="of a pretraining run, checkpoint_last.pt say")
     parser.add_argument("--out", default="reconstruction.png", help="the picture (default reconstruction.png)")

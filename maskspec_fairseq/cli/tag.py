@@ -7,20 +7,14 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import torch
 
-from maskspec_fairseq.cli.arguments import device, seconds, whole
+from maskspec_fairseq.cli.arguments import device, program, seconds, whole
 from maskspec_fairseq.data.audio import AudioError, clip_samples
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.files import Span, embed_file, embed_spans
 from maskspec_fairseq.inference.loading import load_model
 
-EXAMPLES = """\
-examples:
-  maskspec-tag dog.wav rain.mp3 --checkpoint runs/esc50/checkpoints/checkpoint_last.pt --top-k 3
-  maskspec-tag hour.flac --checkpoint exported/ --window 5 --hop 2.5 --format jsonl > hour.jsonl
-
-A broken file among several is left out: it is listed at the end, and the exit code is 2.
-docs/tag.md has the output formats.
-"""
+EXAMPLE = """maskspec-tag dog.wav rain.mp3 --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --top-k 3
+maskspec-tag hour.flac --checkpoint exported/ --window 5 --hop 2.5 --format jsonl > hour.jsonl"""
 
 
 def load_tagger(path: str) -> AudioModel:
@@ -104,12 +98,7 @@ def tag(args: argparse.Namespace) -> List[str]:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="maskspec-tag",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program("maskspec-tag", __doc__, EXAMPLE)
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio of any length, rate and number of channels")
     parser.add_argument("--checkpoint", required=True, help="of a finetuning run, or a folder of maskspec-export")
     parser.add_argument("--top-k", type=whole(1), default=8, metavar="K", help="classes shown (default: %(default)s)")
