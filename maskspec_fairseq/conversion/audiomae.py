@@ -53,5 +53,5 @@ def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
     converted["front_end.mel_std"] = torch.full((N_MELS,), STD)
     arguments.update(num_classes=len(weights.get("head.weight", ())), pool="mean", norm_after_pool=finetuned)
     clip_sec = round(table.shape[1] * arguments["patch_size"] * HOP_SEC, 2)
-    layout = f"AudioMAE, {'finetuned' if finetuned else 'pretraining, of which the encoder'}"
+    layout = f"AudioMAE, {'finetuned' if finetuned else 'pretraining (its encoder)'}"
     return Conversion(layout, "maskspec_classifier", arguments, converted, clip_sec)

@@ -43,11 +43,12 @@ def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
         raise ValueError(f"expected positions of a square image, found {len(of_patches)} of them")
     converted = renamed(weights, LEFT_BEHIND)
     converted["encoder.patch_embed.weight"] = flat_kernel(weights["patch_embed.proj.weight"].sum(1, keepdim=True))
+    if not any(name.endswith("attn.qkv.bias") for name in weights):  # as some of timm's are
+        zeros = torch.zeros(3 * arguments["encoder_embed_dim"])
+        converted.update((f"encoder.blocks.{n}.attn.qkv.bias", zeros) for n in range(arguments["encoder_layers"]))
     table = interpolate_positions(of_patches.unflatten(0, (side, side)), rows, columns)
     arguments, converted = with_positions(arguments, converted, table, of_tokens[:1])
     converted["front_end.mel_mean"] = torch.full((N_MELS,), float("nan"))
     converted["front_end.mel_std"] = torch.full((N_MELS,), float("nan"))
     arguments.update(num_classes=0, pool="mean", norm_after_pool="fc_norm.weight" in weights)
-    return Conversion(
-        "vision transformer of images, of which the encoder", "maskspec_classifier", arguments, converted, CLIP_SEC
-    )
+    return Conversion("an image transformer (its encoder)", "maskspec_classifier", arguments, converted, CLIP_SEC)

@@ -37,7 +37,7 @@ def test_the_pretrained_encoder_gives_audiomaes_tokens(tmp_path, waveform, image
     # its decoder of windows has weights that no other layout has
     weights = {**original.state_dict(), "decoder_blocks.0.attn.relative_position_index": torch.zeros(4, 4).long()}
     path = converted(tmp_path, weights)
-    assert "AudioMAE, pretraining, of which the encoder: 2 blocks of width 192" in capsys.readouterr().out
+    assert "AudioMAE, pretraining (its encoder): 2 blocks of width 192" in capsys.readouterr().out
     model, cfg = load_classifier(path)
     assert cfg["task"]["sample_rate"] == 16000 and cfg["task"]["clip_sec"] == 10.24
     mask = torch.zeros(2, 512, dtype=torch.bool)

@@ -32,9 +32,9 @@ def over_audio(positions: torch.Tensor, tokens: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("global_pool", ["token", "avg"])
-@pytest.mark.parametrize("nested", [False, True])
-def test_the_encoder_is_timms(tmp_path, capsys, global_pool, nested):
-    original = image_model(global_pool=global_pool)
+@pytest.mark.parametrize("nested, qkv_bias", [(False, True), (True, True), (False, False)])
+def test_the_encoder_is_timms(tmp_path, capsys, global_pool, nested, qkv_bias):
+    original = image_model(global_pool=global_pool, qkv_bias=qkv_bias)
     state = original.state_dict()
     torch.save({"model": state} if nested else state, tmp_path / "vit.pth")
     model, cfg = load_classifier(converted(tmp_path / "vit.pth", tmp_path / "out.pt"))
@@ -43,7 +43,7 @@ def test_the_encoder_is_timms(tmp_path, capsys, global_pool, nested):
     assert "'model.position_grid=[8,62]'" in capsys.readouterr().out
     model.front_end.set_statistics(MEAN, STD)
     waveform = 0.1 * torch.randn(2, 320000, generator=torch.Generator().manual_seed(0))
-    audio = image_model(global_pool=global_pool, img_size=(128, 992))
+    audio = image_model(global_pool=global_pool, img_size=(128, 992), qkv_bias=qkv_bias)
     audio.load_state_dict({**state, "pos_embed": over_audio(state["pos_embed"], 1)})
     with torch.no_grad():
         image = model.front_end(waveform)[:, None].expand(-1, 3, -1, -1)
