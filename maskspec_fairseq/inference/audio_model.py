@@ -213,7 +213,7 @@ def with_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) ->
         raise ValueError(
             f"{path}: expected the weights of the model that it describes, found others: {error}"
         ) from error
-    if not torch.isfinite(model.network.front_end.mel_mean).all():
+    if not model.network.front_end.has_statistics:
         raise ValueError(
             f"{path}: expected the statistics of the log-mel, found none, as in converted weights of images; "
             "finetune the model (model.pretrained), which measures them"

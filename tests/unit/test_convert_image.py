@@ -116,7 +116,7 @@ def test_finetuning_starts_with_the_statistics_of_its_data(tmp_path, folds, capl
 def test_a_model_without_statistics_is_no_model_to_use(tmp_path):
     torch.save(image_model().state_dict(), tmp_path / "vit.pth")
     path = converted(tmp_path / "vit.pth", tmp_path / "out.pt")
-    with pytest.raises(ValueError, match="out.pt: expected a model that knows the statistics .* finetune it first"):
+    with pytest.raises(ValueError, match="out.pt: expected the statistics of the log-mel, found none, .* finetune"):
         load_model(path)
 
 
