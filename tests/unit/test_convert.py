@@ -238,9 +238,3 @@ def test_finetuning_starts_from_a_released_file(tmp_path, pretrained, statistics
     model = make_task(folds, fold=1).build_model(cfg)
     assert torch.equal(model.encoder.blocks[1].mlp.fc2.weight, pretrained["blocks.1.mlp.fc2.weight"])
     assert np.array_equal(model.front_end.mel_mean.numpy(), MEAN)
-
-
-def test_help_has_an_example(capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["--help"])
-    assert left.value.code == 0 and "example: maskspec-convert " in capsys.readouterr().out
