@@ -1,4 +1,4 @@
-# make demo | test | test-slow | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
+# make demo | test | test-slow | bench | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-slow test-unit test-stock smoke-stock lint clean
+.PHONY: demo test test-slow bench test-unit test-stock smoke-stock lint clean
 
 # fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1 and newer refuse
 define install
@@ -54,6 +54,11 @@ test: $(INSTALLED)
 # What takes minutes a test and is not part of CI
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest tests -m slow -rP --durations=0  # -rP: what they measured
+
+# benchmarks/RESULTS.md: ours and what a user would pick instead, on this machine, in minutes; leave it alone meanwhile
+bench: $(INSTALLED)
+	$(BIN)/python -m pip install -q -e ".[fairseq,bench]"
+	$(BIN)/python -m benchmarks
 
 test-unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit
