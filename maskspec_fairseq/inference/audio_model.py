@@ -9,6 +9,7 @@ import numbers
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence, Tuple
 
+import numpy as np
 import soxr
 import torch
 from torch import Tensor, nn
@@ -193,7 +194,7 @@ class AudioModel(nn.Module):
             raise ValueError("expected finite samples, found NaN or infinity")
         waveform = waveform.float()
         if sample_rate != self.sample_rate:
-            clips = waveform.detach().cpu().numpy().T  # soxr's time comes first
+            clips = np.ascontiguousarray(waveform.detach().cpu().numpy().T)  # soxr's time comes first
             resampled = soxr.resample(clips, sample_rate, self.sample_rate, quality="HQ").T
             if not resampled.size:
                 raise ValueError(f"expected a sample at {self.sample_rate} Hz at least, found {clips.shape[0]} before")
