@@ -194,11 +194,11 @@ class AudioModel(nn.Module):
             raise ValueError("expected finite samples, found NaN or infinity")
         waveform = waveform.float()
         if sample_rate != self.sample_rate:
-            clips = np.ascontiguousarray(waveform.detach().cpu().numpy().T)  # soxr's time comes first
-            resampled = soxr.resample(clips, sample_rate, self.sample_rate, quality="HQ").T
+            clips = waveform.detach().cpu().numpy()
+            resampled = np.stack([soxr.resample(clip, sample_rate, self.sample_rate, quality="HQ") for clip in clips])
             if not resampled.size:
-                raise ValueError(f"expected a sample at {self.sample_rate} Hz at least, found {clips.shape[0]} before")
-            waveform = torch.from_numpy(resampled.copy())
+                raise ValueError(f"expected a sample at {self.sample_rate} Hz at least, found {clips.shape[1]} before")
+            waveform = torch.from_numpy(resampled)
         return waveform.to(self.network.front_end.mel_mean.device)
 
 
