@@ -17,6 +17,16 @@ def program(name: str, description: str, example: str) -> argparse.ArgumentParse
     )
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device: a GPU where there is one."""
+    parser.add_argument(
+        "--device",
+        type=device,
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu, cuda, cuda:1, ... (default here: %(default)s)",
+    )
+
+
 def whole(least: int) -> Callable[[str], int]:
     """A whole number of at least `least`."""
 

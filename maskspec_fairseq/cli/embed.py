@@ -16,10 +16,9 @@ import zipfile
 from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from maskspec_fairseq.cli.arguments import device, program, whole
+from maskspec_fairseq.cli.arguments import add_device, program, whole
 from maskspec_fairseq.data.audio import AudioError
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.exported import folder_config
@@ -282,12 +281,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="windows of one file that are encoded together (default: %(default)s)",
     )
-    parser.add_argument(
-        "--device",
-        type=device,
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="cpu, cuda, cuda:1, ... (default here: %(default)s)",
-    )
+    add_device(parser)
     return parser
 
 

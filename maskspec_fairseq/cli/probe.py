@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from maskspec_fairseq.cli.arguments import device, program
+from maskspec_fairseq.cli.arguments import add_device, program
 from maskspec_fairseq.data.audio import AudioError, load_clip
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.inference.audio_model import AudioModel
@@ -144,12 +144,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines", action="store_true", help="also an encoder of random weights, and statistics of the log-mel"
     )
-    parser.add_argument(
-        "--device",
-        type=device,
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="(default here: %(default)s)",
-    )
+    add_device(parser)
     parser.add_argument("--out", metavar="FILE", help="JSON with every figure (default: none)")
     return parser
 

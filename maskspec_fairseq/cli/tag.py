@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import torch
 
-from maskspec_fairseq.cli.arguments import device, program, seconds, whole
+from maskspec_fairseq.cli.arguments import add_device, program, seconds, whole
 from maskspec_fairseq.data.audio import AudioError, clip_samples
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.files import Span, embed_file, embed_spans
@@ -114,12 +114,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="windows of the model's length that are encoded together (default: %(default)s)",
     )
-    parser.add_argument(
-        "--device",
-        type=device,
-        default="cuda" if torch.cuda.is_available() else "cpu",
-        help="cpu, cuda, cuda:1, ... (default here: %(default)s)",
-    )
+    add_device(parser)
     return parser
 
 
