@@ -48,8 +48,12 @@ demo: $(INSTALLED)
 	@echo "  scores:     $(DEMO_RUN)_finetuning/scores/scores.json"
 	@echo "  picture:    $(DEMO_RUN)_finetuning/scores/confusion.png"
 
+# The unit tests by two processes, of one thread each
+UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 2 --dist worksteal
+
 test: $(INSTALLED)
-	$(BIN)/python -m pytest tests
+	$(UNIT)
+	$(BIN)/python -m pytest tests/integration
 
 # What takes minutes a test and is not part of CI
 test-slow: $(INSTALLED)
@@ -61,7 +65,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
 
 test-unit: $(INSTALLED)
-	$(BIN)/python -m pytest tests/unit
+	$(UNIT)
 
 # The other stack, fairseq 0.12.2 on Python 3.10, where there is such a Python
 test-stock:

@@ -186,8 +186,9 @@ SLOW_SOUNDFILE = """
 import time
 class SoundFileError(Exception):
     pass
-def SoundFile(path):
-    time.sleep(60)
+class SoundFile:
+    def __init__(self, path):
+        time.sleep(60)
 """
 
 
