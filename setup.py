@@ -42,6 +42,7 @@ setup(
         "test": [
             "maskspec-fairseq[hdf5,onnx]",
             "pytest",
+            "pytest-xdist",
             "hypothesis",
             "librosa",
             "ruff",
