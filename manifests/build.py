@@ -13,8 +13,10 @@ try:  # an interrupt may come before main does
     import esc50
     import folder
     import fsdd
+    import hdf5
     import merge
     import openmic2018
+    import pack
     import speech_commands_v2
     import stats
     from corpus import write_corpus
@@ -38,11 +40,12 @@ CORPORA = {
     "esc10": esc10,
     "fsdd": fsdd,
     "folder": folder,
+    "hdf5": hdf5,
     "demo": demo,
     "merge": merge,
 }
 # What is done with a data directory that is there already.
-TOOLS = {"stats": stats, "check": check}
+TOOLS = {"stats": stats, "check": check, "pack": pack}
 
 
 def make_parser() -> argparse.ArgumentParser:

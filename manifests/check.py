@@ -13,6 +13,7 @@ from corpus import in_parallel
 
 from maskspec_fairseq.cli.arguments import whole
 from maskspec_fairseq.data.audio import AudioError, open_audio, read_audio
+from maskspec_fairseq.data.packs import real_path, split_path
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
     Label,
@@ -51,8 +52,9 @@ class Header:
 
 
 def read_header(path: str) -> Header:
-    real = os.path.realpath(path)
-    if not os.path.exists(path):
+    real = real_path(path)
+    pack, _ = split_path(path) or (path, ())
+    if not os.path.exists(pack):
         return Header(real, problem="found none; correct line 1 if the audio has moved, or build again")
     try:
         with open_audio(path) as file:
@@ -122,17 +124,20 @@ def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], L
 def check_twice(subsets: Sequence[Subset], headers: Dict[str, List[Header]], of_audioset: bool) -> List[str]:
     """Clips that are listed twice, in one subset or in two.
 
-    The same clip is the same file (links are followed), in AudioSet the same id whatever the file's name, and elsewhere
-    a file of the same name and the same bytes in another subset.
+    The same clip is the same file or place in a pack (links are followed), in AudioSet the same id whatever the file's
+    name, and elsewhere a file of the same name and the same bytes in another subset. What is in a pack has no name.
     """
     owners: Dict[Union[str, Tuple[str, int]], Tuple[Subset, int]] = {}
     twice = []
     for subset in subsets:
         for index, header in enumerate(headers[subset.path.name]):
             path = subset.manifest.full_path(index)
-            stem = os.path.splitext(os.path.basename(path))[0]
-            ytid = CLIP_NAME.fullmatch(stem) if of_audioset else None
-            for identity in (header.real_path, ytid[1] if ytid else (stem, header.frames)):
+            identities = [header.real_path]
+            if split_path(path) is None:
+                stem = os.path.splitext(os.path.basename(path))[0]
+                ytid = CLIP_NAME.fullmatch(stem) if of_audioset else None
+                identities.append(ytid[1] if ytid else (stem, header.frames))
+            for identity in identities:
                 owner, line = owners.setdefault(identity, (subset, index))
                 if isinstance(identity, tuple):  # a name tells nothing alone: folders may all begin with `1.wav`
                     other = owner.manifest.full_path(line)

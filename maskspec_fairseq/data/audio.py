@@ -1,4 +1,6 @@
-"""From a file to a mono waveform of the wanted rate. Decoding is soundfile's, resampling soxr's.
+"""From a file, or a clip in a pack, to a mono waveform of the wanted rate.
+
+Decoding is soundfile's, resampling soxr's. What a path in a pack is: `data/packs.py`.
 
 Shapes: T samples, C channels.
 """
@@ -6,21 +8,21 @@ Shapes: T samples, C channels.
 import math
 import os
 import stat
-from typing import Optional, Tuple
+from typing import Optional, Tuple, Union
 
 import numpy as np
 import soundfile
 import soxr
+
+from maskspec_fairseq.data.audio_error import AudioError
+from maskspec_fairseq.data.packs import WaveformRow, open_clip, split_path
 
 CHANNELS = ("mix", "left", "right", "mid")
 LOUDEST = 1e10  # full scale is 1; the power of what is far above cannot be summed in float32
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's number where a file does not say
 NO_MP3_FRAME = 7  # libsndfile's error, whose text is about files that are not there
 MP3_FRAME = 1152  # samples, at most
-
-
-class AudioError(Exception):
-    """A file does not hold the audio that it should."""
+SHOWN = 8  # bytes of what is no audio, in a message
 
 
 def mix_down(audio: np.ndarray, channel: str) -> np.ndarray:
@@ -53,26 +55,46 @@ class SequentialFile(soundfile.SoundFile):
         return False
 
 
-def open_audio(path: str) -> soundfile.SoundFile:
-    """Open a file for decoding.
+def open_audio(path: str) -> Union[soundfile.SoundFile, WaveformRow]:
+    """Open a file, or a clip in a pack, for decoding.
 
     Raises:
-        AudioError: no regular file, one that may not be read or is no audio, or whose header lacks its length.
+        AudioError: no regular file, one that may not be read or is no audio, or whose header lacks its length; no such
+            clip in a pack.
     """
+    place = split_path(path)
+    file = _open_file(path) if place is None else _open_in_pack(path, *place)
+    if file.frames == UNKNOWN_FRAMES:
+        file.close()
+        raise AudioError(f"{path}: expected a header that says how long the file is, found none; encode it again")
+    return file
+
+
+def _open_file(path: str) -> soundfile.SoundFile:
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
             raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
         if not os.access(path, os.R_OK):
             raise OSError("a file without permission to read it")
-        file = SequentialFile(path)
+        return SequentialFile(path)
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # of a .raw file, of a path with a NUL
         found = "no frame of mp3" if getattr(error, "code", 0) == NO_MP3_FRAME else error
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
-    if file.frames == UNKNOWN_FRAMES:
-        file.close()
-        raise AudioError(f"{path}: expected a header that says how long the file is, found none; encode it again")
-    return file
+
+
+def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[soundfile.SoundFile, WaveformRow]:
+    clip = open_clip(path, pack, numbers)
+    if isinstance(clip, WaveformRow):
+        return clip
+    try:
+        return SequentialFile(clip)
+    except soundfile.SoundFileError as error:
+        raise AudioError(
+            f"{path}: expected audio that soundfile decodes, found {clip.getvalue()[:SHOWN]} and so on "
+            f"({getattr(error, 'error_string', error)}); is this where a clip begins, and stored uncompressed? "
+            "If so, get the clip again"
+        ) from error
 
 
 def read_audio(
