@@ -21,9 +21,9 @@ import numpy as np
 
 from maskspec_fairseq.data.audio_error import AudioError
 
-ZIP_PATH = re.compile(r"(.+\.zip):([0-9]{1,18}):([0-9]{1,18})", re.IGNORECASE | re.DOTALL)
+ZIP_PATH = re.compile(r"([^\0]+\.zip):([0-9]{1,18}):([0-9]{1,18})", re.IGNORECASE)
 HDF5_EXTENSIONS = (".hdf", ".hdf5", ".h5")
-HDF5_PATH = re.compile(r"(.+\.(?:hdf|hdf5|h5)):([0-9]{1,18})", re.IGNORECASE | re.DOTALL)
+HDF5_PATH = re.compile(r"([^\0]+\.(?:hdf|hdf5|h5)):([0-9]{1,18})", re.IGNORECASE)
 OPEN_PACKS = 64  # at most, in each process; AudioSet is 43 files in PANNs' packing
 INT16_SCALE = 32767  # by which PANNs multiplies
 GET_AGAIN = "get the pack again"
@@ -37,7 +37,7 @@ def split_path(path: str) -> Optional[Tuple[str, Tuple[int, ...]]]:
     anything else now.
     """
     match = ZIP_PATH.fullmatch(path) or HDF5_PATH.fullmatch(path)
-    if match is None or os.path.isfile(path):
+    if match is None or os.access(path, os.F_OK):  # which is faster than os.stat where nothing is there
         return None
     return match[1], tuple(map(int, match.groups()[1:]))
 

@@ -1,0 +1,127 @@
+"""Time random access to the clips of packs against loose files: `python benchmarks/packs.py`.
+
+Makes short clips in a temporary directory, packs them by `manifests/build.py pack` and into an HDF5 file of waveforms
+(if h5py is there), and reads all of them in a random order by `read_audio`, in turns. Prints the median of the time a
+clip takes, and its ratio to that of loose files: from the page cache, where only the work of the processor counts, and
+from the disk, as where a corpus is larger than the memory.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Dict, List, Optional
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from maskspec_fairseq.data.audio import read_audio
+from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
+
+BUILD = Path(__file__).resolve().parents[1] / "manifests" / "build.py"
+FOLDERS = 50
+COLD_CLIPS = 1000  # at most, in a round
+
+
+def make_loose(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> List[np.ndarray]:
+    """Files of noise in folders, and a manifest; returns their samples, int16."""
+    rng = np.random.default_rng(1)
+    names, samples = [], []
+    for number in tqdm(range(clips), unit="file", desc="clips"):
+        names.append(f"audio/{number % FOLDERS:02d}/{number:06d}.{extension}")
+        samples.append(rng.integers(-10000, 10000, round(seconds * rate), dtype=np.int16))
+        (directory / names[-1]).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(directory / names[-1], samples[-1], rate)
+    write_manifest(directory / "train.tsv", Manifest(str(directory.resolve()), names, [len(x) for x in samples]))
+    return samples
+
+
+def make_hdf5(path: Path, samples: List[np.ndarray], rate: int) -> List[str]:
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        waveform = file.create_dataset("waveform", shape=(len(samples), len(samples[0])), dtype=np.int16)
+        for index, row in enumerate(samples):
+            waveform[index] = row
+        file.attrs["sample_rate"] = rate
+    return [f"{path}:{index}" for index in range(len(samples))]
+
+
+def full_paths(tsv: Path) -> List[str]:
+    manifest = read_manifest(tsv)
+    return [manifest.full_path(index) for index in range(len(manifest))]
+
+
+def drop_from_cache(directory: Path) -> None:
+    """Ask the system to forget what it holds of the files below a directory."""
+    os.sync()  # what is not written yet stays
+    for path in directory.rglob("*"):
+        if path.is_file():
+            file = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+
+
+def measure(
+    kinds: Dict[str, List[str]], rounds: int, clips: int, cold: Optional[Path] = None
+) -> Dict[str, List[float]]:
+    """Seconds a clip for each kind and round; the kinds take turns, after a round that is not counted.
+
+    Args:
+        clips: how many are read of each kind in a round.
+        cold: the directory of all files, which are dropped from the cache before every turn.
+    """
+    times: Dict[str, List[float]] = {name: [] for name in kinds}
+    for number in range(rounds + 1):
+        order = np.random.default_rng(number).permutation(len(kinds["loose"]))[:clips]
+        for name, paths in kinds.items():
+            if cold:
+                drop_from_cache(cold)
+            start = time.perf_counter()
+            for index in order:
+                read_audio(paths[index])
+            if number:
+                times[name].append((time.perf_counter() - start) / len(order))
+    return times
+
+
+def report(title: str, times: Dict[str, List[float]]) -> None:
+    print(title)
+    loose = statistics.median(times["loose"])
+    for kind, values in times.items():
+        median = statistics.median(values)
+        each = ", ".join(f"{1e6 * value:.0f}" for value in values)
+        print(f"  {kind:6s}{1e6 * median:8.0f} us a clip, {median / loose:.2f} of loose files ({each})")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=10000, help="(default 10000)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of each (default 1)")
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz (default 16000)")
+    parser.add_argument("--format", default="wav", choices=["wav", "flac", "ogg", "mp3"], help="(default wav)")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median is taken (default 3)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        samples = make_loose(directory, args.clips, args.sample_rate, args.seconds, args.format)
+        command = [sys.executable, str(BUILD), "pack", str(directory), "--out", str(directory / "packed")]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        kinds = {"loose": full_paths(directory / "train.tsv"), "zip": full_paths(directory / "packed" / "train.tsv")}
+        try:
+            kinds["hdf5"] = make_hdf5(directory / "waveforms.h5", samples, args.sample_rate)
+        except ImportError:
+            print("h5py is not there, so HDF5 is left out")
+        what = f"clips of {args.seconds} s at {args.sample_rate} Hz as {args.format}, median of {args.rounds} rounds"
+        report(f"{args.clips} {what}, from the page cache", measure(kinds, args.rounds, args.clips))
+        some = min(args.clips, COLD_CLIPS)
+        report(f"{some} of these {what}, from the disk", measure(kinds, args.rounds, some, directory))
+
+
+if __name__ == "__main__":
+    main()
