@@ -59,10 +59,9 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest tests -m slow -rP --durations=0  # -rP: what they measured
 
-# benchmarks/RESULTS.md: ours and what a user would pick instead, on this machine, in minutes; leave it alone meanwhile
+# Ours and the plain way side by side; leave the machine alone meanwhile
 bench: $(INSTALLED)
-	$(BIN)/python -m pip install -q -e ".[fairseq,bench]"
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/packs.py
 
 test-unit: $(INSTALLED)
 	$(UNIT)

@@ -37,7 +37,6 @@ setup(
         ],
         "hdf5": ["h5py"],  # packs of other projects
         "onnx": ["onnx", "onnxruntime", "onnxscript"],
-        "bench": ["librosa", "timm", "torchaudio", "torch<2.15"],
         # torchaudio is the reference for the Kaldi filters; its last release does not import beside torch 2.15.
         "test": [
             "maskspec-fairseq[hdf5,onnx]",
