@@ -1,7 +1,8 @@
-"""What the programs' command lines share: how help looks, and types that refuse what makes no sense."""
+"""What the programs share: how help looks, types that refuse what makes no sense, and the list of what failed."""
 
 import argparse
-from typing import Callable
+import sys
+from typing import Callable, Sequence
 
 import torch
 
@@ -25,6 +26,30 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="cpu, cuda, cuda:1, ... (default here: %(default)s)",
     )
+
+
+def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add --batch-size for windows of one file."""
+    parser.add_argument(
+        "--batch-size",
+        type=whole(1),
+        default=default,
+        metavar="N",
+        help="windows of one file that are encoded together (default: %(default)s)",
+    )
+
+
+def exit_code(parser: argparse.ArgumentParser, failed: Sequence[str], what: str) -> int:
+    """0 where nothing has failed; else 2, and a list on stderr.
+
+    Args:
+        failed: the reasons.
+        what: of what they are, such as "6 files could not be tagged".
+    """
+    if not failed:
+        return 0
+    print(f"{parser.prog}: {len(failed)} of {what}:", *(f"  {reason}" for reason in failed), sep="\n", file=sys.stderr)
+    return 2
 
 
 def whole(least: int) -> Callable[[str], int]:

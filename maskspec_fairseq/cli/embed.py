@@ -18,7 +18,7 @@ from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from maskspec_fairseq.cli.arguments import add_device, program, whole
+from maskspec_fairseq.cli.arguments import add_batch_size, add_device, exit_code, program, whole
 from maskspec_fairseq.data.audio import AudioError
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.exported import folder_config
@@ -274,13 +274,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="with --frames: encode every clip N times, for a frame every 160/N ms (default: %(default)s)",
     )
-    parser.add_argument(
-        "--batch-size",
-        type=whole(1),
-        default=MAX_WINDOWS,
-        metavar="N",
-        help="windows of one file that are encoded together (default: %(default)s)",
-    )
+    add_batch_size(parser, MAX_WINDOWS)
     add_device(parser)
     return parser
 
@@ -299,10 +293,7 @@ def main(argv: Optional[list] = None) -> int:
     except (ManifestError, OSError, ValueError) as error:
         print(f"maskspec-embed: {error}", file=sys.stderr)
         return 2
-    if failed:
-        print(f"maskspec-embed: {len(failed)} of {num_clips} clips could not be embedded:", file=sys.stderr)
-        print(*(f"  {reason}" for reason in failed), sep="\n", file=sys.stderr)
-    return 2 if failed else 0
+    return exit_code(parser, failed, f"{num_clips} clips could not be embedded")
 
 
 if __name__ == "__main__":

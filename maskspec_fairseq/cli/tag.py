@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import torch
 
-from maskspec_fairseq.cli.arguments import add_device, program, seconds, whole
+from maskspec_fairseq.cli.arguments import add_batch_size, add_device, exit_code, program, seconds, whole
 from maskspec_fairseq.data.audio import AudioError, clip_samples
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.files import Span, embed_file, embed_spans
@@ -107,13 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--hop", type=seconds, metavar="S", help="s from one window to the next (default: --window)")
     parser.add_argument("--format", choices=("table", "jsonl"), default="table", help="(default: %(default)s)")
-    parser.add_argument(
-        "--batch-size",
-        type=whole(1),
-        default=MAX_WINDOWS,
-        metavar="N",
-        help="windows of the model's length that are encoded together (default: %(default)s)",
-    )
+    add_batch_size(parser, MAX_WINDOWS)
     add_device(parser)
     return parser
 
@@ -128,10 +122,7 @@ def main(argv: Optional[list] = None) -> int:
     except (OSError, ValueError) as error:
         print(f"maskspec-tag: {error}", file=sys.stderr)
         return 2
-    if failed:
-        print(f"maskspec-tag: {len(failed)} of {len(args.files)} files could not be tagged:", file=sys.stderr)
-        print(*(f"  {reason}" for reason in failed), sep="\n", file=sys.stderr)
-    return 2 if failed else 0
+    return exit_code(parser, failed, f"{len(args.files)} files could not be tagged")
 
 
 if __name__ == "__main__":
