@@ -106,10 +106,10 @@ class AudioModel(nn.Module):
         """Logits (..., C) -> probabilities of the classes (..., C)."""
         return logits.sigmoid() if self.target_is_multilabel else logits.softmax(dim=-1)
 
-    def embed(self, waveform: Tensor, max_windows: int = MAX_WINDOWS) -> Tensor:
-        """(B, T) at the model's rate -> (B, D), with at most max_windows in the encoder together."""
+    def embed(self, waveform: Tensor, max_windows: Optional[int] = MAX_WINDOWS) -> Tensor:
+        """(B, T) at the model's rate -> (B, D), with at most max_windows in the encoder together, all for None."""
         windows = self.windows(waveform)  # (B, K, W)
-        chunks = windows.flatten(0, 1).split(max_windows)
+        chunks = [windows.flatten(0, 1)] if max_windows is None else windows.flatten(0, 1).split(max_windows)
         embeddings = torch.cat([self.embed_windows(chunk, waveform.shape[1]) for chunk in chunks])
         return embeddings.unflatten(0, windows.shape[:2]).mean(dim=1)
 
@@ -118,6 +118,7 @@ class AudioModel(nn.Module):
         size = self.window_samples
         waveform = nn.functional.pad(waveform, (0, max(0, size - waveform.shape[1])))
         beyond = waveform.shape[1] - size
+        # not -(-beyond // size): ONNX rounds a division towards zero
         starts = torch.arange(1 + (beyond + size - 1) // size, device=waveform.device) * size
         starts = starts.clamp(max=beyond)
         return waveform[:, starts[:, None] + torch.arange(size, device=waveform.device)]

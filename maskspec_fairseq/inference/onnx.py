@@ -19,9 +19,7 @@ class _Traced(nn.Module):
         self.model = model
 
     def forward(self, waveform: Tensor) -> Tuple[Tensor, ...]:
-        windows = self.model.windows(waveform)
-        embedding = self.model.embed_windows(windows.flatten(0, 1), waveform.shape[1])
-        embedding = embedding.unflatten(0, windows.shape[:2]).mean(dim=1)
+        embedding = self.model.embed(waveform, max_windows=None)
         return (self.model.network.head(embedding), embedding) if self.model.labels else (embedding,)
 
 
