@@ -20,6 +20,7 @@ from maskspec_fairseq.inference.loading import load_model
 from maskspec_fairseq.inference.probe import PROBES
 from maskspec_fairseq.manifest import (
     LABELS_FILE,
+    Label,
     ManifestError,
     list_folds,
     read_labels,
@@ -41,10 +42,9 @@ class Subset(NamedTuple):
     known: np.ndarray
 
 
-def read_subset(directory: str, name: str) -> Subset:
+def read_subset(directory: str, name: str, vocabulary: Sequence[Label]) -> Subset:
     """A labelled subset; errors of the readers in `manifest.py`."""
     manifest = read_manifest(os.path.join(directory, f"{name}.tsv"))
-    vocabulary = read_vocabulary(os.path.join(directory, LABELS_FILE))
     labels = read_labels(os.path.join(directory, f"{name}.lbl"), vocabulary, len(manifest))
     target, known = ClipTargets(labels).stacked()
     return Subset([manifest.full_path(index) for index in range(len(manifest))], target > 0.5, known)
@@ -90,7 +90,8 @@ def probe(args: argparse.Namespace) -> Dict[str, Any]:
     model = load_model(args.checkpoint).to(args.device)
     splits = splits_of(args.data, args.train, args.test)
     names = sorted({name for train, test in splits for name in [*train, test]})
-    subsets = {name: read_subset(args.data, name) for name in names}
+    vocabulary = read_vocabulary(os.path.join(args.data, LABELS_FILE))
+    subsets = {name: read_subset(args.data, name, vocabulary) for name in names}
     target_is_multilabel = any(
         (subset.target.sum(axis=1) != 1).any() or not subset.known.all() for subset in subsets.values()
     )
@@ -109,17 +110,17 @@ def probe(args: argparse.Namespace) -> Dict[str, Any]:
         for kind, fit in PROBES.items():
             scores = {}
             for train, test in splits:
-                fitted = [np.concatenate([part[name] for name in train]) for part in (rows, *labels_of(subsets))]
-                predicted = fit(*fitted, target_is_multilabel, rows[test])
+                predicted = fit(
+                    np.concatenate([rows[name] for name in train]),
+                    np.concatenate([subsets[name].target for name in train]),
+                    np.concatenate([subsets[name].known for name in train]),
+                    target_is_multilabel,
+                    rows[test],
+                )
                 figures = summarise(predicted, subsets[test].target, subsets[test].known, target_is_multilabel)
                 result["score"], scores[test] = next(iter(figures.items()))
             result["features"][title][kind] = scores
     return result
-
-
-def labels_of(subsets: Dict[str, Subset]) -> List[Dict[str, np.ndarray]]:
-    """The targets of the subsets, and whether they are known."""
-    return [{name: part[field] for name, part in subsets.items()} for field in (1, 2)]
 
 
 def table(result: Dict[str, Any]) -> str:
