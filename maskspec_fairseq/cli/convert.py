@@ -14,6 +14,7 @@ from maskspec_fairseq.conversion.statistics import read_statistics
 from maskspec_fairseq.conversion.weights import read_weights
 from maskspec_fairseq.manifest import ManifestError, read_vocabulary
 
+EXAMPLE = "maskspec-convert checkpoint-60.pth --statistics mean_std_128.npy --out maskspec.pt"
 # What base.yaml of the finetuning recipes has.
 RECIPE = {
     "front_end": "paper", "sample_rate": 32000, "patch_size": 16, "encoder_embed_dim": 768, "encoder_layers": 12,
@@ -33,9 +34,6 @@ def finetuning_overrides(cfg: Dict[str, Any]) -> List[str]:
             text = str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
             overrides.append(f"{'task' if name in OF_THE_TASK else 'model'}.{name}={text}")
     return overrides
-
-
-EXAMPLE = "maskspec-convert checkpoint-60.pth --statistics mean_std_128.npy --out maskspec.pt"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -76,11 +74,8 @@ def main(argv: Optional[list] = None) -> int:
 def report(layout: str, cfg: Dict[str, Any], path: str) -> None:
     """Say what the file was, and how to go on from the checkpoint."""
     model = cfg["model"]
-    positions = (
-        "learned positions of {} x {} patches".format(*model["position_grid"])
-        if model["position_grid"]
-        else ("sinusoidal positions")
-    )
+    grid = model["position_grid"]
+    positions = f"learned positions of {grid[0]} x {grid[1]} patches" if grid else "sinusoidal positions"
     print(
         f"{layout}: {model['encoder_layers']} blocks of width {model['encoder_embed_dim']}, {positions}, "
         f"front end {model['front_end']!r}"

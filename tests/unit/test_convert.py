@@ -6,11 +6,13 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from maskspec_fairseq.cli.convert import main
+from maskspec_fairseq.cli.convert import OF_THE_TASK, RECIPE, main
 from maskspec_fairseq.conversion import weights as reading
 from maskspec_fairseq.conversion.statistics import read_statistics
 from maskspec_fairseq.manifest import Label, write_vocabulary
+from tests.conftest import REPOSITORY
 from tests.unit.originals import WIDTH, Mae, finetuned, randomise, write_statistics
 from tests.unit.test_checkpoints import Intruder
 from tests.unit.test_finetuning_task import folds  # noqa: F401
@@ -238,3 +240,8 @@ def test_finetuning_starts_from_a_released_file(tmp_path, pretrained, statistics
     model = make_task(folds, fold=1).build_model(cfg)
     assert torch.equal(model.encoder.blocks[1].mlp.fc2.weight, pretrained["blocks.1.mlp.fc2.weight"])
     assert np.array_equal(model.front_end.mel_mean.numpy(), MEAN)
+
+
+def test_the_overrides_start_from_what_the_recipes_have():
+    recipe = yaml.safe_load((REPOSITORY / "config" / "finetuning" / "base.yaml").read_text())
+    assert {name: recipe["task" if name in OF_THE_TASK else "model"][name] for name in RECIPE} == RECIPE
