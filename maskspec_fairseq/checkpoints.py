@@ -105,8 +105,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     """Start a classifier from the encoder of a pretrained or of an already finetuned checkpoint.
 
     The statistics of the front end come with the encoder, where it has any (`LogMel.has_statistics`); the decoder stays
-    behind. The head comes along from a
-    finetuned checkpoint with the same classes in the same order.
+    behind. The head comes along from a finetuned checkpoint with the same classes in the same order.
 
     Args:
         cfg: the classifier's config.

@@ -13,6 +13,7 @@ from torch import Tensor
 from maskspec_fairseq.checkpoints import listed, read_checkpoint
 from maskspec_fairseq.cli.arguments import program, whole
 
+EXAMPLE = "maskspec-average --inputs runs/esc50/fold1/checkpoints --num-epoch-checkpoints 5 --output average.pt"
 MODELS = ("maskspec", "maskspec_classifier")
 STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
 # How a model is trained, and not what it computes: checkpoints may differ in it.
@@ -188,9 +189,6 @@ def write_checkpoint(state: Dict[str, Any], path: str) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.remove(scratch)
-
-
-EXAMPLE = "maskspec-average --inputs runs/esc50/fold1/checkpoints --num-epoch-checkpoints 5 --output average.pt"
 
 
 def make_parser() -> argparse.ArgumentParser:

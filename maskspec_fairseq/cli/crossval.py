@@ -14,6 +14,7 @@ from maskspec_fairseq.cli import evaluate
 from maskspec_fairseq.cli.arguments import program, whole
 from maskspec_fairseq.manifest import list_folds
 
+EXAMPLE = "maskspec-crossval --config-name esc50 --data data/esc50 --pretrained CHECKPOINT task.clip_sec=4"
 HEADLINE = {False: "accuracy", True: "mAP"}
 
 
@@ -112,9 +113,6 @@ def folds_of(args: argparse.Namespace) -> List[int]:
             + "; `python manifests/build.py esc50` writes such a directory"
         )
     return args.folds or found
-
-
-EXAMPLE = "maskspec-crossval --config-name esc50 --data data/esc50 --pretrained CHECKPOINT task.clip_sec=4"
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -32,6 +32,9 @@ from maskspec_fairseq.manifest import (
 )
 from maskspec_fairseq.metrics import class_recalls, multilabel_scores, summarise
 
+EXAMPLE = (
+    "maskspec-evaluate --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --data data/esc50 --subset fold1"
+)
 MAX_CONFUSION_CLASSES = 60
 
 
@@ -176,11 +179,6 @@ def table(result: Dict[str, Any]) -> str:
         lines.append(f"{skipped} of {len(result['classes'])} classes have no clip here and are left out of the means")
     lines.append(f"{result['subset']}: scored {result['clips']} of {result['clips_listed']} clips")
     return "\n".join(lines)
-
-
-EXAMPLE = (
-    "maskspec-evaluate --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --data data/esc50 --subset fold1"
-)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from maskspec_fairseq.cli.arguments import program
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+EXAMPLE = "maskspec-plot-loss runs/esc10_tiny/hydra_train.log --out loss.png"
 # fairseq's lines with common.log_format=json: [time][train_inner][INFO] - {"epoch": 1, "loss": "0.9", ...}
 LOG_LINE = re.compile(r"\[(train_inner|valid)\]\[INFO\] - (\{.*\})\s*$")
 Curve = List[Tuple[float, float]]
@@ -59,9 +60,6 @@ def draw(curves: Dict[str, Curve], path: str) -> None:
     axis.legend()
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-EXAMPLE = "maskspec-plot-loss runs/esc10_tiny/hydra_train.log --out loss.png"
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -21,6 +21,9 @@ from maskspec_fairseq.modules.patches import patchify, unpatchify
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+EXAMPLE = (
+    "maskspec-reconstruct rooster.ogg --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --out rooster.png"
+)
 FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
 
 
@@ -96,11 +99,6 @@ def draw(result: Reconstruction, model: MaskedAutoencoder, title: str, path: str
     figure.suptitle(f"{title}: loss {result.loss:.3f} a value, the mean's {result.mean_loss:.3f}")
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-EXAMPLE = (
-    "maskspec-reconstruct rooster.ogg --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --out rooster.png"
-)
 
 
 def make_parser() -> argparse.ArgumentParser:
