@@ -63,16 +63,23 @@ class TokenStack(nn.Module):
         return self._positions[key]
 
     def run_blocks(
-        self, tokens: Tensor, clip_key: Optional[np.ndarray] = None, layers: Optional[List[Tensor]] = None
+        self,
+        tokens: Tensor,
+        clip_key: Optional[np.ndarray] = None,
+        layers: Optional[List[Tensor]] = None,
+        num_outputs: Optional[int] = None,
     ) -> Tensor:
-        """(B, L, D) -> (B, L, D); every block's output is appended to layers, where it is given."""
+        """(B, L, D) -> (B, L, D); every block's output is appended to layers, where it is given.
+
+        With num_outputs only the last N = num_outputs tokens come out, (B, N, D), and the last block computes no more.
+        """
         scales = [None] * len(self.blocks)
         if self.training and any(self.drop_path_rates):
             if clip_key is None:
                 raise ValueError("expected the clips' keys (seed, epoch, clip) for drop_path in training, found none")
             scales = stochastic_depth(clip_key, self.drop_path_rates).to(tokens.device).unbind(1)
-        for block, scale in zip(self.blocks, scales):
-            tokens = block(tokens, scale)
+        for number, (block, scale) in enumerate(zip(self.blocks, scales), start=1):
+            tokens = block(tokens, scale, num_outputs if number == len(self.blocks) else None)
             if layers is not None:
                 layers.append(tokens)
         return self.norm(tokens)
@@ -164,7 +171,7 @@ class SpectrogramDecoder(TokenStack):
         """Predict the masked patches.
 
         Attention does not care for order, so the tokens stay as [CLS,] visible, masked, each with its own
-        position; only the masked ones go through the last layer.
+        position; only the masked ones go through the last layer, and in the last block only they ask for anything.
 
         Args:
             encoded: (B, V, D), or (B, 1 + V, D) with a CLS token.
@@ -180,7 +187,7 @@ class SpectrogramDecoder(TokenStack):
         positions = take(positions, torch.cat([visible, masked], dim=1))
         patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions
         tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)
-        return self.pred(self.run_blocks(tokens)[:, -masked.shape[1] :])
+        return self.pred(self.run_blocks(tokens, num_outputs=masked.shape[1]))
 
 
 class MaskedAutoencoder(nn.Module):

@@ -2,7 +2,7 @@
 
 Source: ViT (arXiv:2010.11929) as PaSST and MAE use it; parameters are named as in timm's `vision_transformer`.
 
-Shapes: B batch, L tokens, D width, H heads.
+Shapes: B batch, L tokens, Q of them that are asked for, D width, H heads.
 """
 
 from typing import Optional, Sequence
@@ -29,13 +29,21 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        qkv = self.qkv(x).reshape(batch, length, 3, self.num_heads, width // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 x (B, H, L, D / H)
+    def forward(self, x: Tensor, num_outputs: Optional[int] = None) -> Tensor:
+        """(B, L, D) -> (B, Q, D): what the last Q = num_outputs tokens take from all tokens; of all for None."""
+        if num_outputs is None:
+            query, key, value = self._heads(self.qkv(x), 3)
+        else:
+            width = x.shape[2]
+            weight, bias = (p.split([width, 2 * width]) for p in (self.qkv.weight, self.qkv.bias))
+            (query,) = self._heads(F.linear(x[:, -num_outputs:], weight[0], bias[0]), 1)
+            key, value = self._heads(F.linear(x, weight[1], bias[1]), 2)
         x = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
-        x = x.transpose(1, 2).reshape(batch, length, width)
-        return F.dropout(self.proj(x), self.dropout, self.training)
+        return F.dropout(self.proj(x.transpose(1, 2).flatten(2)), self.dropout, self.training)
+
+    def _heads(self, x: Tensor, count: int) -> Tensor:
+        """(B, L, count * D) -> (count, B, H, L, D / H)."""
+        return x.unflatten(2, (count, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
 
 
 class FeedForward(nn.Module):
@@ -66,9 +74,13 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.mlp = FeedForward(embed_dim, ffn_embed_dim, dropout)
 
-    def forward(self, x: Tensor, branch_scale: Optional[Tensor] = None) -> Tensor:
-        """(B, L, D) -> (B, L, D); branch_scale (B, 2) is what `stochastic_depth` multiplies the two branches by."""
-        x = x + _scaled(self.attn(self.norm1(x)), branch_scale, 0)
+    def forward(self, x: Tensor, branch_scale: Optional[Tensor] = None, num_outputs: Optional[int] = None) -> Tensor:
+        """(B, L, D) -> (B, L, D), or (B, Q, D) of the last Q = num_outputs tokens alone, which costs less.
+
+        branch_scale (B, 2) is what `stochastic_depth` multiplies the two branches by.
+        """
+        kept = x if num_outputs is None else x[:, -num_outputs:]
+        x = kept + _scaled(self.attn(self.norm1(x), num_outputs), branch_scale, 0)
         return x + _scaled(self.mlp(self.norm2(x)), branch_scale, 1)
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from maskspec_fairseq.checkpoints import model_arguments
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
-from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder, TokenStack
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
 from maskspec_fairseq.modules.positions import sincos_positions
@@ -83,6 +83,17 @@ def test_is_the_plain_masked_autoencoder(waveform, cls_token):
     full = torch.cat([encoded[:, :first], full + sincos_positions(8, 6, 16)], dim=1)
     prediction = decoder.pred(decoder.run_blocks(full))[:, first:]
     assert torch.allclose(output["prediction"], prediction[mask].view(2, 36, 256), atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_last_tokens_of_a_stack_are_those_of_the_whole_stack(layers):
+    torch.manual_seed(0)
+    stack = TokenStack(32, layers, 2, 64)
+    tokens = torch.randn(2, 10, 32)
+    outputs = []
+    last = stack.run_blocks(tokens, layers=outputs, num_outputs=4)
+    assert torch.allclose(last, stack.run_blocks(tokens)[:, -4:], atol=1e-5)
+    assert [output.shape[1] for output in outputs] == [10] * (layers - 1) + [4]
 
 
 def test_hidden_patches_do_not_leak_into_their_prediction(waveform):

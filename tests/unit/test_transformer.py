@@ -51,6 +51,19 @@ def test_block_is_torchs_pre_norm_encoder_layer():
     assert torch.allclose(ours_grad, theirs_grad, atol=1e-10)
 
 
+def test_the_last_tokens_alone_are_those_of_the_whole_block():
+    block = random_block().double()
+    x = torch.randn(3, 10, 64, dtype=torch.float64, requires_grad=True)
+    scale = torch.tensor([[1.0, 1.0], [0.0, 2.0], [2.0, 0.0]])
+    inputs = [x, *block.parameters()]
+    whole, some = block(x, scale)[:, -4:], block(x, scale, num_outputs=4)
+    assert some.shape == (3, 4, 64) and torch.allclose(some, whole, atol=1e-10)
+    weights = torch.randn_like(some)
+    expected = torch.autograd.grad((whole * weights).sum(), inputs)
+    found = torch.autograd.grad((some * weights).sum(), inputs)
+    assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(found, expected))
+
+
 def test_branches_are_scaled_clip_by_clip():
     block = random_block()
     x = torch.randn(3, 5, 64)
