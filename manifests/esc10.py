@@ -1,4 +1,4 @@
-"""ESC-10 as first published (folders `001 - Dog bark` ... of .ogg files): fold1 to fold5.
+"""ESC-10 as first published (folders `001 - Dog bark` ... of .ogg files, or of decoded ones): fold1 to fold5.
 
 The fold is the first digit of a file's name; clips of one source stay in one fold.
 Source: github.com/karolpiczak/ESC-10.
@@ -13,7 +13,7 @@ from folder import label_key
 from maskspec_fairseq.manifest import ClipLabels, Label, ManifestError
 
 CLASS_FOLDER = re.compile(r"(\d{3}) - (.+)")
-CLIP_NAME = re.compile(r"([1-5])-\d+-[A-Z]\.ogg")
+CLIP_NAME = re.compile(r"([1-5])-\d+-[A-Z]\.(?:ogg|wav|flac)")
 
 
 def add_arguments(parser) -> None:

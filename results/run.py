@@ -1,0 +1,167 @@
+"""Run a list of experiments, and keep their figures beside it: `python results/run.py results/esc10/experiments.yaml`.
+
+The list has steps, in the order of worth. A step is a command of this project, the file that it makes, and the steps
+that it needs; `over` repeats it for some values, whose names stand in braces. A step with a `score` (a scores.json of
+maskspec-evaluate) leaves a row in runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its resolved
+config as configs/STEP.yaml.
+
+What has its row, or its file, is not done again; what was interrupted goes on, because the commands do. A step whose row
+is there runs again only where a later one needs its file and that is gone.
+"""
+
+import argparse
+import csv
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import yaml
+
+LOG_LINE = re.compile(r"\[(train|valid)\]\[INFO\] - (\{.*\})\s*$")
+COLUMNS = ["step", "accuracy", "wall_s", "peak_mib", "commit", "date", "command"]
+LOGGED = ["loss", "mean_loss", "accuracy", "lr", "gnorm", "clips_per_sec", "wall"]
+
+
+def read_steps(path: Path) -> Dict[str, Dict[str, Any]]:
+    """Steps by their names, those with `over` once for each of its values.
+
+    Raises:
+        ValueError: two of one name, or a need that no earlier step has.
+    """
+    steps: Dict[str, Dict[str, Any]] = {}
+    for step in yaml.safe_load(path.read_text(encoding="utf-8"))["steps"]:
+        over = step.pop("over", {})
+        for values in itertools.product(*over.values()):
+            named = dict(zip(over, values))
+            filled = {key: fill(value, named) for key, value in step.items()}
+            if filled["name"] in steps:
+                raise ValueError(f"{path}: expected steps of different names, found two of {filled['name']}")
+            missing = [need for need in filled.get("needs", []) if need not in steps]
+            if missing:
+                raise ValueError(f"{path}: expected {missing} before {filled['name']}, which needs them")
+            steps[filled["name"]] = filled
+    return steps
+
+
+def fill(value: Any, named: Dict[str, Any]) -> Any:
+    """Put values into the braces of a text, or of a list of texts."""
+    if isinstance(value, list):
+        return [fill(item, named) for item in value]
+    for name, text in named.items():
+        value = value.replace("{" + name + "}", str(text))
+    return value
+
+
+def read_log(run_dir: Path) -> List[Dict[str, str]]:
+    """A row an epoch of a run's hydra_train.log: train_loss, valid_loss and so on; of an epoch run twice, the last."""
+    epochs: Dict[int, Dict[str, str]] = {}
+    for line in (run_dir / "hydra_train.log").read_text(encoding="utf-8").splitlines():
+        match = LOG_LINE.search(line)
+        if match:
+            entry = json.loads(match[2])
+            row = epochs.setdefault(int(entry["epoch"]), {"epoch": str(entry["epoch"])})
+            row.update({key: entry[key] for key in (f"{match[1]}_{name}" for name in LOGGED) if key in entry})
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def write_csv(path: Path, rows: List[Dict[str, Any]], columns: List[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Experiments:
+    """The steps of a list, and the rows that are there."""
+
+    def __init__(self, path: Path) -> None:
+        self.out = path.parent
+        self.steps = read_steps(path)
+        self.rows: List[Dict[str, Any]] = []
+        if (self.out / "runs.csv").exists():
+            with open(self.out / "runs.csv", encoding="utf-8", newline="") as stream:
+                self.rows = list(csv.DictReader(stream))
+
+    def is_recorded(self, name: str) -> bool:
+        return any(row["step"] == name for row in self.rows)
+
+    def do(self, name: str) -> None:
+        """Make a step's file, and first those of the steps that it needs; record what came of it.
+
+        Raises:
+            RuntimeError: the command failed, or did not make its file.
+        """
+        step = self.steps[name]
+        if os.path.exists(step["makes"]):
+            seconds = peak_mib = 0.0
+        else:
+            for need in step.get("needs", []):
+                self.do(need)
+            print(f"{name}: {step['command']}", flush=True)
+            start = time.time()
+            process = subprocess.Popen(step["command"], shell=True)
+            _, status, usage = os.wait4(process.pid, 0)  # of this step alone, with all that it started
+            code, peak_mib = os.waitstatus_to_exitcode(status), usage.ru_maxrss / 1024
+            seconds = time.time() - start
+            if code or not os.path.exists(step["makes"]):
+                raise RuntimeError(f"{name}: expected {step['makes']}, found none; its command ended with {code}")
+        if ("score" in step or "run_dir" in step) and not self.is_recorded(name):
+            self.record(step, seconds, peak_mib)
+
+    def record(self, step: Dict[str, Any], seconds: float, peak_mib: float) -> None:
+        name = step["name"].replace("/", "_")
+        accuracy = None
+        if "score" in step:
+            accuracy = json.loads(Path(step["score"]).read_text(encoding="utf-8"))["scores"]["accuracy"]
+        if "run_dir" in step:
+            log = read_log(Path(step["run_dir"]))
+            columns = ["epoch", *(f"{kind}_{key}" for kind in ("train", "valid") for key in LOGGED)]
+            write_csv(self.out / "logs" / f"{name}.csv", log, [key for key in columns if any(key in row for row in log)])
+            seconds = float(log[-1]["train_wall"])  # of all its parts, where it was interrupted
+            (self.out / "configs").mkdir(exist_ok=True)
+            shutil.copy(Path(step["run_dir"]) / ".hydra" / "config.yaml", self.out / "configs" / f"{name}.yaml")
+        values = {
+            "step": step["name"],
+            "accuracy": "" if accuracy is None else f"{accuracy:.4f}",
+            "wall_s": f"{seconds:.0f}",
+            "peak_mib": f"{peak_mib:.0f}",
+            "commit": git("rev-parse", "--short", "HEAD"),
+            "date": time.strftime("%Y-%m-%d"),
+            "command": " ".join(step["command"].split()),
+        }
+        self.rows.append(values)
+        write_csv(self.out / "runs.csv", self.rows, COLUMNS)
+        print(f"{step['name']}: accuracy {values['accuracy'] or '-'}, {values['wall_s']} s", flush=True)
+
+
+def main(argv: Optional[list] = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", type=Path, help="the list, beside which the figures go")
+    parser.add_argument("--only", nargs="+", help="steps, by name or by the beginning of it (default: all with a score)")
+    args = parser.parse_args(argv)
+    experiments = Experiments(args.experiments)
+    for name, step in experiments.steps.items():
+        wanted = name.startswith(tuple(args.only)) if args.only else "score" in step
+        if wanted and not experiments.is_recorded(name):
+            try:
+                experiments.do(name)
+            except RuntimeError as error:
+                print(f"run.py: {error}; the same command goes on from here", file=sys.stderr)
+                return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
