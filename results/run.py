@@ -5,8 +5,8 @@ that it needs; `over` repeats it for some values, whose names stand in braces. A
 maskspec-evaluate) leaves a row in runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its resolved
 config as configs/STEP.yaml.
 
-What has its row, or its file, is not done again; what was interrupted goes on, because the commands do. A step whose row
-is there runs again only where a later one needs its file and that is gone.
+What has its row, or its file, is not done again; what was interrupted goes on, because the commands do. A step whose
+row is there runs again only where a later one needs its file and that is gone.
 """
 
 import argparse
@@ -128,7 +128,8 @@ class Experiments:
         if "run_dir" in step:
             log = read_log(Path(step["run_dir"]))
             columns = ["epoch", *(f"{kind}_{key}" for kind in ("train", "valid") for key in LOGGED)]
-            write_csv(self.out / "logs" / f"{name}.csv", log, [key for key in columns if any(key in row for row in log)])
+            columns = [key for key in columns if any(key in row for row in log)]
+            write_csv(self.out / "logs" / f"{name}.csv", log, columns)
             seconds = float(log[-1]["train_wall"])  # of all its parts, where it was interrupted
             (self.out / "configs").mkdir(exist_ok=True)
             shutil.copy(Path(step["run_dir"]) / ".hydra" / "config.yaml", self.out / "configs" / f"{name}.yaml")
@@ -149,7 +150,7 @@ class Experiments:
 def main(argv: Optional[list] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiments", type=Path, help="the list, beside which the figures go")
-    parser.add_argument("--only", nargs="+", help="steps, by name or by the beginning of it (default: all with a score)")
+    parser.add_argument("--only", nargs="+", help="names of steps, or how they begin (default: all with a score)")
     args = parser.parse_args(argv)
     experiments = Experiments(args.experiments)
     for name, step in experiments.steps.items():

@@ -1,0 +1,102 @@
+"""results/run.py: what is done again, what is not, and what is recorded."""
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).resolve().parents[2] / "results" / "run.py"
+SCORES = json.dumps({"scores": {"accuracy": 0.75}})
+LOG = "\n".join(
+    f'[2026-01-01 00:00:00,000][{kind}][INFO] - {{"epoch": {epoch}, {entry}}}'
+    for kind, epoch, entry in [
+        ("train", 1, '"train_loss": "0.9", "train_wall": "10"'),
+        ("train", 2, '"train_loss": "0.5", "train_wall": "20"'),
+        ("train", 2, '"train_loss": "0.6", "train_wall": "31"'),  # the second epoch was begun again
+        ("valid", 2, '"valid_loss": "0.7", "valid_wall": "32"'),
+    ]
+)
+
+
+@pytest.fixture
+def run():
+    spec = importlib.util.spec_from_file_location("results_run", RUN)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def experiments(tmp_path):
+    """A list of a pretraining and two finetunings, each of which adds its name to calls.txt."""
+    calls, made = tmp_path / "calls.txt", tmp_path / "made"
+    (made / ".hydra").mkdir(parents=True)
+    (made / ".hydra" / "config.yaml").write_text("seed: 1\n")
+    (made / "hydra_train.log").write_text(LOG + "\n")
+    (made / "scores.json").write_text(SCORES)
+    path = tmp_path / "experiments.yaml"
+    path.write_text(
+        f"""
+steps:
+  - name: pretrain
+    command: echo pretrain >> {calls} && touch {made}/pretrained.pt
+    makes: {made}/pretrained.pt
+    run_dir: {made}
+  - name: fold{{fold}}
+    over: {{fold: [1, 2]}}
+    needs: [pretrain]
+    command: echo fold{{fold}} >> {calls} && test ! -e {tmp_path}/broken && touch {made}/fold{{fold}}
+    makes: {made}/fold{{fold}}
+    score: {made}/scores.json
+"""
+    )
+    return path
+
+
+def rows(path):
+    with open(path, newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_steps_are_done_once_and_recorded(run, experiments):
+    for _ in range(2):
+        assert run.main([str(experiments)]) == 0
+    assert (experiments.parent / "calls.txt").read_text().split() == ["pretrain", "fold1", "fold2"]
+    written = rows(experiments.parent / "runs.csv")
+    assert [(row["step"], row["accuracy"]) for row in written] == [
+        ("pretrain", ""),
+        ("fold1", "0.7500"),
+        ("fold2", "0.7500"),
+    ]
+    assert written[0]["wall_s"] == "31"  # by its log, which counts the parts of an interrupted run
+    log = rows(experiments.parent / "logs" / "pretrain.csv")
+    assert [row["train_loss"] for row in log] == ["0.9", "0.6"]
+    assert log[1]["valid_loss"] == "0.7"
+    assert (experiments.parent / "configs" / "pretrain.yaml").read_text() == "seed: 1\n"
+
+
+def test_goes_on_where_a_step_failed(run, experiments, capsys):
+    broken = experiments.parent / "broken"
+    broken.touch()
+    assert run.main([str(experiments)]) == 1
+    assert "fold1: expected" in capsys.readouterr().err
+    broken.unlink()
+    assert run.main([str(experiments)]) == 0
+    assert (experiments.parent / "calls.txt").read_text().split() == ["pretrain", "fold1", "fold1", "fold2"]
+
+
+def test_what_is_needed_again_is_made_again(run, experiments):
+    assert run.main([str(experiments), "--only", "fold1"]) == 0
+    (experiments.parent / "made" / "pretrained.pt").unlink()
+    assert run.main([str(experiments), "--only", "fold2"]) == 0
+    assert (experiments.parent / "calls.txt").read_text().split() == ["pretrain", "fold1", "pretrain", "fold2"]
+    assert [row["step"] for row in rows(experiments.parent / "runs.csv")] == ["pretrain", "fold1", "fold2"]
+
+
+@pytest.mark.parametrize("steps", ["[{name: a, needs: [b]}, {name: b}]", "[{name: a}, {name: a}]"])
+def test_a_list_that_contradicts_itself_is_refused(run, tmp_path, steps):
+    (tmp_path / "experiments.yaml").write_text(f"steps: {steps}\n")
+    with pytest.raises(ValueError, match="expected"):
+        run.read_steps(tmp_path / "experiments.yaml")
