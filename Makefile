@@ -48,12 +48,13 @@ demo: $(INSTALLED)
 	@echo "  scores:     $(DEMO_RUN)_finetuning/scores/scores.json"
 	@echo "  picture:    $(DEMO_RUN)_finetuning/scores/confusion.png"
 
-# The unit tests by two processes, of one thread each
-UNIT := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/unit -n 2 --dist worksteal
+# By two processes, of one thread each; the files of integration tests whole, because their tests share runs
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+UNIT := $(PYTEST) tests/unit --dist worksteal
 
 test: $(INSTALLED)
 	$(UNIT)
-	$(BIN)/python -m pytest tests/integration
+	$(PYTEST) tests/integration --dist loadfile
 
 # What takes minutes a test and is not part of CI
 test-slow: $(INSTALLED)
@@ -80,7 +81,8 @@ $(STOCK_VENV)/.installed: setup.py
 	$(call install,$(STOCK_PYTHON),$(STOCK_VENV))
 
 smoke-stock: $(STOCK_VENV)/.installed
-	$(STOCK_VENV)/bin/python -m pytest tests/integration -k "smoke or registers or refused or learns or resumed or averag"
+	OMP_NUM_THREADS=1 $(STOCK_VENV)/bin/python -m pytest -n 2 tests/integration --dist loadfile \
+		-k "smoke or registers or refused or learns or resumed or averag"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
