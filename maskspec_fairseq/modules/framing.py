@@ -1,4 +1,4 @@
-"""Waveform to the power spectra of its frames, in the two ways of the front ends' sources.
+"""Waveform to its frames, and these to power spectra, in the two ways of the front ends' sources.
 
 Shapes: B batch, T samples, S frames, W samples of a window, K = n_fft // 2 + 1 frequency bins.
 """
@@ -15,6 +15,9 @@ WINDOWS = {
 
 class CentredFrames(nn.Module):
     """Frames centred on the multiples of the hop, as `torch.stft` has them; pre-emphasis goes before.
+
+    They are a view of the waveform, of which a caller may take the power some at a time: `torch.stft` writes all frames
+    and spectra of a batch to memory, which takes a CPU longer than to compute them.
 
     Args:
         n_fft, hop_length, win_length: samples.
@@ -39,19 +42,24 @@ class CentredFrames(nn.Module):
         return 1 + (num_samples - (1 if self.preemphasis else 0)) // self.hop_length
 
     def forward(self, waveform: Tensor, frames: int) -> Tensor:
-        """(B, T) -> power of the first frames (B, K, S)."""
+        """(B, T) -> the first frames (B, S, n_fft)."""
         if self.preemphasis:
             waveform = waveform[:, 1:] - self.preemphasis * waveform[:, :-1]
-        spectrum = torch.stft(
-            waveform,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            win_length=self.win_length,
-            window=self.window,
-            center=True,
-            return_complex=True,
-        )
-        return torch.view_as_real(spectrum[..., :frames]).square().sum(-1)
+        half = self.n_fft // 2
+        # what F.pad(mode="reflect") does, in a fifth of the time
+        start, end = waveform[:, 1 : half + 1].flip(1), waveform[:, -half - 1 : -1].flip(1)
+        return torch.cat([start, waveform, end], dim=1).unfold(1, self.n_fft, self.hop_length)[:, :frames]
+
+    def power(self, frames: Tensor) -> Tensor:
+        """(B, S, n_fft) -> (B, S, K)."""
+        before = (self.n_fft - self.win_length) // 2
+        return _power(frames * F.pad(self.window, (before, self.n_fft - self.win_length - before)))
+
+
+def _power(windows: Tensor) -> Tensor:
+    """(B, S, n_fft) -> (B, S, K)."""
+    spectrum = torch.fft.rfft(windows)
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 class KaldiFrames(CentredFrames):
@@ -70,10 +78,12 @@ class KaldiFrames(CentredFrames):
         return num_samples // self.hop_length
 
     def forward(self, waveform: Tensor, frames: int) -> Tensor:
-        """(B, T) -> power of the first frames, or of as many as end in the waveform (B, K, S)."""
-        windows = waveform.unfold(1, self.win_length, self.hop_length)[:, :frames]  # (B, S, W)
-        windows = windows - windows.mean(dim=2, keepdim=True)
-        before = F.pad(windows, (1, 0), mode="replicate")[..., :-1]
-        windows = (windows - self.preemphasis * before) * self.window
-        spectrum = torch.fft.rfft(windows, n=self.n_fft)
-        return torch.view_as_real(spectrum).square().sum(-1).transpose(1, 2)
+        """(B, T) -> the first frames, or as many as end in the waveform (B, S, W)."""
+        return waveform.unfold(1, self.win_length, self.hop_length)[:, :frames]
+
+    def power(self, frames: Tensor) -> Tensor:
+        """(B, S, W) -> (B, S, K)."""
+        frames = frames - frames.mean(dim=2, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+        windows = (frames - self.preemphasis * before) * self.window
+        return _power(F.pad(windows, (0, self.n_fft - self.win_length)))

@@ -6,7 +6,7 @@ AudioMAE, arXiv:2207.06405, and its code (profile "audiomae").
 Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
 """
 
-from typing import Dict, Optional, Sequence, Tuple, Union
+from typing import Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from maskspec_fairseq.modules.bit_pattern import bits_to_float32
 from maskspec_fairseq.modules.clip_rng import MEL_RANGE, clip_rng
 from maskspec_fairseq.modules.framing import CentredFrames, KaldiFrames
-from maskspec_fairseq.modules.mel_banks import MEL_BANKS
+from maskspec_fairseq.modules.mel_banks import MEL_BANKS, mel_bands, mel_power
 
 # A bin whose deviation is under this share of the median bin's is divided by that share instead of by its own
 # deviation, so that an empty band does not become loud noise. Small enough to leave the statistics that the
@@ -48,6 +48,8 @@ PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
 FRAMES = {"paper": CentredFrames, "reference": CentredFrames, "audiomae": KaldiFrames}
 # Least power that a logarithm is taken of; what Kaldi has. An offset above it makes it idle.
 LEAST_POWER = 2.0**-23
+# Frames of every clip that go through a CPU together, so that what lies between the steps stays in its cache.
+FRAMES_TOGETHER = 64
 
 
 class LogMel(nn.Module):
@@ -90,9 +92,9 @@ class LogMel(nn.Module):
         self.frames = FRAMES[profile](
             *(self.params[name] for name in ("n_fft", "hop_length", "win_length", "window", "preemphasis"))
         )
-        self.register_buffer(
-            "mel_banks", self._make_mel_banks(self.params["f_min"], self.params["f_max"]), persistent=False
-        )
+        banks = self._make_mel_banks(self.params["f_min"], self.params["f_max"])
+        self.register_buffer("mel_banks", banks, persistent=False)
+        self.mel_bands = mel_bands(banks)
         self.register_buffer("mel_mean", torch.zeros(n_mels))
         self.register_buffer("mel_std", torch.ones(n_mels))
 
@@ -161,12 +163,15 @@ class LogMel(nn.Module):
             raise ValueError(f"expected a waveform of shape (B, T), found {tuple(waveform.shape)}")
         frames = self.num_frames(waveform.shape[1])
         with torch.autocast(waveform.device.type, enabled=False):
-            power = self.frames(waveform, frames)  # (B, K, S)
-            mel = torch.matmul(self._banks_of(clip_key), power)  # (F, K) or (B, F, K)
+            windows = self.frames(waveform, frames)  # (B, S, W), a view
+            together = FRAMES_TOGETHER if waveform.device.type == "cpu" else frames
+            banks, bands = self._banks_of(clip_key)
+            parts = [mel_power(banks, bands, self.frames.power(part)) for part in windows.split(together, dim=1)]
+            mel = torch.cat(parts, dim=1)  # (B, S, F)
             log_mel = torch.log((mel + self.params["log_offset"]).clamp(min=LEAST_POWER))
             log_mel = (log_mel + self.params["log_shift"]) / self.params["log_scale"]
             # Kaldi has no frame or two that would end after the clip, and AudioMAE puts zeros there.
-            return F.pad(log_mel, (0, frames - log_mel.shape[2]))
+            return F.pad(log_mel, (0, 0, 0, frames - log_mel.shape[1])).transpose(1, 2)
 
     def forward(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
         """Normalised log-mel.
@@ -191,10 +196,10 @@ class LogMel(nn.Module):
         make = MEL_BANKS[self.params["mel_scale"]]
         return make(self.n_mels, self.params["n_fft"], self.sample_rate, f_min, f_max)
 
-    def _banks_of(self, clip_key: Optional[np.ndarray]) -> Tensor:
-        """(F, K), or with `mel_jitter` in training (B, F, K)."""
+    def _banks_of(self, clip_key: Optional[np.ndarray]) -> Tuple[Tensor, List[Tuple[slice, slice]]]:
+        """(F, K), or with `mel_jitter` in training (B, F, K), and their bands."""
         if not (self.mel_jitter and self.training):
-            return self.mel_banks
+            return self.mel_banks, self.mel_bands
         if clip_key is None:
             raise ValueError("expected the clips' keys (seed, epoch, clip) for mel_jitter in training, found none")
         streams = [clip_rng(key, MEL_RANGE) for key in clip_key]
@@ -202,7 +207,8 @@ class LogMel(nn.Module):
             [rng.integers(*JITTER_F_MIN, endpoint=True), rng.integers(*JITTER_F_MAX, endpoint=True)] for rng in streams
         ]
         f_min, f_max = np.array(edges).T
-        return self._make_mel_banks(f_min, f_max).to(self.mel_banks.device)
+        banks = self._make_mel_banks(f_min, f_max)
+        return banks.to(self.mel_banks.device), mel_bands(banks)
 
     def _apply(self, fn, *args, **kwargs):
         # Follow the model to its device, but not to its dtype.

@@ -4,11 +4,11 @@ Sources: Slaney's Auditory Toolbox (`librosa.filters.mel(norm=None)`); Kaldi's `
 (`torchaudio.compliance.kaldi.get_mel_banks`). Written here because torchaudio refuses to import beside a torch
 built for another CUDA version, and the filters are all that would be taken from it.
 
-Shapes: B batch, F filters, K = n_fft // 2 + 1 frequency bins of the STFT.
+Shapes: B batch, F filters, S frames, K = n_fft // 2 + 1 frequency bins of the STFT.
 """
 
 import math
-from typing import Union
+from typing import List, Tuple, Union
 
 import numpy as np
 import torch
@@ -59,6 +59,30 @@ def kaldi_mel_banks(
 
 
 MEL_BANKS = {"slaney": slaney_mel_banks, "kaldi": kaldi_mel_banks}
+
+
+FILTERS_TOGETHER = 16
+
+
+def mel_bands(banks: Tensor) -> List[Tuple[slice, slice]]:
+    """The filters in groups, each with the bins that its filters take anything of: (F, K) or (B, F, K), on the CPU."""
+    taken = banks.reshape(-1, *banks.shape[-2:]).any(dim=0)  # (F, K)
+    bands = []
+    for first in range(0, len(taken), FILTERS_TOGETHER):
+        bins = taken[first : first + FILTERS_TOGETHER].any(dim=0).nonzero()
+        ends = (int(bins[0]), int(bins[-1]) + 1) if len(bins) else (0, 1)
+        bands.append((slice(first, first + FILTERS_TOGETHER), slice(*ends)))
+    return bands
+
+
+def mel_power(banks: Tensor, bands: List[Tuple[slice, slice]], power: Tensor) -> Tensor:
+    """Power of the bins (B, S, K) times filters, (F, K) or (B, F, K), without most of their zeros -> (B, S, F).
+
+    Args:
+        bands: of the banks, see `mel_bands`.
+    """
+    products = [torch.matmul(power[..., bins], banks[..., filters, bins].mT) for filters, bins in bands]
+    return torch.cat(products, dim=2)
 
 
 def mel_centres_hz(mel_scale: str, n_mels: int, f_min: float, f_max: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from maskspec_fairseq.data.audio import load_clip
 from maskspec_fairseq.modules.bit_pattern import bits_to_float32, float32_to_bits
 from maskspec_fairseq.modules.log_mel import LogMel
-from maskspec_fairseq.modules.mel_banks import kaldi_mel_banks, mel_centres_hz, slaney_mel_banks
+from maskspec_fairseq.modules.mel_banks import kaldi_mel_banks, mel_bands, mel_centres_hz, mel_power, slaney_mel_banks
 
 RATE = 32000
 
@@ -73,6 +73,20 @@ def test_centres_are_the_filters_peaks():
         filters = banks(128, 2**15, RATE, 50.0, 14000.0)
         peaks = filters.argmax(1) * RATE / 2**15
         np.testing.assert_allclose(mel_centres_hz(scale, 128, 50.0, 14000.0), peaks, atol=2.0)
+
+
+@pytest.mark.parametrize("f_min, f_max", [(50.0, 14000.0), (np.array([0.0, 9.0]), np.array([14001.0, 16000.0]))])
+def test_the_trimmed_product_is_the_whole_one(f_min, f_max):
+    banks = kaldi_mel_banks(128, 1024, RATE, f_min, f_max)
+    power = torch.rand(2, 7, 513)
+    bands = mel_bands(banks)
+    assert sum(bins.stop - bins.start for _, bins in bands) < 2 * 513
+    assert torch.allclose(mel_power(banks, bands, power), power @ banks.mT, rtol=1e-5)
+
+
+def test_filters_that_take_nothing_give_nothing():
+    banks = torch.zeros(32, 513)
+    assert torch.equal(mel_power(banks, mel_bands(banks), torch.rand(1, 3, 513)), torch.zeros(1, 3, 32))
 
 
 def test_paper_profile_is_librosas_log_mel(waveform):
