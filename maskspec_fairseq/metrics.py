@@ -2,6 +2,9 @@
 
 Ranks are taken on float32 logits: the sigmoid of a half-precision logit saturates at 0 and 1 and makes ties.
 
+scikit-learn and SciPy, which take a second or more to import, are imported where they are used: a pretraining needs
+neither.
+
 Shapes: N clips, C classes.
 """
 
@@ -10,8 +13,6 @@ from dataclasses import dataclass
 from typing import Dict, Optional, Tuple
 
 import numpy as np
-from scipy.stats import norm
-from sklearn.metrics import average_precision_score, recall_score, roc_auc_score
 
 SCORE_NAMES = {True: ("mAP", "mean_auc", "d_prime", "skipped_classes"), False: ("accuracy", "class_mean_accuracy")}
 
@@ -80,6 +81,8 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
         ValueError: other shapes, no clips, scores that are not finite, known labels other than 0 and 1, or no class
             with a known positive.
     """
+    from scipy.special import ndtri
+
     _check_scores(scores)
     for name, labels in (("target", target), ("known", known)):
         if labels is not None and labels.shape != scores.shape:
@@ -90,7 +93,7 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
     if (positive | negative).sum() != valid.sum():
         found = target[valid & ~positive & ~negative][0]
         raise ValueError(f"expected known labels to be 0 or 1, found {found}; round labels in between, or mask them")
-    has_positive, has_negative = positive.any(axis=0), negative.any(axis=0)
+    has_positive = positive.any(axis=0)
     if not has_positive.any():
         raise ValueError(
             f"expected a positive label in at least one of {target.shape[1]} classes, found no clip of the subset that "
@@ -99,10 +102,7 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
     average_precision, auc = np.full((2, target.shape[1]), np.nan)
     for index in np.flatnonzero(has_positive):
         rows = valid[:, index]
-        class_target, class_scores = positive[rows, index].astype(np.int8), scores[rows, index]
-        average_precision[index] = average_precision_score(class_target, class_scores)
-        if has_negative[index]:
-            auc[index] = roc_auc_score(class_target, class_scores)
+        average_precision[index], auc[index] = ranking_scores(scores[rows, index], positive[rows, index])
     scored = int(has_positive.sum())
     mean_auc = float(np.nanmean(auc)) if np.isfinite(auc).any() else math.nan
     return MultilabelScores(
@@ -110,10 +110,38 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
         auc=auc,
         mean_average_precision=float(np.nanmean(average_precision)),
         mean_auc=mean_auc,
-        d_prime=float(math.sqrt(2) * norm.ppf(mean_auc)),
+        d_prime=float(math.sqrt(2) * ndtri(mean_auc)),
         num_scored_classes=scored,
         num_skipped_classes=target.shape[1] - scored,
     )
+
+
+def ranking_scores(scores: np.ndarray, positive: np.ndarray) -> Tuple[float, float]:
+    """Average precision and ROC AUC of one class, both from one sort; clips of equal scores are taken together.
+
+    AP = sum_k (R_k - R_(k-1)) P_k over the distinct scores in descending order, with the precision P_k and the recall
+    R_k of the clips down to the k-th; AUC by trapezoids over the same steps. These are the numbers of scikit-learn's
+    `average_precision_score` and `roc_auc_score`, which check and sort a class again for each, for ten times the time.
+
+    Args:
+        scores: (N,), finite.
+        positive: bool (N,), one or more of them true.
+
+    Returns:
+        The average precision, and the AUC, NaN without a negative.
+    """
+    order = np.argsort(scores)[::-1]
+    ranked = scores[order]
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)  # of the clips of each score
+    true_positives = np.cumsum(positive[order])[last]
+    false_positives = last + 1 - true_positives
+    num_positive, num_negative = int(true_positives[-1]), int(false_positives[-1])
+    gained = np.diff(true_positives, prepend=0)
+    average_precision = float((gained * (true_positives / (last + 1))).sum()) / num_positive
+    if not num_negative:
+        return average_precision, math.nan
+    pairs = np.diff(false_positives, prepend=0) * (2 * true_positives - gained)  # in order, a tie counts half: x 2
+    return average_precision, int(pairs.sum()) / (2 * num_positive * num_negative)
 
 
 def summarise(
@@ -137,6 +165,8 @@ def summarise(
 
 def class_recalls(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The share of every class's clips that are found, (C,), NaN for a class without a clip; see `accuracy`."""
+    from sklearn.metrics import recall_score
+
     _check_classes(scores, target)
     recalls = np.full(scores.shape[1], np.nan)
     present = np.unique(target)
