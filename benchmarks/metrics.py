@@ -2,7 +2,7 @@
 class: `python -m benchmarks metrics`.
 
 Scores and labels are synthesised: a share of positives of 1 % to 10 % a class, scores that know something of them.
-scikit-learn is given one round: it takes about ten times as long, and the ratio is far from its target.
+scikit-learn is given what it is fastest with, labels of int8 and contiguous columns.
 """
 
 import statistics
@@ -15,22 +15,21 @@ from benchmarks.compare import Row, in_turns, median_ratio
 from maskspec_fairseq.metrics import multilabel_scores
 
 CLIPS, CLASSES = 20371, 527
+METRICS = (average_precision_score, roc_auc_score)
 
 
 def make_scores() -> Tuple[np.ndarray, np.ndarray]:
     """Scores, float32, and labels, (CLIPS, CLASSES)."""
     rng = np.random.default_rng(1)
     target = rng.random((CLIPS, CLASSES)) < rng.uniform(0.01, 0.1, CLASSES)
-    scores = rng.standard_normal((CLIPS, CLASSES), dtype=np.float32) + 2 * target
-    return scores.astype(np.float32), target
+    scores = rng.standard_normal((CLIPS, CLASSES), dtype=np.float32) + 2 * target.astype(np.float32)
+    return scores, target
 
 
 def scikit_learn(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Average precisions and AUCs, (2, classes)."""
-    return np.array(
-        [[metric(labels, values) for labels, values in zip(target.T, scores.T)]
-         for metric in (average_precision_score, roc_auc_score)]
-    )  # fmt: skip
+    classes = [(labels.astype(np.int8), np.ascontiguousarray(values)) for labels, values in zip(target.T, scores.T)]
+    return np.array([[metric(*labels_and_scores) for labels_and_scores in classes] for metric in METRICS])
 
 
 def rows() -> List[Row]:
@@ -43,9 +42,7 @@ def rows() -> List[Row]:
     def theirs() -> None:
         found["theirs"] = scikit_learn(scores, target)
 
-    ours()  # the warm-up; of scikit-learn a class is enough
-    scikit_learn(scores[:, :1], target[:, :1])
-    seconds = in_turns({"ours": ours, "theirs": theirs}, rounds=1, warm_up=0)
+    seconds = in_turns({"ours": ours, "theirs": theirs}, rounds=3)
     measured, expected = found["ours"], found["theirs"]
     off = np.abs(np.array([measured.average_precision, measured.auc]) - expected).max()
     return [
@@ -55,6 +52,6 @@ def rows() -> List[Row]:
             *(f"{statistics.median(seconds[name]):.2f} s" for name in ("ours", "theirs")),
             median_ratio(seconds["ours"], seconds["theirs"]),
             "at most 0.2",
-            f"largest difference of a class {off:.0e}; one round",
+            f"largest difference of a class {off:.0e}",
         )
     ]

@@ -3,6 +3,9 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.special import erfinv
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_auc_score
 
@@ -126,6 +129,35 @@ def test_masked_labels_agree_with_weights_of_0(seed):
     np.testing.assert_allclose(measured.average_precision, expected, rtol=1e-9)
     np.testing.assert_allclose(measured.auc, masked_reference(roc_auc_score, scores, target, known), rtol=1e-9)
     assert not np.allclose(measured.average_precision, multilabel_scores(scores, target).average_precision, atol=1e-3)
+
+
+# Ties, the two zeros, the smallest numbers and the largest, whose difference is none of float32
+SCORES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-45, 2e-45, 3.4e38, -3.4e38]) | st.floats(width=32, allow_nan=False)
+TABLES = st.tuples(st.integers(1, 12), st.integers(1, 3)).flatmap(
+    lambda shape: st.tuples(
+        arrays(np.float32, shape, elements=SCORES.filter(math.isfinite)),
+        arrays(np.bool_, shape),
+        arrays(np.bool_, shape) | st.just(np.ones(shape, dtype=bool)),
+    )
+)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(TABLES)
+def test_every_class_agrees_with_scikit_learn(table):
+    scores, target, known = table
+    target[0, 0] = known[0, 0] = True  # or there is nothing to score
+    measured = multilabel_scores(scores, target, known)
+    for index, rows in enumerate(known.T):
+        class_target = target[rows, index].astype(int)
+        class_scores = scores[rows, index].astype(np.float64)  # a difference of these is exact enough
+        expected = [math.nan, math.nan]
+        if class_target.any():
+            expected[0] = average_precision_score(class_target, class_scores)
+            if not class_target.all():
+                expected[1] = roc_auc_score(class_target, class_scores)
+        found = [measured.average_precision[index], measured.auc[index]]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
 def test_classes_without_positives_are_left_out_of_the_means():
