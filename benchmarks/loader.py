@@ -1,0 +1,112 @@
+"""Clips from files to batches by loader processes, against decoding and resampling alone: `python -m benchmarks loader`.
+
+Files of 10 s, noise, become batches of 8 at 32 kHz by torch's DataLoader, as fairseq uses it. The floor is soundfile
+and soxr, called by as many processes in a plain loop, and what they make is thrown away where it is: nothing is
+cropped, padded, checked, collated or sent. Both start their processes within the time that is taken.
+
+Crops: 2 s at random of files of 60 s, by `read_audio`, against `soundfile.read` of the whole file.
+"""
+
+import multiprocessing
+import os
+import statistics
+import tempfile
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import soundfile
+import soxr
+from torch.utils.data import DataLoader
+
+from benchmarks.compare import Row, in_turns, median_ratio
+from maskspec_fairseq.data.audio import read_audio
+from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.manifest import Manifest
+
+RATE, CLIP_SEC, BATCH = 32000, 10, 8
+FORMATS = {"ogg": (44100, 64), "wav": (RATE, 512), "flac": (RATE, 256)}  # Hz, and clips in a round
+FILES = 32  # that are written; a round reads them several times
+LONG_SEC, CROP_SEC, CROPS = 60, 2, 20
+
+
+def write_noise(directory: Path, extension: str, rate: int, seconds: int, files: int) -> List[str]:
+    rng = np.random.default_rng(1)
+    names = [f"{number}.{extension}" for number in range(files)]
+    for name in names:
+        with soundfile.SoundFile(directory / name, "w", rate, channels=1) as file:
+            for _ in range(seconds):  # libsndfile 1.2.2 crashes where a minute of ogg is written at once
+                file.write(rng.uniform(-0.5, 0.5, rate))
+    return names
+
+
+def decode(paths: List[str]) -> None:
+    for path in paths:
+        waveform, rate = soundfile.read(path, dtype="float32")
+        if rate != RATE:
+            soxr.resample(waveform, rate, RATE, quality="HQ")
+
+
+def floor(paths: List[str], workers: int) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=decode, args=(paths[number::workers],)) for number in range(workers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def load(dataset: AudioDataset, workers: int) -> None:
+    batches = np.arange(len(dataset)).reshape(-1, BATCH).tolist()
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=dataset.collater,
+        num_workers=workers,
+        multiprocessing_context="fork",
+    )
+    for sample in loader:
+        assert sample["nsentences"] == BATCH
+
+
+def loader_row(directory: Path, extension: str, workers: int) -> Row:
+    rate, clips = FORMATS[extension]
+    names = write_noise(directory, extension, rate, CLIP_SEC, FILES) * (clips // FILES)
+    dataset = AudioDataset(Manifest(str(directory), names, [CLIP_SEC * rate] * clips), RATE, CLIP_SEC, training=True)
+    paths = [os.path.join(directory, name) for name in names]
+    seconds = in_turns({"ours": lambda: load(dataset, workers), "theirs": lambda: floor(paths, workers)})
+    rates = {name: [clips / value for value in values] for name, values in seconds.items()}
+    return Row(
+        f"loader, {rate / 1000:g} kHz {extension} to {RATE // 1000} kHz batches, {workers} worker{'s'[: workers - 1]}",
+        "decoding and resampling alone",
+        *(f"{statistics.median(rates[name]):.0f} clips/s" for name in ("ours", "theirs")),
+        median_ratio(rates["ours"], rates["theirs"]),
+        "at least 0.9",
+    )
+
+
+def crop_row(directory: Path, extension: str) -> Row:
+    rate = FORMATS[extension][0]
+    path = os.path.join(directory, write_noise(directory, extension, rate, LONG_SEC, 1)[0])
+
+    def crops() -> None:
+        rng = np.random.default_rng(1)
+        for _ in range(CROPS):
+            read_audio(path, CROP_SEC, rng)
+
+    seconds = in_turns({"ours": crops, "theirs": lambda: soundfile.read(path, dtype="float32")})
+    ours = [value / CROPS for value in seconds["ours"]]
+    return Row(
+        f"a crop of {CROP_SEC} s out of {LONG_SEC} s of {extension}",
+        "decoding the file",
+        *(f"{1e3 * statistics.median(values):.1f} ms" for values in (ours, seconds["theirs"])),
+        median_ratio(ours, seconds["theirs"]),
+        note=f"a crop has {CROP_SEC / LONG_SEC:.3f} of the samples",
+    )
+
+
+def rows() -> List[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        loaders = [loader_row(directory, extension, workers) for extension in FORMATS for workers in (1, 2)]
+        return loaders + [crop_row(directory, extension) for extension in FORMATS]
