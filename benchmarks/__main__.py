@@ -55,8 +55,10 @@ def surroundings(seconds: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *NAMES], metavar="NAME", help=f"out of {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"out of {', '.join(NAMES)}")
     args = parser.parse_args()
+    if not set(args.names) <= set(NAMES):
+        parser.error(f"expected names out of {', '.join(NAMES)}, found {', '.join(args.names)}")
     start = time.time()
     rows: List[Row] = []
     for name in args.names or NAMES:
