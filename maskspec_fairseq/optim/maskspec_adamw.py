@@ -28,6 +28,15 @@ class MaskSpecAdamWConfig(FairseqDataclass):
     bf16: bool = II("common.bf16")
 
 
+def has_fused_adamw(parameter: Parameter) -> bool:
+    """Whether torch has its fused AdamW for the parameter's device: for CUDA, and from torch 2.4 on for the CPU."""
+    try:
+        torch.optim.AdamW([parameter], fused=True)
+    except RuntimeError:
+        return False
+    return True
+
+
 @register_optimizer("maskspec_adamw", dataclass=MaskSpecAdamWConfig)
 class MaskSpecAdamW(FairseqOptimizer):
     """AdamW (arXiv:1711.05101) without decay of parameters of one dimension, with smaller steps for lower layers.
@@ -38,6 +47,9 @@ class MaskSpecAdamW(FairseqOptimizer):
 
     In half precision the optimizer works on a float32 copy of the model. fairseq saves the halves alone, so the copy
     is saved here, and a resumed run goes on from the very numbers at which it was stopped.
+
+    It takes torch's fused kernel where there is one, which goes through memory once; a checkpoint may come from a run
+    that had it or had it not.
 
     Raises:
         ValueError: fairseq has flattened the parameters into one, or `layer_decay` is asked of a model without layers.
@@ -56,14 +68,17 @@ class MaskSpecAdamW(FairseqOptimizer):
         for parameter, scale in zip(self._params, self._scales()):
             decay = cfg.weight_decay if parameter.dim() > 1 else 0.0
             groups.setdefault((scale, decay), []).append(parameter)
+        settings = self.optimizer_config
         # In fairseq's memory-efficient modes the parameters are halves, of which its own AdamW keeps float32 moments.
-        optimizer = torch.optim.AdamW if self._params[0].dtype == torch.float32 else Adam
+        optimizer = Adam
+        if self._params[0].dtype == torch.float32:
+            optimizer, settings["fused"] = torch.optim.AdamW, has_fused_adamw(self._params[0]) or None
         self._optimizer = optimizer(
             [
                 {"params": members, "weight_decay": decay, "lr_scale": scale, "lr": self._lr * scale}
                 for (scale, decay), members in groups.items()
             ],
-            **self.optimizer_config,
+            **settings,
         )
 
     @property
@@ -106,7 +121,10 @@ class MaskSpecAdamW(FairseqOptimizer):
         return state
 
     def load_state_dict(self, state_dict: Dict[str, Any], optimizer_overrides: Optional[Dict[str, Any]] = None) -> None:
-        super().load_state_dict(state_dict, optimizer_overrides)
+        # The groups say how the checkpoint's run stepped; this torch and this device may do it otherwise.
+        here = {name: self.param_groups[0][name] for name in ("fused", "foreach") if name in self.param_groups[0]}
+        groups = [{**group, **here} for group in state_dict["param_groups"]]
+        super().load_state_dict({**state_dict, "param_groups": groups}, optimizer_overrides)
         if self._has_master_weights and "master" in state_dict:
             for parameter, saved in zip(self._params, state_dict["master"]):
                 parameter.data.copy_(saved)

@@ -1,3 +1,4 @@
+import copy
 import math
 from types import SimpleNamespace
 
@@ -48,7 +49,66 @@ def test_adamw_is_torchs_with_no_decay_on_biases_and_norms():
             net(x).square().sum().backward()
             optimizer.step()
     for a, b in zip(model.parameters(), other.parameters()):
-        assert torch.equal(a, b)
+        assert torch.allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def stepped(optimizer: MaskSpecAdamW, parameters, steps) -> torch.Tensor:
+    """The parameters after steps by random gradients, each its own."""
+    for step in steps:
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(step))
+        optimizer.step()
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
+
+
+def without_fused(monkeypatch) -> None:
+    """As torch before 2.4 has it on a CPU."""
+    build = torch.optim.AdamW.__init__
+
+    def refuse(self, *args, fused=None, **kwargs):
+        if fused:
+            raise RuntimeError("`fused=True` requires all the params to be CUDA, floating point Tensor")
+        build(self, *args, fused=fused, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "__init__", refuse)
+
+
+def two_parameters():
+    return [nn.Parameter(torch.full((3, 2), 0.5)), nn.Parameter(torch.full((2,), 0.25))]
+
+
+def test_without_a_fused_kernel_it_steps_the_same(monkeypatch):
+    fused, plain = two_parameters(), two_parameters()
+    expected = stepped(adamw(fused), fused, range(5))
+    without_fused(monkeypatch)
+    optimizer = adamw(plain)
+    assert not optimizer.param_groups[0]["fused"]
+    assert torch.allclose(stepped(optimizer, plain, range(5)), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("fused_before", [True, False])
+@pytest.mark.parametrize("step_is_tensor", [True, False])
+def test_resumes_from_a_checkpoint_with_or_without_a_fused_kernel(monkeypatch, fused_before, step_is_tensor):
+    whole = two_parameters()
+    expected = stepped(adamw(whole), whole, range(5))
+    parameters = two_parameters()
+    with monkeypatch.context() as patch:
+        if not fused_before:
+            without_fused(patch)
+        first = adamw(parameters)
+        stepped(first, parameters, range(3))
+        state = copy.deepcopy(first.state_dict())
+        if not step_is_tensor:
+            for values in state["state"].values():
+                values["step"] = int(values["step"])
+    with monkeypatch.context() as patch:
+        if fused_before:
+            without_fused(patch)
+        second = adamw(parameters)
+        fused = second.param_groups[0]["fused"]
+        second.load_state_dict(state)
+        assert all(group["fused"] == fused for group in second.param_groups)
+        assert torch.allclose(stepped(second, parameters, range(3, 5)), expected, rtol=1e-6, atol=1e-7)
 
 
 def test_decay_is_decoupled_and_spares_what_has_one_dimension():
