@@ -182,9 +182,10 @@ def load_clip(
     if not len(waveform):
         raise AudioError(f"{path}: expected a sample at {sample_rate} Hz at least, found {len(audio)} at {rate} Hz")
     length = len(waveform) if clip_sec is None else clip_samples(clip_sec, sample_rate)
-    clip = np.zeros(length, dtype=np.float32)
     num_samples = min(length, len(waveform))
-    clip[:num_samples] = waveform[:num_samples]
+    clip = np.ascontiguousarray(waveform[:length])  # mostly the array itself
+    if num_samples < length:
+        clip = np.pad(clip, (0, length - num_samples))
     return clip, num_samples
 
 
