@@ -1,4 +1,5 @@
-"""Time random access to the clips of packs against loose files: `python benchmarks/packs.py`.
+"""Time random access to the clips of packs against loose files: `python -m benchmarks packs`, or, with more to choose
+and ten times the clips, `python -m benchmarks.packs`.
 
 Makes short clips in a temporary directory, packs them by `manifests/build.py pack` and into an HDF5 file of waveforms
 (if h5py is there), and reads all of them in a random order by `read_audio`, in turns. Prints the median of the time a
@@ -20,6 +21,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from benchmarks.compare import Row, median_ratio
 from maskspec_fairseq.data.audio import read_audio
 from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
 
@@ -99,6 +101,39 @@ def report(title: str, times: Dict[str, List[float]]) -> None:
         print(f"  {kind:6s}{1e6 * median:8.0f} us a clip, {median / loose:.2f} of loose files ({each})")
 
 
+def make_kinds(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> Dict[str, List[str]]:
+    """Kind -> the paths of its clips; HDF5 only where h5py is."""
+    samples = make_loose(directory, clips, rate, seconds, extension)
+    command = [sys.executable, str(BUILD), "pack", str(directory), "--out", str(directory / "packed")]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    kinds = {"loose": full_paths(directory / "train.tsv"), "zip": full_paths(directory / "packed" / "train.tsv")}
+    try:
+        kinds["hdf5"] = make_hdf5(directory / "waveforms.h5", samples, rate)
+    except ImportError:
+        print("h5py is not there, so HDF5 is left out", file=sys.stderr)
+    return kinds
+
+
+def rows(clips: int = 1000, rounds: int = 5) -> List[Row]:
+    """Wavs of 1 s at 16 kHz, from the page cache and from the disk."""
+    found = []
+    with tempfile.TemporaryDirectory() as name:
+        kinds = make_kinds(Path(name), clips, 16000, 1.0, "wav")
+        for where, cold in (("the page cache", None), ("the disk", Path(name))):
+            times = measure(kinds, rounds, clips, cold)
+            for kind in list(kinds)[1:]:
+                found.append(
+                    Row(
+                        f"random access to a {kind} of 1 s wavs, from {where}",
+                        "loose files",
+                        *(f"{1e6 * statistics.median(times[each]):.0f} us a clip" for each in (kind, "loose")),
+                        median_ratio(times[kind], times["loose"]),
+                        "at most 1.0",
+                    )
+                )
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=10000, help="(default 10000)")
@@ -109,14 +144,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        samples = make_loose(directory, args.clips, args.sample_rate, args.seconds, args.format)
-        command = [sys.executable, str(BUILD), "pack", str(directory), "--out", str(directory / "packed")]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        kinds = {"loose": full_paths(directory / "train.tsv"), "zip": full_paths(directory / "packed" / "train.tsv")}
-        try:
-            kinds["hdf5"] = make_hdf5(directory / "waveforms.h5", samples, args.sample_rate)
-        except ImportError:
-            print("h5py is not there, so HDF5 is left out")
+        kinds = make_kinds(directory, args.clips, args.sample_rate, args.seconds, args.format)
         what = f"clips of {args.seconds} s at {args.sample_rate} Hz as {args.format}, median of {args.rounds} rounds"
         report(f"{args.clips} {what}, from the page cache", measure(kinds, args.rounds, args.clips))
         some = min(args.clips, COLD_CLIPS)
