@@ -1,0 +1,105 @@
+"""The benchmarks: what they compare does the same work. Nothing is timed here."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.compare import Row, in_turns, median_ratio
+from maskspec_fairseq.modules import transformer
+from maskspec_fairseq.modules.losses import masked_spectrogram_loss
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.masking import random_masking
+from maskspec_fairseq.modules.patches import patchify
+
+pytest.importorskip("timm")
+from benchmarks import pretraining_step  # noqa: E402
+from benchmarks.timm_mae import TimmMae  # noqa: E402
+
+SIZES = dict(encoder_layers=2, decoder_embed_dim=16, decoder_layers=2, decoder_attention_heads=4)
+CLIP_KEY = np.array([[1, 1, 0], [1, 1, 1]])
+
+
+def timm_name(name: str) -> str:
+    """Ours -> facebookresearch/mae's."""
+    for ours, theirs in (("embed.", "decoder_embed."), ("blocks.", "decoder_blocks."), ("norm.", "decoder_norm.")):
+        if name.startswith("decoder." + ours):
+            return theirs + name[len("decoder." + ours) :]
+    return name.replace("decoder.pred", "decoder_pred").replace("decoder.", "").replace("encoder.", "")
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_timm_mae_has_our_loss_and_gradients(fused):
+    ours = MaskedAutoencoder(
+        encoder_embed_dim=24, encoder_attention_heads=3, encoder_ffn_embed_dim=96, decoder_ffn_embed_dim=64, **SIZES
+    )
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    waveform = torch.randn(2, 32000)
+    patches = patchify(ours.front_end(waveform), 16)
+    mask = random_masking(CLIP_KEY, patches.shape[1], 0.75)
+    theirs = TimmMae(ours.front_end.grid(32000), 24, 3, fused=fused, **SIZES)
+    weights = {timm_name(name): value for name, value in ours.named_parameters()}
+    missing, unexpected = theirs.load_state_dict(weights, strict=False)
+    assert sorted(missing) == ["decoder_pos_embed", "pos_embed"] and not unexpected
+
+    found = ours(waveform, mask=mask)
+    total, count = masked_spectrogram_loss(found["prediction"], found["target"], found["scored"])
+    loss = theirs(patches, noise=mask.float())
+    torch.testing.assert_close(total / count, loss, rtol=1e-5, atol=0)
+    (total / count).backward()
+    loss.backward()
+    gradients = {timm_name(name): value.grad for name, value in ours.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_arithmetic_is_what_torch_counts(monkeypatch):
+    """With explicit attention, whose products torch counts on every device."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def explicit(query, key, value, dropout_p):
+        return (query @ key.transpose(2, 3) * query.shape[3] ** -0.5).softmax(dim=3) @ value
+
+    monkeypatch.setattr(transformer.F, "scaled_dot_product_attention", explicit)
+    step = pretraining_step.make_step("ours", "tiny", 2, 2)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        step()
+    # torch also counts the front end; the first projection needs no gradient of its input
+    assert counter.get_total_flops() == pytest.approx(pretraining_step.step_flops("tiny", 2, 2), rel=0.01)
+
+
+@pytest.mark.parametrize("way", pretraining_step.WAYS)
+def test_every_way_of_a_step_runs(way, monkeypatch):
+    monkeypatch.setattr(pretraining_step, "SIZES", {"tiny": (48, 3)})
+    pretraining_step.make_step(way, "tiny", 2, 1)()
+
+
+@pytest.mark.parametrize(
+    ("target", "ratio", "met"),
+    [("at most 0.8", 0.8, True), ("at most 0.8", 0.81, False), ("at least 3", 3.0, True), ("at least 3", 2.9, False)]
+    + [("", 1.0, None)],
+)
+def test_a_row_knows_whether_it_met_its_target(target, ratio, met):
+    assert Row("work", "peer", "1 s", "2 s", ratio, target).met is met
+
+
+def test_a_target_written_otherwise_is_refused():
+    with pytest.raises(ValueError, match="expected a target 'at most X' or 'at least X', found 'below 3'"):
+        Row("work", "peer", "1 s", "2 s", 1.0, "below 3").met  # noqa: B018
+
+
+def test_ways_take_turns_and_the_warm_up_is_not_counted():
+    calls, now = [], [0.0]
+
+    def way(name, seconds):
+        def run():
+            calls.append(name)
+            now[0] += seconds
+
+        return run
+
+    seconds = in_turns({"ours": way("ours", 1), "theirs": way("theirs", 2)}, rounds=2, clock=lambda: now[0])
+    assert calls == ["ours", "theirs"] * 3
+    assert seconds == {"ours": [1, 1], "theirs": [2, 2]}
+    assert median_ratio(seconds["ours"], seconds["theirs"]) == 0.5
