@@ -20,7 +20,7 @@ from benchmarks.compare import Row, matmul_gflops, table
 
 HERE = Path(__file__).parent
 # each has `rows()`, and its plots beside it
-NAMES = ["packs", "pretraining_step"]
+NAMES = ["packs", "pretraining_step", "scaling"]
 PACKAGES = ["torch", "timm", "torchaudio", "librosa", "scikit-learn", "soundfile", "soxr"]
 
 
