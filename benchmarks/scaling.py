@@ -57,7 +57,7 @@ def draw(seconds: Dict[Setting, float], held: Dict[Setting, float]) -> None:
         beside = panel.twinx()
         beside.plot(values, [held[point] for point in points], "s:", color="C1", label="memory")
         beside.set(ylabel="peak memory (GiB)", ylim=(0, None))
-        panel.legend(handles=[*panel.lines, *beside.lines], loc="upper center")
+        panel.legend(handles=[*panel.lines, *beside.lines], loc="lower right")
     figure.suptitle(f"Pretraining step; where not varied: tiny, {CLIPS} clips of {SECONDS} s, mask {MASK_RATIO}")
     figure.savefig(OUT, dpi=80)
     pyplot.close(figure)
