@@ -60,9 +60,10 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest tests -m slow -rP --durations=0  # -rP: what they measured
 
-# Ours and the plain way side by side; leave the machine alone meanwhile
+# Ours beside what a user would pick instead; leave the machine alone meanwhile
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/packs.py
+	$(BIN)/python -m pip install -q -e ".[bench]"
+	$(BIN)/python -W ignore -m benchmarks
 
 # Hours; what is done is kept, and the same command goes on. ESC10 and FSDD: where the corpora are
 results-esc10: $(INSTALLED)

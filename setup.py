@@ -37,6 +37,8 @@ setup(
         ],
         "hdf5": ["h5py"],  # packs of other projects
         "onnx": ["onnx", "onnxruntime", "onnxscript"],
+        # what the benchmarks compare with
+        "bench": ["maskspec-fairseq[hdf5]", "librosa", "timm", "torchaudio", "torch<2.15"],
         # torchaudio is the reference for the Kaldi filters; its last release does not import beside torch 2.15.
         "test": [
             "maskspec-fairseq[hdf5,onnx]",

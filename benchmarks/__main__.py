@@ -20,7 +20,18 @@ from benchmarks.compare import Row, matmul_gflops, table
 
 HERE = Path(__file__).parent
 # each has `rows()`, and its plots beside it
-NAMES = ["packs", "pretraining_step", "scaling"]
+NAMES = [
+    "pretraining_step",
+    "finetuning_step",
+    "front_end",
+    "loader",
+    "packs",
+    "manifest",
+    "metrics",
+    "startup",
+    "inference",
+    "scaling",
+]
 PACKAGES = ["torch", "timm", "torchaudio", "librosa", "scikit-learn", "soundfile", "soxr"]
 
 

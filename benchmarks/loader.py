@@ -1,4 +1,5 @@
-"""Clips from files to batches by loader processes, against decoding and resampling alone: `python -m benchmarks loader`.
+"""Clips from files to batches by loader processes, against decoding and resampling alone:
+`python -m benchmarks loader`.
 
 Files of 10 s, noise, become batches of 8 at 32 kHz by torch's DataLoader, as fairseq uses it. The floor is soundfile
 and soxr, called by as many processes in a plain loop, and what they make is thrown away where it is: nothing is

@@ -143,7 +143,12 @@ class Experiments:
             "command": " ".join(step["command"].split()),
         }
         self.rows.append(values)
-        write_csv(self.out / "runs.csv", self.rows, COLUMNS)
+        new = not (self.out / "runs.csv").exists()
+        with open(self.out / "runs.csv", "a", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(values)
         print(f"{step['name']}: accuracy {values['accuracy'] or '-'}, {values['wall_s']} s", flush=True)
 
 

@@ -1,0 +1,79 @@
+"""A finetuning step of the base model, 527 classes, on clips of 10 s, against a ViT of timm of the same size:
+`python -m benchmarks finetuning_step`.
+
+A step is forward, binary cross-entropy, backward and AdamW, in float32 and training mode; ours has AdamW's fused kernel
+where torch has it, as `maskspec_adamw` takes it, the peer AdamW's defaults. Both see the log-mel of our front end, and
+pool by the mean over the patches.
+"""
+
+import statistics
+from typing import Callable, Dict, List
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from benchmarks.compare import Row, in_turns, median_ratio
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.optim.maskspec_adamw import has_fused_adamw
+
+RATE, CLIP_SEC, CLASSES, PATCHOUT = 32000, 10, 527, 0.4
+BATCH, ROUNDS = 4, 3  # a step of 8 clips takes ten seconds
+
+
+class TimmClassifier(nn.Module):
+    """Our front end, and timm's base ViT on its log-mel as an image of one channel; (B, T) -> (B, C)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front_end = LogMel("paper", RATE)
+        size = (self.front_end.n_mels, self.front_end.num_frames(CLIP_SEC * RATE))
+        self.network = VisionTransformer(
+            size, patch_size=16, in_chans=1, num_classes=CLASSES, global_pool="avg", class_token=False
+        )
+
+    def forward(self, waveform: torch.Tensor) -> torch.Tensor:
+        return self.network(self.front_end(waveform)[:, None])
+
+
+def step_of(logits_of: Callable[[], torch.Tensor], optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+    target = torch.rand(BATCH, CLASSES, generator=torch.Generator().manual_seed(1)).lt(0.01).float()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(logits_of(), target).backward()
+        optimizer.step()
+
+    return step
+
+
+def ours(waveform: torch.Tensor, patchout: float) -> Callable[[], None]:
+    model = SpectrogramClassifier(CLASSES, patchout=patchout).train()
+    fused = has_fused_adamw(next(model.parameters())) or None
+    keys = np.array([[1, 1, clip] for clip in range(BATCH)])  # (seed, epoch, clip)
+    return step_of(lambda: model(waveform, keys), torch.optim.AdamW(model.parameters(), fused=fused))
+
+
+def rows() -> List[Row]:
+    waveform = 0.1 * torch.randn(BATCH, CLIP_SEC * RATE, generator=torch.Generator().manual_seed(1))
+    peer = TimmClassifier().train()
+    ways: Dict[str, Callable[[], None]] = {
+        "theirs": step_of(lambda: peer(waveform), torch.optim.AdamW(peer.parameters())),
+        "whole": ours(waveform, 0.0),
+        "patchout": ours(waveform, PATCHOUT),
+    }
+    seconds = in_turns(ways, ROUNDS)
+    titles = {"whole": ("without patchout", "at most 1.0"), "patchout": (f"patchout {PATCHOUT}", "at most 0.6")}
+    return [
+        Row(
+            f"finetuning step, base, {BATCH} clips of {CLIP_SEC} s, {title}",
+            "timm ViT of the same size",
+            *(f"{statistics.median(seconds[each]):.2f} s" for each in (name, "theirs")),
+            median_ratio(seconds[name], seconds["theirs"]),
+            target,
+        )
+        for name, (title, target) in titles.items()
+    ]

@@ -1,0 +1,90 @@
+"""The front end on a batch of clips of 10 s at 32 kHz, against torchaudio's Kaldi filter banks on the same clips one by
+one, and its share of a pretraining step: `python -m benchmarks front_end`.
+
+Clips a second are of one thread, "per core", on both sides. Kaldi's are 128 mel bins, a Hamming window of 32 ms and a
+shift of 10 ms, which is the front end's window of 1024 and hop of 320; it pads the window to a power of two as well, so
+both have an FFT of 1024. Kaldi's have pre-emphasis and take away the mean of every frame, and ours have statistics.
+
+The share is of the base model's forward and backward on the same batch, without the optimizer, by torch's own threads.
+"""
+
+import statistics
+from typing import List
+
+import numpy as np
+import torch
+
+from benchmarks.compare import Row, in_turns, median_ratio
+from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.modules.losses import masked_spectrogram_loss
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+
+RATE, CLIP_SEC, BATCH = 32000, 10, 8
+KEYS = np.array([[1, 1, clip] for clip in range(BATCH)])  # (seed, epoch, clip)
+
+
+def noise(clips: int) -> torch.Tensor:
+    """Clips, (B, T)."""
+    return 0.1 * torch.randn(clips, CLIP_SEC * RATE, generator=torch.Generator().manual_seed(1))
+
+
+def kaldi_fbank(waveform: torch.Tensor) -> torch.Tensor:
+    """(B, T) -> (B, S, F), clip by clip, which is how torchaudio has it.
+
+    Raises:
+        ImportError: torchaudio is not there, or not of this torch.
+    """
+    try:
+        from torchaudio.compliance import kaldi
+    except (ImportError, OSError) as error:
+        raise ImportError(
+            f"expected the peer, torchaudio, found: {error}; pip install 'maskspec-fairseq[bench]'"
+        ) from error
+    settings = dict(num_mel_bins=128, frame_length=32.0, frame_shift=10.0, window_type="hamming", dither=0.0)
+    return torch.stack([kaldi.fbank(clip[None], sample_frequency=RATE, **settings) for clip in waveform])
+
+
+@torch.inference_mode()
+def rate_row() -> Row:
+    front_end, clips = LogMel("paper", RATE), noise(BATCH)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = in_turns(
+            {"ours": lambda: front_end(clips), "theirs": lambda: kaldi_fbank(clips)}, rounds=15, warm_up=2
+        )
+    finally:
+        torch.set_num_threads(threads)
+    rates = {name: [BATCH / value for value in values] for name, values in seconds.items()}
+    return Row(
+        f"front end, a batch of {BATCH} clips of {CLIP_SEC} s, one thread",
+        "torchaudio.compliance.kaldi.fbank, one by one",
+        *(f"{statistics.median(rates[name]):.0f} clips/s" for name in ("ours", "theirs")),
+        median_ratio(rates["ours"], rates["theirs"]),
+        "at least 3",
+        "128 bins, 32 ms, 10 ms, FFT of 1024 on both sides",
+    )
+
+
+def share_row() -> Row:
+    model, clips = MaskedAutoencoder(), noise(BATCH)
+
+    def step() -> None:
+        output = model(clips, clip_key=KEYS)
+        loss, count = masked_spectrogram_loss(output["prediction"], output["target"], output["scored"])
+        (loss / count).backward()
+        model.zero_grad()
+
+    seconds = in_turns({"ours": lambda: model.front_end(clips), "theirs": step}, rounds=2)
+    return Row(
+        f"front end, {BATCH} clips of {CLIP_SEC} s",
+        "a pretraining step of the base model that it is in",
+        *(f"{1e3 * statistics.median(seconds[name]):.0f} ms" for name in ("ours", "theirs")),
+        median_ratio(seconds["ours"], seconds["theirs"]),
+        "at most 0.05",
+        f"forward and backward, {torch.get_num_threads()} threads",
+    )
+
+
+def rows() -> List[Row]:
+    return [rate_row(), share_row()]

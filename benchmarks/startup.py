@@ -1,0 +1,66 @@
+"""Seconds from a command to its first update, demo recipe, above those that fairseq's own import takes:
+`python -m benchmarks startup`.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import List
+
+import numpy as np
+import soundfile
+
+from benchmarks.compare import Row, in_turns
+
+HERE = Path(__file__).resolve().parents[1]
+CLIPS, ROUNDS = 40, 3
+
+
+def to_first_update(data: Path, run_dir: str) -> float:
+    """Start a pretraining and stop it after its first update; seconds until that is logged."""
+    command = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.hydra_train", "--config-dir", "config/pretraining"]
+    command += ["--config-name", "demo", f"task.data={data}", f"hydra.run.dir={run_dir}"]
+    command += ["common.log_interval=1", "checkpoint.no_save=true"]
+    start = time.perf_counter()
+    with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            if "[train_inner]" in line:
+                seconds = time.perf_counter() - start
+                process.kill()
+                return seconds
+    raise RuntimeError(f"expected a first update of {' '.join(command)}, found that it ended with {process.returncode}")
+
+
+def rows() -> List[Row]:
+    updates: List[float] = []
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "audio").mkdir()
+        rng = np.random.default_rng(1)
+        for number in range(CLIPS):
+            soundfile.write(Path(name) / "audio" / f"{number}.wav", rng.uniform(-0.5, 0.5, 64000), 32000)
+        data = Path(name) / "data"
+        build = [sys.executable, str(HERE / "manifests" / "build.py"), "folder", f"{name}/audio", "--out", str(data)]
+        subprocess.run(build, check=True, capture_output=True)
+
+        def ours() -> None:
+            updates.append(to_first_update(data, f"{name}/run{len(updates)}"))
+
+        def theirs() -> None:
+            subprocess.run([sys.executable, "-W", "ignore", "-c", "import fairseq"], check=True, capture_output=True)
+
+        imports = in_turns({"ours": ours, "theirs": theirs}, ROUNDS)["theirs"]
+    first, imported = statistics.median(updates[1:]), statistics.median(imports)
+    return [
+        Row(
+            "start to the first update, demo recipe: seconds above the import",
+            "import fairseq",
+            f"{first:.1f} s",
+            f"{imported:.1f} s",
+            first - imported,
+            "at most 3",
+            "the ratio column holds the seconds above it; the update itself, of 16 clips, is in them",
+        )
+    ]
