@@ -35,7 +35,7 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
         type=whole(1),
         default=default,
         metavar="N",
-        help="windows of one file that are encoded together (default: %(default)s)",
+        help="windows of one file that are encoded together, on a CPU at most 4 (default: %(default)s)",
     )
 
 

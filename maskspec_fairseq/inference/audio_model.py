@@ -20,6 +20,7 @@ from maskspec_fairseq.manifest import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 
 MAX_WINDOWS = 16  # that go through the encoder together
+MAX_WINDOWS_ON_CPU = 4  # more of them fit its cache worse, and take longer each
 # What makes a model; the other arguments of `SpectrogramClassifier` are for training.
 ARCHITECTURE = (*ENCODER_FIELDS, "pool", "norm_after_pool")
 
@@ -109,9 +110,15 @@ class AudioModel(nn.Module):
     def embed(self, waveform: Tensor, max_windows: Optional[int] = MAX_WINDOWS) -> Tensor:
         """(B, T) at the model's rate -> (B, D), with at most max_windows in the encoder together, all for None."""
         windows = self.windows(waveform)  # (B, K, W)
-        chunks = [windows.flatten(0, 1)] if max_windows is None else windows.flatten(0, 1).split(max_windows)
+        flat = windows.flatten(0, 1)
+        chunks = [flat] if max_windows is None else flat.split(self._together(max_windows))
         embeddings = torch.cat([self.embed_windows(chunk, waveform.shape[1]) for chunk in chunks])
         return embeddings.unflatten(0, windows.shape[:2]).mean(dim=1)
+
+    def _together(self, max_windows: int) -> int:
+        """How many of at most max_windows go through the encoder together on the model's device."""
+        on_cpu = self.network.front_end.mel_mean.device.type == "cpu"
+        return min(max_windows, MAX_WINDOWS_ON_CPU) if on_cpu else max_windows
 
     def windows(self, waveform: Tensor) -> Tensor:
         """(B, T) -> (B, K, W): every sample is in a window, the last one ends with the clip, a short clip is padded."""
@@ -173,7 +180,7 @@ class AudioModel(nn.Module):
         count = math.ceil(waveform.shape[1] / hop)
         padded = nn.functional.pad(waveform, (0, max(0, (count - 1) * hop + size - waveform.shape[1])))
         windows = padded.unfold(1, size, hop)[:, :count]  # (B, K, W)
-        chunks = windows.flatten(0, 1).split(MAX_WINDOWS)
+        chunks = windows.flatten(0, 1).split(self._together(MAX_WINDOWS))
         columns = torch.cat([self.network.embed_columns(chunk, all_layers) for chunk in chunks])
         columns = columns.unflatten(0, windows.shape[:2]).flatten(1, 2)  # (B, K * M, D)
         return columns[:, : math.ceil(waveform.shape[1] / column)]
