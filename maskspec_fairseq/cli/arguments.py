@@ -4,8 +4,6 @@ import argparse
 import sys
 from typing import Callable, Sequence
 
-import torch
-
 
 def program(name: str, description: str, example: str) -> argparse.ArgumentParser:
     """A parser whose help ends with an example, one or several commands."""
@@ -20,6 +18,8 @@ def program(name: str, description: str, example: str) -> argparse.ArgumentParse
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device: a GPU where there is one."""
+    import torch  # here and in `device`: manifests/build.py, which uses the rest, starts without it
+
     parser.add_argument(
         "--device",
         type=device,
@@ -85,6 +85,8 @@ def fraction(text: str) -> float:
 
 def device(text: str) -> str:
     """The name of a device that is there."""
+    import torch
+
     try:
         torch.zeros(1, device=text).item()
     except (AssertionError, RuntimeError) as error:  # torch without CUDA asserts that it has it

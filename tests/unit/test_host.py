@@ -46,3 +46,14 @@ def test_the_rest_does_without_fairseq(no_fairseq, repository):
     )
     done = run_python(code, no_fairseq, repository)
     assert done.stdout == "0.1.0\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "what, unused",
+    [("build", ("torch", "sklearn", "scipy")), ("maskspec_fairseq.metrics", ("torch", "sklearn", "scipy"))],
+)
+def test_what_takes_seconds_to_import_waits_until_it_is_used(repository, what, unused):
+    """manifests/build.py but for its statistics, and metrics on the way to a pretraining."""
+    code = f"import sys, {what}; print([name for name in {unused} if name in sys.modules])"
+    done = run_python(code, repository, repository / "manifests")
+    assert done.stdout.strip() == "[]", done.stderr
