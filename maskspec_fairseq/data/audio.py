@@ -1,6 +1,7 @@
 """From a file, or a clip in a pack, to a mono waveform of the wanted rate.
 
-Decoding is soundfile's, resampling soxr's. What a path in a pack is: `data/packs.py`.
+Decoding is soundfile's but for plain wavs in packs (`data/plain_wav.py`), resampling soxr's. What a path in a pack is:
+`data/packs.py`.
 
 Shapes: T samples, C channels.
 """
@@ -16,6 +17,7 @@ import soxr
 
 from maskspec_fairseq.data.audio_error import AudioError
 from maskspec_fairseq.data.packs import WaveformRow, open_clip, split_path
+from maskspec_fairseq.data.plain_wav import PlainWav, plain_wav
 
 CHANNELS = ("mix", "left", "right", "mid")
 LOUDEST = 1e10  # full scale is 1; the power of what is far above cannot be summed in float32
@@ -55,7 +57,7 @@ class SequentialFile(soundfile.SoundFile):
         return False
 
 
-def open_audio(path: str) -> Union[soundfile.SoundFile, WaveformRow]:
+def open_audio(path: str) -> Union[soundfile.SoundFile, WaveformRow, PlainWav]:
     """Open a file, or a clip in a pack, for decoding.
 
     Raises:
@@ -83,10 +85,13 @@ def _open_file(path: str) -> soundfile.SoundFile:
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
 
 
-def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[soundfile.SoundFile, WaveformRow]:
+def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[soundfile.SoundFile, WaveformRow, PlainWav]:
     clip = open_clip(path, pack, numbers)
     if isinstance(clip, WaveformRow):
         return clip
+    wav = plain_wav(clip.getvalue())
+    if wav is not None:
+        return wav
     try:
         return SequentialFile(clip)
     except soundfile.SoundFileError as error:

@@ -16,6 +16,7 @@ from fairseq.data.audio.audio_utils import parse_path, read_from_stored_zip
 from maskspec_fairseq.data import packs
 from maskspec_fairseq.data.audio import AudioError, load_clip, open_audio, read_audio
 from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.data.plain_wav import HEADER, PlainWav, plain_wav
 from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
 
 RATE = 32000
@@ -91,6 +92,77 @@ def test_a_zip_gives_the_samples_of_the_files(tmp_path, loose):
         assert same_audio(path, tmp_path / name)
         file, place = parse_path(path)  # fairseq's own reader finds the same bytes
         assert read_from_stored_zip(file, *place) == loose[name]
+
+
+def wav(extra=b"", **changes):
+    """A stereo wav of int16, with fields of its header changed or bytes at its end."""
+    samples = np.random.default_rng(1).integers(-32768, 32768, (RATE, 2), dtype=np.int16)
+    samples[:3] = [[-32768, 32767], [0, -1], [1, -32767]]
+    data = samples.tobytes()
+    fields = {
+        "riff": b"RIFF", "rest": len(data) + 36, "wave": b"WAVE", "fmt": b"fmt ", "fmt_size": 16, "pcm": 1,
+        "channels": 2, "rate": RATE, "byte_rate": 4 * RATE, "block": 4, "bits": 16, "name": b"data", "size": len(data),
+    }  # fmt: skip
+    return HEADER.pack(*{**fields, **changes}.values()) + data + extra
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_plain_wavs_in_a_zip_are_read_without_libsndfile(tmp_path, monkeypatch, channels, rate):
+    data = encoded(2 * NOISE[:channels].T, "wav", rate)  # clipped at both ends
+    (tmp_path / "a.wav").write_bytes(data)
+    path = write_zip(tmp_path / "a.zip", {"a": data})["a"]
+    assert same_audio(path, tmp_path / "a.wav")
+    assert type(open_audio(path)) is PlainWav
+    monkeypatch.setattr(soundfile, "SoundFile", None)
+    assert read_audio(path)[0].shape == (2 * RATE, channels)
+
+
+UNUSUAL = {
+    "cut off": wav()[:-4],
+    "half a sample": wav()[:-1],
+    "a chunk after": wav(b"LIST\4\0\0\0abcd"),
+    "that is counted": wav(b"LIST\4\0\0\0abcd", rest=4 * RATE + 48),
+    "size of the rest": wav(rest=0),
+    "unknown size": wav(size=2**32 - 1, rest=2**32 - 1),
+    "size 0": wav(size=0),
+    "odd size": wav(size=4 * RATE - 1),
+    "byte rate": wav(byte_rate=1),
+    "block": wav(block=2),
+    "no channel": wav(channels=0, block=0),
+    "four channels": wav(channels=4, block=8, byte_rate=8 * RATE),
+    "rate 0": wav(rate=0, byte_rate=0),
+    "high rate": wav(rate=10**6, byte_rate=4 * 10**6),
+    "8 bits": wav(bits=8, block=2, byte_rate=2 * RATE),
+    "a-law": wav(pcm=6),
+    "extensible": wav(pcm=0xFFFE),
+    "big-endian": wav(riff=b"RIFX"),
+    "other name": wav(name=b"fact"),
+    "flac": encoded(NOISE[0], "flac"),
+    "ogg": encoded(NOISE[0], "ogg"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_wavs_that_are_not_plain_stay_with_libsndfile(tmp_path, name):
+    """The samples, or the refusal, are what they are without a shorter way."""
+    assert plain_wav(UNUSUAL[name]) is None
+    (tmp_path / "a.wav").write_bytes(UNUSUAL[name])
+    path = write_zip(tmp_path / "a.zip", {"a": UNUSUAL[name]})["a"]
+    try:
+        read_audio(str(tmp_path / "a.wav"))
+    except AudioError:
+        with pytest.raises(AudioError):
+            read_audio(path)
+    else:
+        assert same_audio(path, tmp_path / "a.wav")
+
+
+def test_every_int16_of_a_plain_wav_is_scaled_as_libsndfile_scales_it(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(-32768, 32768).astype(np.int16), RATE)
+    found = plain_wav((tmp_path / "a.wav").read_bytes()).read(65536)
+    assert np.array_equal(found, soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0])
+    assert found.dtype == np.float32 and found.flags.writeable
 
 
 def test_offsets_may_be_beyond_four_gibibytes(tmp_path):
