@@ -74,12 +74,12 @@ def main() -> int:
     rows: List[Row] = []
     for name in args.names or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows += importlib.import_module(f"benchmarks.{name}").rows()
-        print(table(rows[-1:]), file=sys.stderr, flush=True)
-    text = f"{surroundings(time.time() - start)}\n\n{table(rows)}\n"
-    print(text)
+        found = importlib.import_module(f"benchmarks.{name}").rows()
+        print(table(found), flush=True)
+        rows += found
     if not args.names:
-        (HERE / "RESULTS.md").write_text(f"# Results of the benchmarks\n\n{text}", encoding="utf-8")
+        text = f"# Results of the benchmarks\n\n{surroundings(time.time() - start)}\n\n{table(rows)}\n"
+        (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
     return 0
 
 

@@ -46,7 +46,7 @@ def rows() -> List[Row]:
         seconds = in_turns({"ours": ours, "theirs": theirs}, rounds=3)
     return [
         Row(
-            f"manifest of {FILES} wavs, {workers} processes",
+            f"headers of {FILES} wavs for a manifest, {workers} processes",
             "a loop of soundfile.info",
             *(f"{FILES / statistics.median(seconds[way]):.0f} files/s" for way in ("ours", "theirs")),
             median_ratio(seconds["theirs"], seconds["ours"]),
