@@ -32,6 +32,12 @@ NAMES = [
     "inference",
     "scaling",
 ]
+PLOTS = """
+Why targets were missed, and what was tried: [NOTES.md](NOTES.md). How the cost of a pretraining step grows, beside its
+arithmetic:
+
+![scaling](scaling.png)
+"""
 PACKAGES = ["torch", "timm", "torchaudio", "librosa", "scikit-learn", "soundfile", "soxr"]
 
 
@@ -78,7 +84,7 @@ def main() -> int:
         print(table(found), flush=True)
         rows += found
     if not args.names:
-        text = f"# Results of the benchmarks\n\n{surroundings(time.time() - start)}\n\n{table(rows)}\n"
+        text = f"# Results of the benchmarks\n\n{surroundings(time.time() - start)}\n\n{table(rows)}\n{PLOTS}"
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
     return 0
 

@@ -75,6 +75,6 @@ def table(rows: List[Row]) -> str:
     lines = ["| work | against | ours | theirs | ratio | target | met | note |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
         met = {None: "", True: "yes", False: "**no**"}[row.met]
-        cells = [row.work, row.peer, row.ours, row.theirs, f"{row.ratio:.2f}", row.target, met, row.note]
+        cells = [row.work, row.peer, row.ours, row.theirs, f"{row.ratio:.3f}", row.target, met, row.note]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
