@@ -42,7 +42,7 @@ def rows() -> List[Row]:
     def theirs() -> None:
         found["theirs"] = scikit_learn(scores, target)
 
-    seconds = in_turns({"ours": ours, "theirs": theirs}, rounds=3)
+    seconds = in_turns({"ours": ours, "theirs": theirs}, rounds=2)
     measured, expected = found["ours"], found["theirs"]
     off = np.abs(np.array([measured.average_precision, measured.auc]) - expected).max()
     return [

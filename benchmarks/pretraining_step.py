@@ -31,7 +31,7 @@ RATE, CLIPS, SECONDS, MASK_RATIO, LEARNING_RATE = 32000, 8, 10, 0.75, 1e-3
 SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}  # width and heads of the encoder
 ENCODER_LAYERS, DECODER_LAYERS, DECODER_WIDTH, PATCH = 12, 8, 512, 16
 WAYS = ["ours", "bf16", "explicit", "fused"]
-ROUNDS = {"tiny": 5, "base": 3}
+ROUNDS = {"tiny": 3, "base": 3}
 
 
 def our_step(size: str, waveform: torch.Tensor, mask_ratio: float, bf16: bool) -> Callable[[], object]:

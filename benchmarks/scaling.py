@@ -1,7 +1,7 @@
 """How a pretraining step's time and memory grow with clip length, batch size, mask ratio and model size: `python -m
 benchmarks scaling` draws benchmarks/scaling.png.
 
-The step is `pretraining_step`'s; one thing at a time differs from the tiny model on 8 clips of 10 s, mask 0.75. Beside
+The step is `pretraining_step`'s; one thing at a time differs from the tiny model on 2 clips of 10 s, mask 0.75. Beside
 the time stands what the arithmetic alone would take at the rate of that point; memory is that of a fresh process each.
 Rows are the ends of each curve against that point, beside the arithmetic's own growth. They have no target.
 """
@@ -14,15 +14,15 @@ from typing import Dict, List, Tuple
 
 from benchmarks import memory
 from benchmarks.compare import Row, in_turns
-from benchmarks.pretraining_step import CLIPS, MASK_RATIO, SECONDS, make_step, step_flops
+from benchmarks.pretraining_step import MASK_RATIO, SECONDS, make_step, step_flops
 
 OUT = Path(__file__).with_suffix(".png")
-ROUNDS = 2
+CLIPS, ROUNDS = 2, 2  # with 8 clips the curves alone take ten minutes
 Setting = Tuple[str, int, int, float]  # size, clips, seconds a clip, mask ratio
 POINT: Setting = ("tiny", CLIPS, SECONDS, MASK_RATIO)
 CURVES: Dict[str, Tuple[int, list]] = {  # what is varied -> its place in a setting, its values
     "clip length (s)": (2, [1, 5, 10, 20, 30]),
-    "batch size (clips)": (1, [1, 2, 4, 8, 16]),
+    "batch size (clips)": (1, [1, 2, 4, 8]),
     "mask ratio": (3, [0.05, 0.25, 0.5, 0.75, 0.95]),
     "model size": (0, ["tiny", "small", "base"]),
 }
@@ -80,5 +80,5 @@ def rows() -> List[Row]:
     seconds = {setting: measure_time(setting) for setting in every}
     held = {setting: memory.measure("ours", *setting) / 2**30 for setting in every}
     draw(seconds, held)
-    ends = [(curve, setting) for curve in CURVES for setting in settings(curve)[:: len(CURVES[curve][1]) - 1]]
+    ends = [(curve, setting) for curve in CURVES for setting in (settings(curve)[0], settings(curve)[-1])]
     return [row(curve, setting, seconds, held) for curve, setting in ends if setting != POINT]
