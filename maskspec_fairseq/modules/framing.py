@@ -4,7 +4,6 @@ Shapes: B batch, T samples, S frames, W samples of a window, K = n_fft // 2 + 1 
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 WINDOWS = {
@@ -42,24 +41,19 @@ class CentredFrames(nn.Module):
         return 1 + (num_samples - (1 if self.preemphasis else 0)) // self.hop_length
 
     def forward(self, waveform: Tensor, frames: int) -> Tensor:
-        """(B, T) -> the first frames (B, S, n_fft)."""
+        """(B, T) -> the first frames, as much of each as the window takes (B, S, W)."""
         if self.preemphasis:
             waveform = waveform[:, 1:] - self.preemphasis * waveform[:, :-1]
         half = self.n_fft // 2
         # what F.pad(mode="reflect") does, in a fifth of the time
         start, end = waveform[:, 1 : half + 1].flip(1), waveform[:, -half - 1 : -1].flip(1)
-        return torch.cat([start, waveform, end], dim=1).unfold(1, self.n_fft, self.hop_length)[:, :frames]
+        padded = torch.cat([start, waveform, end], dim=1)[:, (self.n_fft - self.win_length) // 2 :]
+        return padded.unfold(1, self.win_length, self.hop_length)[:, :frames]
 
     def power(self, frames: Tensor) -> Tensor:
-        """(B, S, n_fft) -> (B, S, K)."""
-        before = (self.n_fft - self.win_length) // 2
-        return _power(frames * F.pad(self.window, (before, self.n_fft - self.win_length - before)))
-
-
-def _power(windows: Tensor) -> Tensor:
-    """(B, S, n_fft) -> (B, S, K)."""
-    spectrum = torch.fft.rfft(windows)
-    return spectrum.real.square() + spectrum.imag.square()
+        """(B, S, W) -> (B, S, K); where in the FFT the window stands makes no difference to it."""
+        spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
+        return spectrum.real.square() + spectrum.imag.square()
 
 
 class KaldiFrames(CentredFrames):
@@ -85,5 +79,4 @@ class KaldiFrames(CentredFrames):
         """(B, S, W) -> (B, S, K)."""
         frames = frames - frames.mean(dim=2, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        windows = (frames - self.preemphasis * before) * self.window
-        return _power(F.pad(windows, (0, self.n_fft - self.win_length)))
+        return super().power(frames - self.preemphasis * before)
