@@ -16,8 +16,9 @@ import soundfile
 import soxr
 
 from maskspec_fairseq.data.audio_error import AudioError
-from maskspec_fairseq.data.packs import WaveformRow, open_clip, split_path
-from maskspec_fairseq.data.plain_wav import PlainWav, plain_wav
+from maskspec_fairseq.data.int16_clip import Int16Clip
+from maskspec_fairseq.data.packs import open_clip, split_path
+from maskspec_fairseq.data.plain_wav import plain_wav
 
 CHANNELS = ("mix", "left", "right", "mid")
 LOUDEST = 1e10  # full scale is 1; the power of what is far above cannot be summed in float32
@@ -57,7 +58,7 @@ class SequentialFile(soundfile.SoundFile):
         return False
 
 
-def open_audio(path: str) -> Union[soundfile.SoundFile, WaveformRow, PlainWav]:
+def open_audio(path: str) -> Union[soundfile.SoundFile, Int16Clip]:
     """Open a file, or a clip in a pack, for decoding.
 
     Raises:
@@ -85,9 +86,9 @@ def _open_file(path: str) -> soundfile.SoundFile:
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
 
 
-def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[soundfile.SoundFile, WaveformRow, PlainWav]:
+def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[soundfile.SoundFile, Int16Clip]:
     clip = open_clip(path, pack, numbers)
-    if isinstance(clip, WaveformRow):
+    if isinstance(clip, Int16Clip):
         return clip
     wav = plain_wav(clip.getvalue())
     if wav is not None:

@@ -20,12 +20,12 @@ from typing import Optional, Tuple, Union
 import numpy as np
 
 from maskspec_fairseq.data.audio_error import AudioError
+from maskspec_fairseq.data.int16_clip import Int16Clip
 
 ZIP_PATH = re.compile(r"([^\0]+\.zip):([0-9]{1,18}):([0-9]{1,18})", re.IGNORECASE)
 HDF5_EXTENSIONS = (".hdf", ".hdf5", ".h5")
 HDF5_PATH = re.compile(r"([^\0]+\.(?:hdf|hdf5|h5)):([0-9]{1,18})", re.IGNORECASE)
 OPEN_PACKS = 64  # at most, in each process; AudioSet is 43 files in PANNs' packing
-INT16_SCALE = 32767  # by which PANNs multiplies
 GET_AGAIN = "get the pack again"
 BUILD_AGAIN = "build the manifest again"
 
@@ -51,39 +51,22 @@ def real_path(path: str) -> str:
     return ":".join([os.path.realpath(pack), *map(str, numbers)])
 
 
-class WaveformRow:
-    """A row of `waveform`, with what is used of a `soundfile.SoundFile`. Only the samples that are asked for are read.
+class WaveformRow(Int16Clip):
+    """A row of `waveform`. Only the samples that are asked for are read."""
 
-    The rate is in Hz.
-    """
-
-    channels = 1
     format = "HDF5"
+    full_scale = 32767  # by which PANNs multiplies
 
     def __init__(self, pack: "Hdf5Pack", index: int) -> None:
-        self.frames = pack.clips.shape[1]
-        self.samplerate = pack.sample_rate
+        super().__init__(pack.clips.shape[1], 1, pack.sample_rate)
         self._pack = pack  # keeps the file open
         self._index = index
-        self._position = 0
-
-    def __enter__(self) -> "WaveformRow":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
 
     def close(self) -> None:
         self._pack = None
 
-    def seek(self, frames: int) -> None:
-        self._position = frames
-
-    def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
-        """The next samples, (T, 1), as PANNs scales them: x / 32767."""
-        samples = self._pack.clips[self._index, self._position : self._position + frames]
-        self._position += len(samples)
-        return samples.astype(dtype)[:, None] / np.asarray(INT16_SCALE, dtype)
+    def samples(self, start: int, end: int) -> np.ndarray:
+        return self._pack.clips[self._index, start:end][:, None]
 
 
 class ZipPack:

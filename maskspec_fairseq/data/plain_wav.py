@@ -11,43 +11,30 @@ from typing import Optional
 
 import numpy as np
 
+from maskspec_fairseq.data.int16_clip import Int16Clip
+
 # RIFF, size of the rest, WAVE; fmt, its size, 1 for PCM, C, rate, bytes a second, bytes of C samples, bits; data, size
 HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
-FULL_SCALE = 32768  # which libsndfile divides by
 USUAL_CHANNELS = (1, 2)
 USUAL_RATES = range(1, 192001)  # Hz; libsndfile says what it makes of others
 
 
-class PlainWav:
-    """The samples of a wav, with what is used of a `soundfile.SoundFile`. The rate is in Hz."""
+class PlainWav(Int16Clip):
+    """The samples of a wav, bit by bit what libsndfile gives."""
 
     format = "WAV"
+    full_scale = 32768  # which libsndfile divides by
 
     def __init__(self, samples: np.ndarray, sample_rate: int) -> None:
         """samples: int16 (T, C)."""
-        self.frames, self.channels = samples.shape
-        self.samplerate = sample_rate
+        super().__init__(*samples.shape, sample_rate)
         self._samples = samples
-        self._position = 0
-
-    def __enter__(self) -> "PlainWav":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
 
     def close(self) -> None:
-        self._samples = self._samples[:0]
+        self._samples = None
 
-    def seek(self, frames: int) -> None:
-        self._position = frames
-
-    def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
-        """The next samples, (T, C), x / 32768, bit by bit what libsndfile gives."""
-        samples = self._samples[self._position : self._position + frames].astype(dtype)
-        self._position += len(samples)
-        samples /= FULL_SCALE
-        return samples
+    def samples(self, start: int, end: int) -> np.ndarray:
+        return self._samples[start:end]
 
 
 def plain_wav(data: bytes) -> Optional[PlainWav]:
