@@ -46,11 +46,16 @@ def in_turns(
     rounds: int = 5,
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
+    prepare: Callable[[], object] = lambda: None,
 ) -> Dict[str, List[float]]:
-    """Seconds of every round of every way; the ways take turns, so that what else the machine does falls on all."""
+    """Seconds of every round of every way; the ways take turns, so that what else the machine does falls on all.
+
+    prepare: is done before every turn, and not counted.
+    """
     seconds: Dict[str, List[float]] = {name: [] for name in ways}
     for number in range(warm_up + rounds):
         for name, run in ways.items():
+            prepare()
             start = clock()
             run()
             if number >= warm_up:
@@ -61,6 +66,28 @@ def in_turns(
 def median_ratio(ours: List[float], theirs: List[float]) -> float:
     """The median over the rounds of ours / theirs, each of one turn: slow drift of the machine cancels."""
     return statistics.median(a / b for a, b in zip(ours, theirs))
+
+
+def time_text(seconds: float) -> str:
+    """Seconds with a unit that suits them."""
+    if seconds >= 0.1:
+        return f"{seconds:.2f} s"
+    return f"{1e3 * seconds:.1f} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f} us"
+
+
+def time_row(work: str, peer: str, ours: List[float], theirs: List[float], target: str = "", note: str = "") -> Row:
+    """Median times, in seconds, and the ratio of ours to theirs."""
+    texts = [time_text(statistics.median(seconds)) for seconds in (ours, theirs)]
+    return Row(work, peer, *texts, median_ratio(ours, theirs), target, note)
+
+
+def rate_row(
+    work: str, peer: str, things: str, count: int, ours: List[float], theirs: List[float], target: str, note: str = ""
+) -> Row:
+    """Median rates of `count` things in each of the times, in seconds, and the ratio of our rate to theirs."""
+    rates = [count / statistics.median(seconds) for seconds in (ours, theirs)]
+    texts = [f"{rate:.{0 if rate >= 10 else 2}f} {things}/s" for rate in rates]
+    return Row(work, peer, *texts, median_ratio(theirs, ours), target, note)
 
 
 def matmul_gflops(size: int = 1024, rounds: int = 20) -> float:

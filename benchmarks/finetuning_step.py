@@ -6,22 +6,26 @@ where torch has it, as `maskspec_adamw` takes it, the peer AdamW's defaults. Bot
 pool by the mean over the patches.
 """
 
-import statistics
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Tuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from benchmarks.compare import Row, in_turns, median_ratio
+from benchmarks.compare import Row, in_turns, time_row
+from benchmarks.front_end import CLIP_SEC, KEYS, RATE, noise
+from benchmarks.pretraining_step import our_optimizer
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.log_mel import LogMel
-from maskspec_fairseq.optim.maskspec_adamw import has_fused_adamw
 
-RATE, CLIP_SEC, CLASSES, PATCHOUT = 32000, 10, 527, 0.4
+CLASSES, PATCHOUT = 527, 0.4
 BATCH, ROUNDS = 4, 3  # a step of 8 clips takes ten seconds
+
+
+def base_vit(size: Tuple[int, int]) -> VisionTransformer:
+    """timm's base ViT on images of a size (F, S) and one channel; mean over the patches, CLASSES logits."""
+    return VisionTransformer(size, patch_size=16, in_chans=1, num_classes=CLASSES, global_pool="avg", class_token=False)
 
 
 class TimmClassifier(nn.Module):
@@ -31,9 +35,7 @@ class TimmClassifier(nn.Module):
         super().__init__()
         self.front_end = LogMel("paper", RATE)
         size = (self.front_end.n_mels, self.front_end.num_frames(CLIP_SEC * RATE))
-        self.network = VisionTransformer(
-            size, patch_size=16, in_chans=1, num_classes=CLASSES, global_pool="avg", class_token=False
-        )
+        self.network = base_vit(size)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
         return self.network(self.front_end(waveform)[:, None])
@@ -52,13 +54,11 @@ def step_of(logits_of: Callable[[], torch.Tensor], optimizer: torch.optim.Optimi
 
 def ours(waveform: torch.Tensor, patchout: float) -> Callable[[], None]:
     model = SpectrogramClassifier(CLASSES, patchout=patchout).train()
-    fused = has_fused_adamw(next(model.parameters())) or None
-    keys = np.array([[1, 1, clip] for clip in range(BATCH)])  # (seed, epoch, clip)
-    return step_of(lambda: model(waveform, keys), torch.optim.AdamW(model.parameters(), fused=fused))
+    return step_of(lambda: model(waveform, KEYS[:BATCH]), our_optimizer(model))
 
 
 def rows() -> List[Row]:
-    waveform = 0.1 * torch.randn(BATCH, CLIP_SEC * RATE, generator=torch.Generator().manual_seed(1))
+    waveform = noise(BATCH)
     peer = TimmClassifier().train()
     ways: Dict[str, Callable[[], None]] = {
         "theirs": step_of(lambda: peer(waveform), torch.optim.AdamW(peer.parameters())),
@@ -68,11 +68,11 @@ def rows() -> List[Row]:
     seconds = in_turns(ways, ROUNDS)
     titles = {"whole": ("without patchout", "at most 1.0"), "patchout": (f"patchout {PATCHOUT}", "at most 0.6")}
     return [
-        Row(
+        time_row(
             f"finetuning step, base, {BATCH} clips of {CLIP_SEC} s, {title}",
             "timm ViT of the same size",
-            *(f"{statistics.median(seconds[each]):.2f} s" for each in (name, "theirs")),
-            median_ratio(seconds[name], seconds["theirs"]),
+            seconds[name],
+            seconds["theirs"],
             target,
         )
         for name, (title, target) in titles.items()

@@ -8,13 +8,12 @@ both have an FFT of 1024. Kaldi's have pre-emphasis and take away the mean of ev
 The share is of the base model's forward and backward on the same batch, without the optimizer, by torch's own threads.
 """
 
-import statistics
 from typing import List
 
 import numpy as np
 import torch
 
-from benchmarks.compare import Row, in_turns, median_ratio
+from benchmarks.compare import Row, in_turns, rate_row, time_row
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
@@ -45,7 +44,7 @@ def kaldi_fbank(waveform: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def rate_row() -> Row:
+def speed_row() -> Row:
     front_end, clips = LogMel("paper", RATE), noise(BATCH)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -55,14 +54,14 @@ def rate_row() -> Row:
         )
     finally:
         torch.set_num_threads(threads)
-    rates = {name: [BATCH / value for value in values] for name, values in seconds.items()}
-    return Row(
+    return rate_row(
         f"front end, a batch of {BATCH} clips of {CLIP_SEC} s, one thread",
         "torchaudio.compliance.kaldi.fbank, one by one",
-        *(f"{statistics.median(rates[name]):.0f} clips/s" for name in ("ours", "theirs")),
-        median_ratio(rates["ours"], rates["theirs"]),
-        "at least 3",
-        "128 bins, 32 ms, 10 ms, FFT of 1024 on both sides",
+        "clips",
+        BATCH,
+        **seconds,
+        target="at least 3",
+        note="128 bins, 32 ms, 10 ms, FFT of 1024 on both sides",
     )
 
 
@@ -76,15 +75,14 @@ def share_row() -> Row:
         model.zero_grad()
 
     seconds = in_turns({"ours": lambda: model.front_end(clips), "theirs": step}, rounds=2)
-    return Row(
+    return time_row(
         f"front end, {BATCH} clips of {CLIP_SEC} s",
         "a pretraining step of the base model that it is in",
-        *(f"{1e3 * statistics.median(seconds[name]):.0f} ms" for name in ("ours", "theirs")),
-        median_ratio(seconds["ours"], seconds["theirs"]),
-        "at most 0.05",
-        f"forward and backward, {torch.get_num_threads()} threads",
+        **seconds,
+        target="at most 0.05",
+        note=f"forward and backward, {torch.get_num_threads()} threads",
     )
 
 
 def rows() -> List[Row]:
-    return [rate_row(), share_row()]
+    return [speed_row(), share_row()]

@@ -6,18 +6,16 @@ Both hear waveforms at 32 kHz and say logits of 527 classes, in float32 under `t
 banks are taken clip by clip, and cut to the frames that ours has.
 """
 
-import statistics
 from typing import List
 
 import torch
-from timm.models.vision_transformer import VisionTransformer
 
-from benchmarks.compare import Row, in_turns, median_ratio
+from benchmarks.compare import Row, in_turns, rate_row
+from benchmarks.finetuning_step import CLASSES, base_vit
 from benchmarks.front_end import CLIP_SEC, RATE, kaldi_fbank, noise
 from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.manifest import Label
 
-CLASSES, BINS = 527, 128
 ROUNDS = {1: 10, 16: 3}  # of each batch
 
 
@@ -26,8 +24,7 @@ def rows() -> List[Row]:
     labels = [Label(str(number), str(number)) for number in range(CLASSES)]
     model = AudioModel({}, CLIP_SEC, labels=labels, target_is_multilabel=True).eval()
     frames = model.network.front_end.num_frames(CLIP_SEC * RATE)
-    settings = dict(patch_size=16, in_chans=1, num_classes=CLASSES, global_pool="avg", class_token=False)
-    vit = VisionTransformer((BINS, frames), **settings).eval()
+    vit = base_vit((model.network.front_end.n_mels, frames)).eval()
 
     def theirs(waveform: torch.Tensor) -> torch.Tensor:
         return vit(kaldi_fbank(waveform)[:, :frames].transpose(1, 2)[:, None])
@@ -36,14 +33,7 @@ def rows() -> List[Row]:
     for batch, rounds in ROUNDS.items():
         waveform = noise(batch)
         ways = {"ours": lambda: model(waveform, RATE), "theirs": lambda: theirs(waveform)}  # noqa: B023
-        rates = {name: [batch / value for value in values] for name, values in in_turns(ways, rounds).items()}
-        found.append(
-            Row(
-                f"inference, base, clips of {CLIP_SEC} s, batch {batch}",
-                "timm ViT and Kaldi filter banks",
-                *(f"{statistics.median(rates[name]):.2f} clips/s" for name in ("ours", "theirs")),
-                median_ratio(rates["ours"], rates["theirs"]),
-                "at least 1.2",
-            )
-        )
+        work = f"inference, base, clips of {CLIP_SEC} s, batch {batch}"
+        peer = "timm ViT and Kaldi filter banks"
+        found.append(rate_row(work, peer, "clips", batch, **in_turns(ways, rounds), target="at least 1.2"))
     return found

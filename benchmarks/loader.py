@@ -10,7 +10,6 @@ Crops: 2 s at random of files of 60 s, by `read_audio`, against `soundfile.read`
 
 import multiprocessing
 import os
-import statistics
 import tempfile
 from pathlib import Path
 from typing import List
@@ -20,7 +19,7 @@ import soundfile
 import soxr
 from torch.utils.data import DataLoader
 
-from benchmarks.compare import Row, in_turns, median_ratio
+from benchmarks.compare import Row, in_turns, rate_row, time_row
 from maskspec_fairseq.data.audio import read_audio
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.manifest import Manifest
@@ -76,13 +75,13 @@ def loader_row(directory: Path, extension: str, workers: int) -> Row:
     dataset = AudioDataset(Manifest(str(directory), names, [CLIP_SEC * rate] * clips), RATE, CLIP_SEC, training=True)
     paths = [os.path.join(directory, name) for name in names]
     seconds = in_turns({"ours": lambda: load(dataset, workers), "theirs": lambda: floor(paths, workers)})
-    rates = {name: [clips / value for value in values] for name, values in seconds.items()}
-    return Row(
+    return rate_row(
         f"loader, {rate / 1000:g} kHz {extension} to {RATE // 1000} kHz batches, {workers} worker{'s'[: workers - 1]}",
         "decoding and resampling alone",
-        *(f"{statistics.median(rates[name]):.0f} clips/s" for name in ("ours", "theirs")),
-        median_ratio(rates["ours"], rates["theirs"]),
-        "at least 0.9",
+        "clips",
+        clips,
+        **seconds,
+        target="at least 0.9",
     )
 
 
@@ -96,12 +95,11 @@ def crop_row(directory: Path, extension: str) -> Row:
             read_audio(path, CROP_SEC, rng)
 
     seconds = in_turns({"ours": crops, "theirs": lambda: soundfile.read(path, dtype="float32")})
-    ours = [value / CROPS for value in seconds["ours"]]
-    return Row(
+    return time_row(
         f"a crop of {CROP_SEC} s out of {LONG_SEC} s of {extension}",
         "decoding the file",
-        *(f"{1e3 * statistics.median(values):.1f} ms" for values in (ours, seconds["theirs"])),
-        median_ratio(ours, seconds["theirs"]),
+        [value / CROPS for value in seconds["ours"]],
+        seconds["theirs"],
         note=f"a crop has {CROP_SEC / LONG_SEC:.3f} of the samples",
     )
 

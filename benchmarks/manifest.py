@@ -3,7 +3,6 @@
 """
 
 import os
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import List
 import numpy as np
 import soundfile
 
-from benchmarks.compare import Row, in_turns, median_ratio
+from benchmarks.compare import Row, in_turns, rate_row
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "manifests"))
 from corpus import find_audio, read_headers  # noqa: E402
@@ -45,12 +44,13 @@ def rows() -> List[Row]:
 
         seconds = in_turns({"ours": ours, "theirs": theirs}, rounds=3)
     return [
-        Row(
+        rate_row(
             f"headers of {FILES} wavs for a manifest, {workers} processes",
             "a loop of soundfile.info",
-            *(f"{FILES / statistics.median(seconds[way]):.0f} files/s" for way in ("ours", "theirs")),
-            median_ratio(seconds["theirs"], seconds["ours"]),
-            "at least 1.8",
-            "ours finds the files first, which the loop is given; a ratio of rates",
+            "files",
+            FILES,
+            **seconds,
+            target="at least 1.8",
+            note="ours finds the files first, which the loop is given; a ratio of rates",
         )
     ]

@@ -13,15 +13,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from benchmarks.compare import Row, median_ratio
+from benchmarks.compare import Row, in_turns, time_row
 from maskspec_fairseq.data.audio import read_audio
 from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
 
@@ -75,21 +74,22 @@ def measure(
     """Seconds a clip for each kind and round; the kinds take turns, after a round that is not counted.
 
     Args:
-        clips: how many are read of each kind in a round.
+        clips: how many are read of each kind in a round, all there are at most.
         cold: the directory of all files, which are dropped from the cache before every turn.
     """
-    times: Dict[str, List[float]] = {name: [] for name in kinds}
-    for number in range(rounds + 1):
-        order = np.random.default_rng(number).permutation(len(kinds["loose"]))[:clips]
-        for name, paths in kinds.items():
-            if cold:
-                drop_from_cache(cold)
-            start = time.perf_counter()
-            for index in order:
+
+    def reading(paths: List[str]) -> Callable[[], None]:
+        rng = np.random.default_rng(1)  # the same orders for all kinds
+
+        def read() -> None:
+            for index in rng.permutation(len(paths))[:clips]:
                 read_audio(paths[index])
-            if number:
-                times[name].append((time.perf_counter() - start) / len(order))
-    return times
+
+        return read
+
+    ways = {name: reading(paths) for name, paths in kinds.items()}
+    seconds = in_turns(ways, rounds, prepare=lambda: cold and drop_from_cache(cold))
+    return {name: [value / clips for value in values] for name, values in seconds.items()}
 
 
 def report(title: str, times: Dict[str, List[float]]) -> None:
@@ -122,15 +122,8 @@ def rows(clips: int = 1000, rounds: int = 5) -> List[Row]:
         for where, cold in (("the page cache", None), ("the disk", Path(name))):
             times = measure(kinds, rounds, clips, cold)
             for kind in list(kinds)[1:]:
-                found.append(
-                    Row(
-                        f"random access to a {kind} of 1 s wavs, from {where}",
-                        "loose files",
-                        *(f"{1e6 * statistics.median(times[each]):.0f} us a clip" for each in (kind, "loose")),
-                        median_ratio(times[kind], times["loose"]),
-                        "at most 1.0",
-                    )
-                )
+                work = f"random access to a {kind} of 1 s wavs, a clip, from {where}"
+                found.append(time_row(work, "loose files", times[kind], times["loose"], "at most 1.0"))
     return found
 
 

@@ -12,13 +12,13 @@ GELU, softmax or optimizer is counted, nor what fused attention computes twice.
 
 import statistics
 from pathlib import Path
-from typing import Callable, Dict, List
+from typing import Callable, List
 
 import numpy as np
 import torch
 
 from benchmarks import memory
-from benchmarks.compare import Row, in_turns, matmul_gflops, median_ratio
+from benchmarks.compare import Row, in_turns, matmul_gflops, time_row
 from benchmarks.timm_mae import TimmMae
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
@@ -34,6 +34,10 @@ WAYS = ["ours", "bf16", "explicit", "fused"]
 ROUNDS = {"tiny": 3, "base": 3}
 
 
+def our_optimizer(model: torch.nn.Module) -> MaskSpecAdamW:
+    return MaskSpecAdamW(MaskSpecAdamWConfig(lr=[LEARNING_RATE], fp16=False, bf16=False), model.parameters())
+
+
 def our_step(size: str, waveform: torch.Tensor, mask_ratio: float, bf16: bool) -> Callable[[], object]:
     width, heads = SIZES[size]
     model = MaskedAutoencoder(
@@ -42,8 +46,7 @@ def our_step(size: str, waveform: torch.Tensor, mask_ratio: float, bf16: bool) -
         encoder_attention_heads=heads,
         encoder_ffn_embed_dim=4 * width,
     )
-    config = MaskSpecAdamWConfig(lr=[LEARNING_RATE], fp16=False, bf16=False)
-    optimizer = MaskSpecAdamW(config, model.parameters())
+    optimizer = our_optimizer(model)
     clip_key = np.stack([np.array([1, 1, clip]) for clip in range(len(waveform))])
 
     def step() -> None:
@@ -112,15 +115,10 @@ def rows_of_size(size: str) -> List[Row]:
     seconds = in_turns(steps, ROUNDS[size])
     del steps  # the memory of the models goes to the processes that follow
     work = f"pretraining step, {size}, {CLIPS} clips of {SECONDS} s"
-    text: Dict[str, str] = {way: f"{statistics.median(values):.2f} s" for way, values in seconds.items()}
-
-    def time_row(work: str, peer: str, ours: str, theirs: str, target: str, note: str = "") -> Row:
-        return Row(work, peer, text[ours], text[theirs], median_ratio(seconds[ours], seconds[theirs]), target, note)
-
     held = {way: memory.measure(way, size) for way in ("ours", "explicit")}
     rows = [
-        time_row(work, "timm, explicit attention", "ours", "explicit", "at most 0.8"),
-        time_row(work, "timm, fused attention", "ours", "fused", "at most 0.95"),
+        time_row(work, "timm, explicit attention", seconds["ours"], seconds["explicit"], "at most 0.8"),
+        time_row(work, "timm, fused attention", seconds["ours"], seconds["fused"], "at most 0.95"),
         Row(
             f"memory of a {work}",
             "timm, explicit attention",
@@ -133,7 +131,8 @@ def rows_of_size(size: str) -> List[Row]:
         ours, machine = step_flops(size) / statistics.median(seconds["ours"]) / 1e9, matmul_gflops()
         rates = (f"{ours:.0f} Gflop/s", f"{machine:.0f} Gflop/s")
         rows.append(Row(f"arithmetic of a {work}", "a matrix product", *rates, ours / machine, "at least 0.75"))
-        rows.append(time_row(f"bf16 autocast, {work}", "ours in float32", "bf16", "ours", "at most 0.6", bf16_units()))
+        times = seconds["bf16"], seconds["ours"]
+        rows.append(time_row(f"bf16 autocast, {work}", "ours in float32", *times, "at most 0.6", bf16_units()))
     return rows
 
 

@@ -10,10 +10,8 @@ import time
 from pathlib import Path
 from typing import List
 
-import numpy as np
-import soundfile
-
 from benchmarks.compare import Row, in_turns
+from benchmarks.packs import BUILD, make_loose
 
 HERE = Path(__file__).resolve().parents[1]
 CLIPS, ROUNDS = 40, 3
@@ -37,12 +35,9 @@ def to_first_update(data: Path, run_dir: str) -> float:
 def rows() -> List[Row]:
     updates: List[float] = []
     with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "audio").mkdir()
-        rng = np.random.default_rng(1)
-        for number in range(CLIPS):
-            soundfile.write(Path(name) / "audio" / f"{number}.wav", rng.uniform(-0.5, 0.5, 64000), 32000)
+        make_loose(Path(name), CLIPS, 32000, 2.0, "wav")
         data = Path(name) / "data"
-        build = [sys.executable, str(HERE / "manifests" / "build.py"), "folder", f"{name}/audio", "--out", str(data)]
+        build = [sys.executable, str(BUILD), "folder", f"{name}/audio", "--out", str(data)]
         subprocess.run(build, check=True, capture_output=True)
 
         def ours() -> None:
