@@ -4,13 +4,17 @@ What a small model trains on is decoded hundreds of times: an ogg at 44.1 kHz co
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import soundfile
 import soxr
 from tqdm import tqdm
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+from maskspec_fairseq.data.audio import read_audio
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "manifests"))
+from corpus import find_audio  # noqa: E402
 
 
 def main() -> None:
@@ -19,10 +23,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--sample-rate", type=int, default=32000, help="Hz (default 32000)")
     args = parser.parse_args()
-    files = sorted(path for path in args.corpus.rglob("*") if path.suffix in EXTENSIONS)
-    for path in tqdm(files, unit="file"):
-        audio, rate = soundfile.read(path, dtype="float32")
-        out = (args.out / path.relative_to(args.corpus)).with_suffix(".wav")
+    for path in tqdm(find_audio(args.corpus), unit="file"):
+        audio, rate = read_audio(str(args.corpus / path))
+        out = (args.out / path).with_suffix(".wav")
         out.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(out, soxr.resample(audio, rate, args.sample_rate), args.sample_rate, subtype="PCM_16")
 

@@ -14,17 +14,17 @@ import csv
 import itertools
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 import yaml
 
-LOG_LINE = re.compile(r"\[(train|valid)\]\[INFO\] - (\{.*\})\s*$")
+from maskspec_fairseq.cli.plot_loss import log_entries
+
 COLUMNS = ["step", "accuracy", "wall_s", "peak_mib", "commit", "date", "command"]
 LOGGED = ["loss", "mean_loss", "accuracy", "lr", "gnorm", "clips_per_sec", "wall"]
 
@@ -62,20 +62,20 @@ def fill(value: Any, named: Dict[str, Any]) -> Any:
 def read_log(run_dir: Path) -> List[Dict[str, str]]:
     """A row an epoch of a run's hydra_train.log: train_loss, valid_loss and so on; of an epoch run twice, the last."""
     epochs: Dict[int, Dict[str, str]] = {}
-    for line in (run_dir / "hydra_train.log").read_text(encoding="utf-8").splitlines():
-        match = LOG_LINE.search(line)
-        if match:
-            entry = json.loads(match[2])
+    for kind, entry in log_entries(str(run_dir / "hydra_train.log")):
+        if kind != "train_inner":
             row = epochs.setdefault(int(entry["epoch"]), {"epoch": str(entry["epoch"])})
-            row.update({key: entry[key] for key in (f"{match[1]}_{name}" for name in LOGGED) if key in entry})
+            row.update({key: entry[key] for key in (f"{kind}_{name}" for name in LOGGED) if key in entry})
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def write_csv(path: Path, rows: List[Dict[str, Any]], columns: List[str]) -> None:
+def append_csv(path: Path, rows: List[Dict[str, Any]], columns: List[str]) -> None:
+    """Add rows to a file, which begins with the columns' names."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8", newline="") as stream:
+    with open(path, "a", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        writer.writeheader()
+        if not stream.tell():
+            writer.writeheader()
         writer.writerows(rows)
 
 
@@ -84,18 +84,15 @@ def git(*arguments: str) -> str:
 
 
 class Experiments:
-    """The steps of a list, and the rows that are there."""
+    """The steps of a list, and the names of those whose row is there."""
 
     def __init__(self, path: Path) -> None:
         self.out = path.parent
         self.steps = read_steps(path)
-        self.rows: List[Dict[str, Any]] = []
+        self.recorded: Set[str] = set()
         if (self.out / "runs.csv").exists():
             with open(self.out / "runs.csv", encoding="utf-8", newline="") as stream:
-                self.rows = list(csv.DictReader(stream))
-
-    def is_recorded(self, name: str) -> bool:
-        return any(row["step"] == name for row in self.rows)
+                self.recorded = {row["step"] for row in csv.DictReader(stream)}
 
     def do(self, name: str) -> None:
         """Make a step's file, and first those of the steps that it needs; record what came of it.
@@ -117,7 +114,7 @@ class Experiments:
             seconds = time.time() - start
             if code or not os.path.exists(step["makes"]):
                 raise RuntimeError(f"{name}: expected {step['makes']}, found none; its command ended with {code}")
-        if ("score" in step or "run_dir" in step) and not self.is_recorded(name):
+        if ("score" in step or "run_dir" in step) and name not in self.recorded:
             self.record(step, seconds, peak_mib)
 
     def record(self, step: Dict[str, Any], seconds: float, peak_mib: float) -> None:
@@ -129,7 +126,8 @@ class Experiments:
             log = read_log(Path(step["run_dir"]))
             columns = ["epoch", *(f"{kind}_{key}" for kind in ("train", "valid") for key in LOGGED)]
             columns = [key for key in columns if any(key in row for row in log)]
-            write_csv(self.out / "logs" / f"{name}.csv", log, columns)
+            (self.out / "logs" / f"{name}.csv").unlink(missing_ok=True)
+            append_csv(self.out / "logs" / f"{name}.csv", log, columns)
             seconds = float(log[-1]["train_wall"])  # of all its parts, where it was interrupted
             (self.out / "configs").mkdir(exist_ok=True)
             shutil.copy(Path(step["run_dir"]) / ".hydra" / "config.yaml", self.out / "configs" / f"{name}.yaml")
@@ -142,13 +140,8 @@ class Experiments:
             "date": time.strftime("%Y-%m-%d"),
             "command": " ".join(step["command"].split()),
         }
-        self.rows.append(values)
-        new = not (self.out / "runs.csv").exists()
-        with open(self.out / "runs.csv", "a", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow(values)
+        self.recorded.add(step["name"])
+        append_csv(self.out / "runs.csv", [values], COLUMNS)
         print(f"{step['name']}: accuracy {values['accuracy'] or '-'}, {values['wall_s']} s", flush=True)
 
 
@@ -160,7 +153,7 @@ def main(argv: Optional[list] = None) -> int:
     experiments = Experiments(args.experiments)
     for name, step in experiments.steps.items():
         wanted = name.startswith(tuple(args.only)) if args.only else "score" in step
-        if wanted and not experiments.is_recorded(name):
+        if wanted and name not in experiments.recorded:
             try:
                 experiments.do(name)
             except RuntimeError as error:

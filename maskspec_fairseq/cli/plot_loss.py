@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import matplotlib
 
@@ -15,8 +15,17 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 EXAMPLE = "maskspec-plot-loss runs/esc10_tiny/hydra_train.log --out loss.png"
 # fairseq's lines with common.log_format=json: [time][train_inner][INFO] - {"epoch": 1, "loss": "0.9", ...}
-LOG_LINE = re.compile(r"\[(train_inner|valid)\]\[INFO\] - (\{.*\})\s*$")
+LOG_LINE = re.compile(r"\[(train_inner|train|valid)\]\[INFO\] - (\{.*\})\s*$")
 Curve = List[Tuple[float, float]]
+
+
+def log_entries(path: str) -> Iterator[Tuple[str, Dict[str, Any]]]:
+    """(train_inner, train or valid, what fairseq logged) for every such line of a log, in order."""
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            match = LOG_LINE.search(line)
+            if match:
+                yield match[1], json.loads(match[2])
 
 
 def read_curves(path: str) -> Dict[str, Curve]:
@@ -26,16 +35,13 @@ def read_curves(path: str) -> Dict[str, Curve]:
         ValueError: no such lines in the log.
     """
     curves: Dict[str, Curve] = {}
-    with open(path, encoding="utf-8") as stream:
-        for line in stream:
-            match = LOG_LINE.search(line)
-            if not match:
-                continue
-            kind, entry = match[1], json.loads(match[2])
-            prefix, epochs = ("valid_", entry["epoch"]) if kind == "valid" else ("", entry.get("update"))
-            for name in ("loss", "mean_loss"):
-                if prefix + name in entry and epochs is not None:
-                    curves.setdefault(f"{kind} {name}", []).append((float(epochs), float(entry[prefix + name])))
+    for kind, entry in log_entries(path):
+        if kind == "train":  # the mean over an epoch of what train_inner has
+            continue
+        prefix, epochs = ("valid_", entry["epoch"]) if kind == "valid" else ("", entry.get("update"))
+        for name in ("loss", "mean_loss"):
+            if prefix + name in entry and epochs is not None:
+                curves.setdefault(f"{kind} {name}", []).append((float(epochs), float(entry[prefix + name])))
     if not curves:
         raise ValueError(f"{path}: expected lines of a pretraining with common.log_format=json, found none")
     return curves
