@@ -1,4 +1,4 @@
-# make demo | test | test-slow | bench | results-esc10 | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
+# make demo | test | test-slow | bench | results-esc10 | results-fsdd | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-slow bench results-esc10 test-unit test-stock smoke-stock lint clean
+.PHONY: demo test test-slow bench results-esc10 results-fsdd test-unit test-stock smoke-stock lint clean
 
 # fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1 and newer refuse
 define install
@@ -66,9 +66,9 @@ bench: $(INSTALLED)
 	$(BIN)/python -W ignore -m benchmarks
 
 # Hours; what is done is kept, and the same command goes on. ESC10 and FSDD: where the corpora are
-results-esc10: $(INSTALLED)
-	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore ESC10="$(ESC10)" FSDD="$(FSDD)" \
-		python results/run.py results/esc10/experiments.yaml
+results-esc10 results-fsdd: results-%: $(INSTALLED)
+	export PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore ESC10="$(ESC10)" FSDD="$(FSDD)"; \
+		python results/run.py results/$*/experiments.yaml && python results/tables.py results/$*/experiments.yaml
 
 test-unit: $(INSTALLED)
 	$(UNIT)

@@ -1,9 +1,10 @@
 """Run a list of experiments, and keep their figures beside it: `python results/run.py results/esc10/experiments.yaml`.
 
 The list has steps, in the order of worth. A step is a command of this project, the file that it makes, and the steps
-that it needs; `over` repeats it for some values, whose names stand in braces. A step with a `score` (a scores.json of
-maskspec-evaluate) leaves a row in runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its resolved
-config as configs/STEP.yaml.
+that it needs; `over` repeats it for some values, whose names stand in braces: lists, of which every combination is
+taken, or one list of combinations. A step with a `score` (what
+maskspec-evaluate or maskspec-probe has written) leaves a row in runs.csv; one with a `run_dir` leaves its log as
+logs/STEP.csv and its resolved config as configs/STEP.yaml.
 
 What has its row, or its file, is not done again; what was interrupted goes on, because the commands do. A step whose
 row is there runs again only where a later one needs its file and that is gone.
@@ -15,17 +16,18 @@ import itertools
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 import yaml
 
 from maskspec_fairseq.cli.plot_loss import log_entries
 
-COLUMNS = ["step", "accuracy", "wall_s", "peak_mib", "commit", "date", "command"]
+COLUMNS = ["step", "accuracy", "deviation", "wall_s", "peak_mib", "commit", "date", "command"]
 LOGGED = ["loss", "mean_loss", "accuracy", "lr", "gnorm", "clips_per_sec", "wall"]
 
 
@@ -38,8 +40,9 @@ def read_steps(path: Path) -> Dict[str, Dict[str, Any]]:
     steps: Dict[str, Dict[str, Any]] = {}
     for step in yaml.safe_load(path.read_text(encoding="utf-8"))["steps"]:
         over = step.pop("over", {})
-        for values in itertools.product(*over.values()):
-            named = dict(zip(over, values))
+        if isinstance(over, dict):
+            over = [dict(zip(over, values)) for values in itertools.product(*over.values())]
+        for named in over:
             filled = {key: fill(value, named) for key, value in step.items()}
             if filled["name"] in steps:
                 raise ValueError(f"{path}: expected steps of different names, found two of {filled['name']}")
@@ -67,6 +70,15 @@ def read_log(run_dir: Path) -> List[Dict[str, str]]:
             row = epochs.setdefault(int(entry["epoch"]), {"epoch": str(entry["epoch"])})
             row.update({key: entry[key] for key in (f"{kind}_{name}" for name in LOGGED) if key in entry})
     return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def read_score(path: Path) -> Tuple[str, str]:
+    """Accuracy by maskspec-evaluate, and no deviation; by a linear maskspec-probe, mean and deviation of the folds."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if "features" not in found:
+        return f"{found['scores']['accuracy']:.4f}", ""
+    folds = list(found["features"]["embeddings"]["linear"].values())
+    return f"{statistics.mean(folds):.4f}", f"{statistics.stdev(folds):.4f}"
 
 
 def append_csv(path: Path, rows: List[Dict[str, Any]], columns: List[str]) -> None:
@@ -119,9 +131,7 @@ class Experiments:
 
     def record(self, step: Dict[str, Any], seconds: float, peak_mib: float) -> None:
         name = step["name"].replace("/", "_")
-        accuracy = None
-        if "score" in step:
-            accuracy = json.loads(Path(step["score"]).read_text(encoding="utf-8"))["scores"]["accuracy"]
+        accuracy, deviation = read_score(Path(step["score"])) if "score" in step else ("", "")
         if "run_dir" in step:
             log = read_log(Path(step["run_dir"]))
             columns = ["epoch", *(f"{kind}_{key}" for kind in ("train", "valid") for key in LOGGED)]
@@ -133,7 +143,8 @@ class Experiments:
             shutil.copy(Path(step["run_dir"]) / ".hydra" / "config.yaml", self.out / "configs" / f"{name}.yaml")
         values = {
             "step": step["name"],
-            "accuracy": "" if accuracy is None else f"{accuracy:.4f}",
+            "accuracy": accuracy,
+            "deviation": deviation,
             "wall_s": f"{seconds:.0f}",
             "peak_mib": f"{peak_mib:.0f}",
             "commit": git("rev-parse", "--short", "HEAD"),
@@ -142,7 +153,7 @@ class Experiments:
         }
         self.recorded.add(step["name"])
         append_csv(self.out / "runs.csv", [values], COLUMNS)
-        print(f"{step['name']}: accuracy {values['accuracy'] or '-'}, {values['wall_s']} s", flush=True)
+        print(f"{step['name']}: accuracy {accuracy or '-'}, {values['wall_s']} s", flush=True)
 
 
 def main(argv: Optional[list] = None) -> int:

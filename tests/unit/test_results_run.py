@@ -77,6 +77,21 @@ def test_steps_are_done_once_and_recorded(run, experiments):
     assert (experiments.parent / "configs" / "pretrain.yaml").read_text() == "seed: 1\n"
 
 
+def test_a_probe_leaves_the_mean_and_deviation_of_its_folds(run, tmp_path):
+    probe = {"features": {"embeddings": {"linear": {"fold1": 0.5, "fold2": 0.7, "fold3": 0.9}, "knn": {"fold1": 0.1}}}}
+    (tmp_path / "probe.json").write_text(json.dumps(probe))
+    assert run.read_score(tmp_path / "probe.json") == ("0.7000", "0.2000")
+
+
+def test_combinations_may_be_listed(run, tmp_path):
+    over = "[{size: tiny, lr: 1}, {size: small, lr: 2}]"
+    (tmp_path / "experiments.yaml").write_text(
+        f"steps: [{{name: '{{size}}', over: {over}, command: 'train {{lr}}'}}]\n"
+    )
+    steps = run.read_steps(tmp_path / "experiments.yaml")
+    assert {name: step["command"] for name, step in steps.items()} == {"tiny": "train 1", "small": "train 2"}
+
+
 def test_goes_on_where_a_step_failed(run, experiments, capsys):
     broken = experiments.parent / "broken"
     broken.touch()
