@@ -1,6 +1,6 @@
 """From a file, or a clip in a pack, to a mono waveform of the wanted rate.
 
-Decoding is soundfile's but for plain wavs in packs (`data/plain_wav.py`), resampling soxr's. What a path in a pack is:
+Decoding is soundfile's but for plain wavs (`data/plain_wav.py`), resampling soxr's. What a path in a pack is:
 `data/packs.py`.
 
 Shapes: T samples, C channels.
@@ -18,7 +18,7 @@ import soxr
 from maskspec_fairseq.data.audio_error import AudioError
 from maskspec_fairseq.data.int16_clip import Int16Clip
 from maskspec_fairseq.data.packs import open_clip, split_path
-from maskspec_fairseq.data.plain_wav import plain_wav
+from maskspec_fairseq.data.plain_wav import PlainWav, plain_wav
 
 CHANNELS = ("mix", "left", "right", "mid")
 LOUDEST = 1e10  # full scale is 1; the power of what is far above cannot be summed in float32
@@ -73,14 +73,19 @@ def open_audio(path: str) -> Union[soundfile.SoundFile, Int16Clip]:
     return file
 
 
-def _open_file(path: str) -> soundfile.SoundFile:
+def _open_file(path: str) -> Union[soundfile.SoundFile, PlainWav]:
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
-            raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
-        if not os.access(path, os.R_OK):
-            raise OSError("a file without permission to read it")
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
+            raise OSError("a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device")
+        stream = open(path, "rb")
+        wav = plain_wav(stream, status.st_size)
+        if wav is not None:
+            return wav
+        stream.close()
         return SequentialFile(path)
+    except PermissionError as error:
+        raise AudioError(f"{path}: expected audio, found a file without permission to read it") from error
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # of a .raw file, of a path with a NUL
         found = "no frame of mp3" if getattr(error, "code", 0) == NO_MP3_FRAME else error
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
@@ -90,9 +95,10 @@ def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[sound
     clip = open_clip(path, pack, numbers)
     if isinstance(clip, Int16Clip):
         return clip
-    wav = plain_wav(clip.getvalue())
+    wav = plain_wav(clip, clip.getbuffer().nbytes)
     if wav is not None:
         return wav
+    clip.seek(0)
     try:
         return SequentialFile(clip)
     except soundfile.SoundFileError as error:

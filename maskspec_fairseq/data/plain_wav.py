@@ -1,13 +1,13 @@
 """Wavs that are nothing but a header of 44 bytes and samples of 16 bits, read without libsndfile.
 
-libsndfile reads memory through a call into Python for every piece that it wants, which for a short clip in a zip takes
-longer than all else. What is not exactly plain stays with it.
+soundfile takes longer to open a short clip than to decode it, and libsndfile reads the memory of a zip's clip through a
+call into Python for every piece that it wants. What is not exactly plain stays with it.
 
 Shapes: T samples, C channels.
 """
 
 import struct
-from typing import Optional
+from typing import BinaryIO, Optional
 
 import numpy as np
 
@@ -25,29 +25,33 @@ class PlainWav(Int16Clip):
     format = "WAV"
     full_scale = 32768  # which libsndfile divides by
 
-    def __init__(self, samples: np.ndarray, sample_rate: int) -> None:
-        """samples: int16 (T, C)."""
-        super().__init__(*samples.shape, sample_rate)
-        self._samples = samples
+    def __init__(self, stream: BinaryIO, frames: int, channels: int, sample_rate: int) -> None:
+        """stream: of the whole file, which is closed with the clip."""
+        super().__init__(frames, channels, sample_rate)
+        self._stream = stream
 
     def close(self) -> None:
-        self._samples = None
+        self._stream.close()
 
     def samples(self, start: int, end: int) -> np.ndarray:
-        return self._samples[start:end]
+        block = 2 * self.channels
+        self._stream.seek(HEADER.size + start * block)
+        found = self._stream.read((min(end, self.frames) - start) * block)
+        return np.frombuffer(found, "<i2").reshape(-1, self.channels)
 
 
-def plain_wav(data: bytes) -> Optional[PlainWav]:
-    """The wav that the bytes of a file are; None where they are anything else, or any number of the header is off."""
-    if len(data) <= HEADER.size:  # without samples it is not for here either
+def plain_wav(stream: BinaryIO, length: int) -> Optional[PlainWav]:
+    """The wav that a stream of so many bytes is; None where it is anything else, or any number of the header is off."""
+    header = stream.read(HEADER.size)
+    if length <= HEADER.size or len(header) < HEADER.size:  # without samples it is not for here either
         return None
-    riff, rest, wave, fmt, fmt_size, pcm, channels, rate, byte_rate, block, bits, name, size = HEADER.unpack_from(data)
+    riff, rest, wave, fmt, fmt_size, pcm, channels, rate, byte_rate, block, bits, name, size = HEADER.unpack(header)
     if (riff, wave, fmt, fmt_size, pcm, bits, name) != (b"RIFF", b"WAVE", b"fmt ", 16, 1, 16, b"data"):
         return None
     if channels not in USUAL_CHANNELS or rate not in USUAL_RATES:
         return None
-    if (block, byte_rate, rest, size) != (2 * channels, rate * block, len(data) - 8, len(data) - HEADER.size):
+    if (block, byte_rate, rest, size) != (2 * channels, rate * block, length - 8, length - HEADER.size):
         return None
     if size % block:
         return None
-    return PlainWav(np.frombuffer(data, "<i2", offset=HEADER.size).reshape(-1, channels), rate)
+    return PlainWav(stream, size // block, channels, rate)
