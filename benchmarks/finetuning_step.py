@@ -20,7 +20,7 @@ from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.log_mel import LogMel
 
 CLASSES, PATCHOUT = 527, 0.4
-BATCH, ROUNDS = 4, 3  # a step of 8 clips takes ten seconds
+BATCH, ROUNDS = 2, 6  # a step of 8 clips takes ten seconds
 
 
 def base_vit(size: Tuple[int, int]) -> VisionTransformer:

@@ -100,6 +100,6 @@ def test_ways_take_turns_and_the_warm_up_is_not_counted():
         return run
 
     seconds = in_turns({"ours": way("ours", 1), "theirs": way("theirs", 2)}, rounds=2, clock=lambda: now[0])
-    assert calls == ["ours", "theirs"] * 3
+    assert calls == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
     assert seconds == {"ours": [1, 1], "theirs": [2, 2]}
     assert median_ratio(seconds["ours"], seconds["theirs"]) == 0.5
