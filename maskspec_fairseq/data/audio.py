@@ -78,7 +78,7 @@ def _open_file(path: str) -> Union[soundfile.SoundFile, PlainWav]:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
             raise OSError("a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device")
-        stream = open(path, "rb")
+        stream = open(path.encode(), "rb")  # which refuses a name that is no text, as soundfile does
         wav = plain_wav(stream, status.st_size)
         if wav is not None:
             return wav
