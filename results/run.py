@@ -14,7 +14,6 @@ import csv
 import itertools
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -139,7 +138,9 @@ class Experiments:
             append_csv(self.out / "logs" / f"{name}.csv", log, columns)
             seconds = float(log[-1]["train_wall"])  # of all its parts, where it was interrupted
             (self.out / "configs").mkdir(exist_ok=True)
-            shutil.copy(Path(step["run_dir"]) / ".hydra" / "config.yaml", self.out / "configs" / f"{name}.yaml")
+            config = (Path(step["run_dir"]) / ".hydra" / "config.yaml").read_text(encoding="utf-8")
+            config = config.replace(os.getcwd() + "/", "")  # no paths of this machine
+            (self.out / "configs" / f"{name}.yaml").write_text(config, encoding="utf-8")
         values = {
             "step": step["name"],
             "accuracy": accuracy,

@@ -33,7 +33,7 @@ def experiments(tmp_path):
     """A list of a pretraining and two finetunings, each of which adds its name to calls.txt."""
     calls, made = tmp_path / "calls.txt", tmp_path / "made"
     (made / ".hydra").mkdir(parents=True)
-    (made / ".hydra" / "config.yaml").write_text("seed: 1\n")
+    (made / ".hydra" / "config.yaml").write_text(f"seed: 1\ndata: {Path.cwd()}/data/esc10\n")
     (made / "hydra_train.log").write_text(LOG + "\n")
     (made / "scores.json").write_text(SCORES)
     path = tmp_path / "experiments.yaml"
@@ -74,7 +74,7 @@ def test_steps_are_done_once_and_recorded(run, experiments):
     log = rows(experiments.parent / "logs" / "pretrain.csv")
     assert [row["train_loss"] for row in log] == ["0.9", "0.6"]
     assert log[1]["valid_loss"] == "0.7"
-    assert (experiments.parent / "configs" / "pretrain.yaml").read_text() == "seed: 1\n"
+    assert (experiments.parent / "configs" / "pretrain.yaml").read_text() == "seed: 1\ndata: data/esc10\n"
 
 
 def test_a_probe_leaves_the_mean_and_deviation_of_its_folds(run, tmp_path):
