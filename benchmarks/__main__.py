@@ -60,11 +60,11 @@ def commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (", with changes" if changed else "")
 
 
-def surroundings(seconds: float) -> str:
+def surroundings(commit: str, seconds: float) -> str:
     """What the figures were measured on and by."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"`make bench`, commit {commit()}, {seconds / 60:.0f} minutes. {processor()}, {os.cpu_count()} cores, "
+        f"`make bench`, commit {commit}, {seconds / 60:.0f} minutes. {processor()}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads of torch, no GPU used; Python {platform.python_version()}, {versions}. "
         f"A float32 matrix product of 1024 x 1024 runs at {matmul_gflops():.0f} Gflop/s here."
     )
@@ -76,7 +76,7 @@ def main() -> int:
     args = parser.parse_args()
     if not set(args.names) <= set(NAMES):
         parser.error(f"expected names out of {', '.join(NAMES)}, found {', '.join(args.names)}")
-    start = time.time()
+    start, ran = time.time(), commit()  # before the plots are drawn anew
     rows: List[Row] = []
     for name in args.names or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
@@ -84,7 +84,7 @@ def main() -> int:
         print(table(found), flush=True)
         rows += found
     if not args.names:
-        text = f"# Results of the benchmarks\n\n{surroundings(time.time() - start)}\n\n{table(rows)}\n{PLOTS}"
+        text = f"# Results of the benchmarks\n\n{surroundings(ran, time.time() - start)}\n\n{table(rows)}\n{PLOTS}"
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
     return 0
 
