@@ -57,9 +57,12 @@ def curve(scores: Dict[str, Score], pattern: str) -> List[Tuple[float, float, fl
 
 
 def draw(scores: Dict[str, Score], plot: Dict, path: Path) -> None:
+    """Draw a plot of the list into a PNG, if any of its steps is recorded."""
+    curves = {label: curve(scores, pattern) for label, pattern in plot["curves"].items()}
+    if not any(curves.values()):
+        return
     figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for label, pattern in plot["curves"].items():
-        points = curve(scores, pattern)
+    for label, points in curves.items():
         if points:
             x, accuracy, deviation = zip(*points)
             axis.errorbar(x, accuracy, yerr=deviation if any(deviation) else None, marker=".", capsize=3, label=label)

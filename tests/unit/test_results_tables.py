@@ -45,6 +45,8 @@ def test_a_curve_has_the_steps_of_its_pattern_by_x(tables, scores):
     assert tables.curve(scores, "mask/{x}/fold5") == [(0.5, 0.85, 0.0)]
 
 
-def test_a_plot_is_drawn(tables, scores, tmp_path):
+def test_a_plot_is_drawn_of_what_is_there(tables, scores, tmp_path):
+    tables.draw(scores, {"x": "mask ratio", "curves": {"probe": "none/{x}/probe"}}, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
     tables.draw(scores, {"x": "mask ratio", "curves": {"probe": "mask/{x}/probe"}}, tmp_path / "mask.png")
     assert (tmp_path / "mask.png").read_bytes().startswith(b"\x89PNG")
