@@ -61,12 +61,16 @@ def fill(value: Any, named: Dict[str, Any]) -> Any:
 
 
 def read_log(run_dir: Path) -> List[Dict[str, str]]:
-    """A row an epoch of a run's hydra_train.log: train_loss, valid_loss and so on; of an epoch run twice, the last."""
+    """A row an epoch of a run's hydra_train.log: train_loss, valid_loss and so on; of an epoch run twice, the last.
+
+    What is validated on is valid, whatever its subset is called.
+    """
     epochs: Dict[int, Dict[str, str]] = {}
     for kind, entry in log_entries(str(run_dir / "hydra_train.log")):
         if kind != "train_inner":
             row = epochs.setdefault(int(entry["epoch"]), {"epoch": str(entry["epoch"])})
-            row.update({key: entry[key] for key in (f"{kind}_{name}" for name in LOGGED) if key in entry})
+            to = "train" if kind == "train" else "valid"
+            row.update({f"{to}_{name}": entry[f"{kind}_{name}"] for name in LOGGED if f"{kind}_{name}" in entry})
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 

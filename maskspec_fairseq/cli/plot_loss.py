@@ -15,12 +15,12 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 EXAMPLE = "maskspec-plot-loss runs/esc10_tiny/hydra_train.log --out loss.png"
 # fairseq's lines with common.log_format=json: [time][train_inner][INFO] - {"epoch": 1, "loss": "0.9", ...}
-LOG_LINE = re.compile(r"\[(train_inner|train|valid)\]\[INFO\] - (\{.*\})\s*$")
+LOG_LINE = re.compile(r'\[(\w+)\]\[INFO\] - (\{"epoch": .*\})\s*$')
 Curve = List[Tuple[float, float]]
 
 
 def log_entries(path: str) -> Iterator[Tuple[str, Dict[str, Any]]]:
-    """(train_inner, train or valid, what fairseq logged) for every such line of a log, in order."""
+    """(train_inner, train or the subset of a validation, what fairseq logged) for every such line, in order."""
     with open(path, encoding="utf-8") as stream:
         for line in stream:
             match = LOG_LINE.search(line)
@@ -36,7 +36,7 @@ def read_curves(path: str) -> Dict[str, Curve]:
     """
     curves: Dict[str, Curve] = {}
     for kind, entry in log_entries(path):
-        if kind == "train":  # the mean over an epoch of what train_inner has
+        if kind not in ("train_inner", "valid"):  # train has the means over an epoch of what train_inner has
             continue
         prefix, epochs = ("valid_", entry["epoch"]) if kind == "valid" else ("", entry.get("update"))
         for name in ("loss", "mean_loss"):

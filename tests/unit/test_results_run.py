@@ -15,7 +15,7 @@ LOG = "\n".join(
         ("train", 1, '"train_loss": "0.9", "train_wall": "10"'),
         ("train", 2, '"train_loss": "0.5", "train_wall": "20"'),
         ("train", 2, '"train_loss": "0.6", "train_wall": "31"'),  # the second epoch was begun again
-        ("valid", 2, '"valid_loss": "0.7", "valid_wall": "32"'),
+        ("test", 2, '"test_loss": "0.7", "test_wall": "32"'),
     ]
 )
 
