@@ -1,4 +1,4 @@
-"""results/run.py: what is done again, what is not, and what is recorded."""
+"""results/: what run.py does again, what it does not, and what it records; means and plots of tables.py."""
 
 import csv
 import importlib.util
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-RUN = Path(__file__).resolve().parents[2] / "results" / "run.py"
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 SCORES = json.dumps({"scores": {"accuracy": 0.75}})
 LOG = "\n".join(
     f'[2026-01-01 00:00:00,000][{kind}][INFO] - {{"epoch": {epoch}, {entry}}}'
@@ -18,14 +18,31 @@ LOG = "\n".join(
         ("test", 2, '"test_loss": "0.7", "test_wall": "32"'),
     ]
 )
+RUNS = """step,accuracy,deviation,wall_s
+pretrain/tiny,,,4946
+tiny/pretrained/fold2,0.8000,,60
+tiny/pretrained/fold1,0.7000,,60
+mask/0.75/probe,0.7500,0.0400,9
+mask/0.5/probe,0.6500,0.0300,9
+mask/0.5/fold5,0.8500,,60
+"""
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"results_{name}", RESULTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def run():
-    spec = importlib.util.spec_from_file_location("results_run", RUN)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("run")
+
+
+@pytest.fixture
+def tables():
+    return load("tables")
 
 
 @pytest.fixture
@@ -115,3 +132,31 @@ def test_a_list_that_contradicts_itself_is_refused(run, tmp_path, steps):
     (tmp_path / "experiments.yaml").write_text(f"steps: {steps}\n")
     with pytest.raises(ValueError, match="expected"):
         run.read_steps(tmp_path / "experiments.yaml")
+
+
+@pytest.fixture
+def scores(tables, tmp_path):
+    (tmp_path / "runs.csv").write_text(RUNS)
+    return tables.read_scores(tmp_path / "runs.csv")
+
+
+def test_folds_are_one_line_with_their_mean_and_deviation(tables, scores):
+    lines = tables.table(scores).splitlines()[2:]
+    assert lines == [
+        "| tiny/pretrained | fold1 0.7000, fold2 0.8000 | 0.7500 | 0.071 |",
+        "| mask/0.75/probe |  | 0.7500 | 0.040 |",
+        "| mask/0.5/probe |  | 0.6500 | 0.030 |",
+        "| mask/0.5 | fold5 0.8500 | 0.8500 |  |",
+    ]
+
+
+def test_a_curve_has_the_steps_of_its_pattern_by_x(tables, scores):
+    assert tables.curve(scores, "mask/{x}/probe") == [(0.5, 0.65, 0.03), (0.75, 0.75, 0.04)]
+    assert tables.curve(scores, "mask/{x}/fold5") == [(0.5, 0.85, 0.0)]
+
+
+def test_a_plot_is_drawn_of_what_is_there(tables, scores, tmp_path):
+    tables.draw(scores, {"x": "mask ratio", "curves": {"probe": "none/{x}/probe"}}, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+    tables.draw(scores, {"x": "mask ratio", "curves": {"probe": "mask/{x}/probe"}}, tmp_path / "mask.png")
+    assert (tmp_path / "mask.png").read_bytes().startswith(b"\x89PNG")
