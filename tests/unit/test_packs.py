@@ -112,7 +112,9 @@ def test_plain_wavs_are_read_without_libsndfile(tmp_path, monkeypatch, channels,
     data = encoded(2 * NOISE[:channels].T, "wav", rate)  # clipped at both ends
     (tmp_path / "a.wav").write_bytes(data)
     expected = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
-    for path in (str(tmp_path / "a.wav"), write_zip(tmp_path / "a.zip", {"a": data})["a"]):
+    paths = [str(tmp_path / "a.wav"), write_zip(tmp_path / "a.zip", {"a": data})["a"]]
+    monkeypatch.setattr(soundfile, "SoundFile", None)
+    for path in paths:
         with open_audio(path) as file:
             assert type(file) is PlainWav and file.frames == len(expected) == 2 * RATE
             file.seek(RATE)
