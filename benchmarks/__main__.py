@@ -60,11 +60,11 @@ def commit() -> str:
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (", with changes" if changed else "")
 
 
-def surroundings(commit: str, seconds: float) -> str:
+def surroundings(ran: str, seconds: float) -> str:
     """What the figures were measured on and by."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"`make bench`, commit {commit}, {seconds / 60:.0f} minutes. {processor()}, {os.cpu_count()} cores, "
+        f"`make bench`, commit {ran}, {seconds / 60:.0f} minutes. {processor()}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads of torch, no GPU used; Python {platform.python_version()}, {versions}. "
         f"A float32 matrix product of 1024 x 1024 runs at {matmul_gflops():.0f} Gflop/s here."
     )
