@@ -1,10 +1,10 @@
 """Run a list of experiments, and keep their figures beside it: `python results/run.py results/esc10/experiments.yaml`.
 
 The list has steps, in the order of worth. A step is a command of this project, the file that it makes (its score, where
-it has one), and the steps that it needs; `over` repeats it for some values, whose names stand in braces: lists, of which
-every combination is taken, or one list of combinations. A step with a `score` (what maskspec-evaluate or maskspec-probe
-has written) leaves a row in runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its resolved config as
-configs/STEP.yaml.
+it has one), and the steps that it needs; `over` repeats it for some values, whose names stand in braces: lists, of
+which every combination is taken, or one list of combinations. A step with a `score` (what maskspec-evaluate or
+maskspec-probe has written) leaves a row in runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its
+resolved config as configs/STEP.yaml.
 
 What has its row, or its file, is not done again; what was interrupted goes on, because the commands do. A step whose
 row is there runs again only where a later one needs its file and that is gone.
