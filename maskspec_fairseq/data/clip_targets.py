@@ -8,7 +8,8 @@ from typing import Sequence, Tuple
 
 import numpy as np
 
-from maskspec_fairseq.manifest import Label, ManifestError, PackedLabels, PackedRows, read_labels
+from maskspec_fairseq.manifest import Label, ManifestError, PackedLabels, read_labels
+from maskspec_fairseq.packed import PackedRows
 
 
 def read_subset_labels(

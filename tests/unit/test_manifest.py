@@ -10,8 +10,6 @@ from maskspec_fairseq.manifest import (
     Manifest,
     ManifestError,
     PackedLabels,
-    PackedRows,
-    PackedStrings,
     join_labels,
     join_manifests,
     read_labels,
@@ -23,6 +21,7 @@ from maskspec_fairseq.manifest import (
     write_together,
     write_vocabulary,
 )
+from maskspec_fairseq.packed import PackedRows, PackedStrings
 
 NAMES = ["a b/c, d.wav", "Füße/日本.flac", "plain.ogg"]
 LABELS = [Label("/m/05zppz", "Male speech, man speaking"), Label("dog", 'A "dog"'), Label("rain", "Rain")]

@@ -4,7 +4,7 @@ from fairseq.data.iterators import ShardedIterator
 from scipy.stats import chisquare
 
 from maskspec_fairseq.data.weighted_sampling import class_counts, clip_weights, draw
-from maskspec_fairseq.manifest import PackedRows
+from maskspec_fairseq.packed import PackedRows
 
 LABELS = PackedRows([[0, 2], [], [2], [2, 0, 1], [2], []])
 
