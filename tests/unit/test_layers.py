@@ -1,6 +1,6 @@
 """Who may import whom.
 
-manifest, metrics < modules < data, checkpoints < models, criterions, tasks, optim, conversion, inference
+packed < manifest, metrics < modules < data, checkpoints < models, criterions, tasks, optim, conversion, inference
 < hear, s3prl_upstream < cli.
 """
 
@@ -13,15 +13,15 @@ from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "maskspec_fairseq"
 LAYER = {
-    "host": 0, "manifest": 0, "metrics": 0, "last_checkpoint": 0, "modules": 1, "checkpoints": 2, "data": 2,
-    "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "conversion": 3, "inference": 3,
+    "packed": -1, "host": 0, "manifest": 0, "metrics": 0, "last_checkpoint": 0, "modules": 1,
+    "checkpoints": 2, "data": 2, "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "conversion": 3, "inference": 3,
     "hear": 4, "s3prl_upstream": 4, "cli": 5,
 }  # fmt: skip
 NO_FAIRSEQ = (
-    "last_checkpoint", "manifest", "metrics", "modules", "checkpoints", "conversion", "inference", "hear",
+    "last_checkpoint", "packed", "manifest", "metrics", "modules", "checkpoints", "conversion", "inference", "hear",
     "s3prl_upstream", "cli",
 )  # fmt: skip
-NO_TORCH = ("manifest", "metrics", "last_checkpoint")
+NO_TORCH = ("packed", "manifest", "metrics", "last_checkpoint")
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
