@@ -16,7 +16,9 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     """The arguments of `SpectrogramClassifier`, by the same names, and where its weights and labels come from."""
 
     pretrained: str = field(default="", metadata={"help": "checkpoint to start from; empty for random weights"})
-    front_end: str = field(default="paper", metadata={"help": "log-mel profile: paper, reference or audiomae"})
+    front_end: str = field(
+        default="paper", metadata={"help": "log-mel profile: paper, reference, audiomae or narrowband"}
+    )
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})

@@ -1,7 +1,7 @@
 """The front end: waveform to normalised log-mel spectrogram, always in float32.
 
 Source: MaskSpec, arXiv:2204.12768, section 3.1 (profile "paper"), and its released code (profile "reference");
-AudioMAE, arXiv:2207.06405, and its code (profile "audiomae").
+AudioMAE, arXiv:2207.06405, and its code (profile "audiomae"). Profile "narrowband" is ours.
 
 Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
 """
@@ -44,8 +44,14 @@ PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
         n_fft=512, hop_length=160, n_mels=128, log_offset=0.0, window="hann_symmetric", win_length=400,
         preemphasis=0.97, mel_scale="kaldi", f_min=20.0, f_max=8000.0, log_shift=0.0, log_scale=1.0,
     ),
+    # The paper's, scaled to speech of 8 kHz: four rows of patches of 80 ms, where "paper" at 32 kHz has eight of 160 ms,
+    # three of which are empty.
+    "narrowband": dict(
+        n_fft=256, hop_length=40, n_mels=64, log_offset=1e-5, window="hamming", win_length=256, preemphasis=0.0,
+        mel_scale="slaney", f_min=50.0, f_max=4000.0, log_shift=0.0, log_scale=1.0,
+    ),
 }  # fmt: skip
-FRAMES = {"paper": CentredFrames, "reference": CentredFrames, "audiomae": KaldiFrames}
+FRAMES = {"paper": CentredFrames, "reference": CentredFrames, "audiomae": KaldiFrames, "narrowband": CentredFrames}
 # Least power that a logarithm is taken of; what Kaldi has. An offset above it makes it idle.
 LEAST_POWER = 2.0**-23
 # Frames of every clip that go through a CPU together, so that what lies between the steps stays in its cache.
@@ -59,7 +65,7 @@ class LogMel(nn.Module):
     module stays in float32 under `.half()`, `.bfloat16()`, `.double()` and autocast.
 
     Args:
-        profile: "paper", "reference" or "audiomae", a row of `PROFILES`.
+        profile: "paper", "reference", "audiomae" or "narrowband", a row of `PROFILES`.
         sample_rate: of the waveform, Hz.
         frame_multiple: frames are cut to a multiple of this (the patch size); 10 s at 32 kHz gives 1001 frames,
             of which 992 remain at 16.

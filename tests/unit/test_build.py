@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from maskspec_fairseq.manifest import read_labels, read_manifest, read_vocabulary
+from maskspec_fairseq.modules.log_mel import PROFILES
 from tests.conftest import REPOSITORY, write_tone
 
 BUILD = [sys.executable, str(REPOSITORY / "manifests" / "build.py")]
@@ -231,6 +232,10 @@ def test_stats_are_those_of_the_training_subset(tree, tmp_path):
     assert measured["clips"] == 5 and entries["reference"]["channel"] == "left"
     assert entries["reference"]["front_end"]["f_max"] == 15000.0
     assert len(measured["mean"]) == len(measured["std"]) == 128
+
+
+def test_stats_knows_every_profile_of_the_front_end():
+    assert "{" + ",".join(sorted(PROFILES)) + "}" in build("stats", "--help").stdout
 
 
 def test_statistics_that_cannot_be_measured_are_refused(tree, tmp_path):

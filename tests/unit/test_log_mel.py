@@ -8,7 +8,7 @@ import torch
 
 from maskspec_fairseq.data.audio import load_clip
 from maskspec_fairseq.modules.bit_pattern import bits_to_float32, float32_to_bits
-from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.modules.log_mel import PROFILES, LogMel
 from maskspec_fairseq.modules.mel_banks import kaldi_mel_banks, mel_bands, mel_centres_hz, mel_power, slaney_mel_banks
 
 RATE = 32000
@@ -32,10 +32,10 @@ def torchaudio_kaldi():
     return kaldi
 
 
-def librosa_mel_power(clip: np.ndarray) -> np.ndarray:
+def librosa_mel_power(clip: np.ndarray, sr=RATE, n_fft=1024, hop_length=320, n_mels=128, fmax=14000.0) -> np.ndarray:
     return librosa.feature.melspectrogram(
-        y=clip.astype(np.float64), sr=RATE, n_fft=1024, hop_length=320, window="hamming", center=True,
-        pad_mode="reflect", power=2.0, n_mels=128, fmin=50.0, fmax=14000.0, norm=None, htk=False,
+        y=clip.astype(np.float64), sr=sr, n_fft=n_fft, hop_length=hop_length, window="hamming", center=True,
+        pad_mode="reflect", power=2.0, n_mels=n_mels, fmin=50.0, fmax=fmax, norm=None, htk=False,
     )  # fmt: skip
 
 
@@ -64,8 +64,9 @@ def test_kaldi_filters_are_torchaudios(f_min, f_max):
     assert (banks[:, -1] == 0).all()
 
 
-def test_no_filter_of_the_paper_profile_is_empty():
-    assert (LogMel().mel_banks.sum(1) > 0).all()
+@pytest.mark.parametrize("profile, rate", [("paper", 32000), ("narrowband", 8000)])
+def test_no_filter_is_empty(profile, rate):
+    assert (LogMel(profile, rate).mel_banks.sum(1) > 0).all()
 
 
 def test_centres_are_the_filters_peaks():
@@ -96,6 +97,15 @@ def test_paper_profile_is_librosas_log_mel(waveform):
         expected = np.log(power + 1e-5)
         assert mel.shape == (128, 192)  # 201 frames, cut to a multiple of 16
         assert_agrees(mel, expected[:, :192], power[:, :192])
+
+
+def test_narrowband_profile_is_librosas_log_mel(waveform):
+    """A window of 32 ms every 5 ms, 64 bins up to 4 kHz."""
+    ours = LogMel("narrowband", 8000).log_mel(waveform).numpy()
+    for clip, mel in zip(waveform.numpy(), ours):
+        power = librosa_mel_power(clip, sr=8000, n_fft=256, hop_length=40, n_mels=64, fmax=4000.0)
+        assert mel.shape == (64, 1600)  # 1601 frames, cut to a multiple of 16
+        assert_agrees(mel, np.log(power + 1e-5)[:, :1600], power[:, :1600])
 
 
 def test_reference_profile_is_the_released_front_end(waveform):
@@ -164,7 +174,7 @@ def test_ten_seconds_are_128_by_992(profile):
     assert front_end.num_frames(320000) == 992
 
 
-@pytest.mark.parametrize("profile", ["paper", "reference", "audiomae"])
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("samples", [5120, 16000, 31999, 32000, 32001, 64000])
 def test_num_frames_tells_what_forward_returns(profile, samples):
     front_end = LogMel(profile)
@@ -212,7 +222,7 @@ def test_autocast_does_not_reach_it(waveform):
         assert front_end(waveform).dtype == torch.float32
 
 
-@pytest.mark.parametrize("profile", ["paper", "reference", "audiomae"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_extreme_clips_give_finite_numbers(profile):
     t = torch.arange(RATE) / RATE
     clips = torch.stack([torch.zeros(RATE), torch.ones(RATE), torch.sign(torch.sin(6000 * t)), t * 0 + 2.0**-23])
@@ -241,9 +251,9 @@ def test_statistics_normalise_and_travel_in_the_checkpoint(waveform):
 
 
 def test_decibels_undo_the_normalisation(waveform):
-    for profile in ("paper", "reference", "audiomae"):
+    for profile in PROFILES:
         front_end = LogMel(profile)
-        front_end.set_statistics(np.linspace(-1, 1, 128), np.linspace(0.5, 2, 128))
+        front_end.set_statistics(np.linspace(-1, 1, front_end.n_mels), np.linspace(0.5, 2, front_end.n_mels))
         log_mel = front_end.log_mel(waveform) * front_end.params["log_scale"] - front_end.params["log_shift"]
         assert torch.allclose(front_end.to_decibels(front_end(waveform)), 10 * log_mel / np.log(10), atol=1e-3)
 
@@ -280,7 +290,7 @@ def test_bad_statistics_are_refused(mean, std, message):
 
 
 def test_unknown_profile_is_refused():
-    with pytest.raises(ValueError, match=r"profile out of \['audiomae', 'paper', 'reference'\], found 'kaldi'"):
+    with pytest.raises(ValueError, match=r"profile out of \['audiomae', 'narrowband', 'paper', 'reference'\], found 'kaldi'"):
         LogMel("kaldi")
 
 
