@@ -49,7 +49,8 @@ def compose_recipe(recipe, *overrides):
 
 def test_all_recipes_are_there():
     assert [recipe for recipe, stage in STAGE_OF.items() if stage == "pretraining"] == [
-        "demo", "esc10_tiny", "fsdd_tiny", "maskspec_base", "maskspec_base_reference", "maskspec_small", "maskspec_tiny",
+        "demo", "esc10_tiny", "fsdd_tiny", "maskspec_base", "maskspec_base_reference", "maskspec_small",
+        "maskspec_tiny",
     ]  # fmt: skip
     expected = [*CORPORA, *(f"{corpus}_reference" for corpus in CORPORA), "demo", "esc10", "fsdd"]
     assert [recipe for recipe, stage in STAGE_OF.items() if stage == "finetuning"] == [

@@ -168,6 +168,12 @@ def test_any_clip_length_works(seconds, columns):
     assert output["mask"].shape == (1, 8 * columns)
 
 
+def test_a_narrow_band_has_half_the_rows_and_a_finer_time():
+    model = MaskedAutoencoder(**SMALL, front_end="narrowband", sample_rate=8000)
+    output = model(torch.randn(1, 5120), clip_key=KEYS[:1])  # 0.64 s
+    assert output["mask"].shape == (1, 4 * 8) and output["prediction"].shape == (1, 24, 256)
+
+
 def test_norm_pix_targets_and_their_inverse(waveform):
     model = small_model(norm_pix_loss=True)
     patches = torch.randn(2, 5, 256) * 3 + 1
