@@ -45,7 +45,7 @@ PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
         preemphasis=0.97, mel_scale="kaldi", f_min=20.0, f_max=8000.0, log_shift=0.0, log_scale=1.0,
     ),
     # The paper's, scaled to speech of 8 kHz: four rows of patches of 80 ms, where "paper" at 32 kHz has eight of
-    # 160 ms, three of which are empty.
+    # 160 ms, of which almost three are empty.
     "narrowband": dict(
         n_fft=256, hop_length=40, n_mels=64, log_offset=1e-5, window="hamming", win_length=256, preemphasis=0.0,
         mel_scale="slaney", f_min=50.0, f_max=4000.0, log_shift=0.0, log_scale=1.0,
