@@ -9,6 +9,7 @@ from omegaconf import II
 
 from maskspec_fairseq.checkpoints import model_arguments
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.log_mel import PROFILES
 
 
 @dataclass
@@ -16,9 +17,7 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     """The arguments of `SpectrogramClassifier`, by the same names, and where its weights and labels come from."""
 
     pretrained: str = field(default="", metadata={"help": "checkpoint to start from; empty for random weights"})
-    front_end: str = field(
-        default="paper", metadata={"help": "log-mel profile: paper, reference, audiomae or narrowband"}
-    )
+    front_end: str = field(default="paper", metadata={"help": "log-mel profile: " + ", ".join(PROFILES)})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})

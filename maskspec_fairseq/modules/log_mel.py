@@ -28,13 +28,14 @@ JITTER_F_MIN = (0, 9)
 JITTER_F_MAX = (14001, 16000)
 
 _COMMON = dict(n_fft=1024, hop_length=320, n_mels=128, log_offset=1e-5)
+# The paper gives the Hamming window of 1024, the hop of 320 and the 128 filters. It is silent on the filters' range and
+# scale: these are PANNs', whose framing it shares (arXiv:1912.10211). The offset is the released code's.
+_PAPER = dict(
+    _COMMON, window="hamming", win_length=1024, preemphasis=0.0, mel_scale="slaney", f_min=50.0, f_max=14000.0,
+    log_shift=0.0, log_scale=1.0,
+)  # fmt: skip
 PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
-    # The paper gives the Hamming window of 1024, the hop of 320 and the 128 filters. It is silent on the filters'
-    # range and scale: these are PANNs', whose framing it shares (arXiv:1912.10211). The offset is the released code's.
-    "paper": dict(
-        _COMMON, window="hamming", win_length=1024, preemphasis=0.0, mel_scale="slaney", f_min=50.0, f_max=14000.0,
-        log_shift=0.0, log_scale=1.0,
-    ),
+    "paper": _PAPER,
     "reference": dict(
         _COMMON, window="hann_symmetric", win_length=800, preemphasis=0.97, mel_scale="kaldi", f_min=0.0,
         f_max=15000.0, log_shift=4.5, log_scale=5.0,
@@ -46,10 +47,7 @@ PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
     ),
     # The paper's, scaled to speech of 8 kHz: four rows of patches of 80 ms, where "paper" at 32 kHz has eight of
     # 160 ms, of which almost three are empty.
-    "narrowband": dict(
-        n_fft=256, hop_length=40, n_mels=64, log_offset=1e-5, window="hamming", win_length=256, preemphasis=0.0,
-        mel_scale="slaney", f_min=50.0, f_max=4000.0, log_shift=0.0, log_scale=1.0,
-    ),
+    "narrowband": dict(_PAPER, n_fft=256, hop_length=40, n_mels=64, win_length=256, f_max=4000.0),
 }  # fmt: skip
 FRAMES = {"paper": CentredFrames, "reference": CentredFrames, "audiomae": KaldiFrames, "narrowband": CentredFrames}
 # Least power that a logarithm is taken of; what Kaldi has. An offset above it makes it idle.
@@ -65,7 +63,7 @@ class LogMel(nn.Module):
     module stays in float32 under `.half()`, `.bfloat16()`, `.double()` and autocast.
 
     Args:
-        profile: "paper", "reference", "audiomae" or "narrowband", a row of `PROFILES`.
+        profile: a row of `PROFILES`.
         sample_rate: of the waveform, Hz.
         frame_multiple: frames are cut to a multiple of this (the patch size); 10 s at 32 kHz gives 1001 frames,
             of which 992 remain at 16.
