@@ -68,7 +68,7 @@ bench: $(INSTALLED)
 # Hours; what is done is kept, and the same command goes on. ESC10 and FSDD: where the corpora are
 results-esc10 results-fsdd: results-%: $(INSTALLED)
 	export PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore ESC10="$(ESC10)" FSDD="$(FSDD)"; \
-		python results/run.py results/$*/experiments.yaml && python results/tables.py results/$*/experiments.yaml
+		python -m experiments.run experiments/$*.yaml && python -m experiments.tables experiments/$*.yaml
 
 test-unit: $(INSTALLED)
 	$(UNIT)

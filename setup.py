@@ -55,6 +55,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
+            "maskspec-build=maskspec_fairseq.cli.build:main",
             "maskspec-reconstruct=maskspec_fairseq.cli.reconstruct:main",
             "maskspec-plot-loss=maskspec_fairseq.cli.plot_loss:main",
             "maskspec-evaluate=maskspec_fairseq.cli.evaluate:main",

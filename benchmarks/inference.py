@@ -13,8 +13,8 @@ import torch
 from benchmarks.compare import Row, in_turns, rate_row
 from benchmarks.finetuning_step import CLASSES, base_vit
 from benchmarks.front_end import CLIP_SEC, RATE, kaldi_fbank, noise
+from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.audio_model import AudioModel
-from maskspec_fairseq.manifest import Label
 
 ROUNDS = {1: 10, 16: 3}  # of each batch
 

@@ -20,9 +20,9 @@ import soxr
 from torch.utils.data import DataLoader
 
 from benchmarks.compare import Row, in_turns, rate_row, time_row
-from maskspec_fairseq.data.audio import read_audio
+from maskspec_fairseq.audio.read import read_audio
 from maskspec_fairseq.data.audio_dataset import AudioDataset
-from maskspec_fairseq.manifest import Manifest
+from maskspec_fairseq.data_dir.manifest import Manifest
 
 RATE, CLIP_SEC, BATCH = 32000, 10, 8
 FORMATS = {"ogg": (44100, 64), "wav": (RATE, 512), "flac": (RATE, 256)}  # Hz, and clips in a round

@@ -14,7 +14,7 @@ import soundfile
 from benchmarks.compare import Row, in_turns, rate_row
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "manifests"))
-from corpus import find_audio, read_headers  # noqa: E402
+from maskspec_fairseq.corpora.builder import find_audio, read_headers  # noqa: E402
 
 FILES, FOLDERS = 50000, 100
 

@@ -21,8 +21,8 @@ import soundfile
 from tqdm import tqdm
 
 from benchmarks.compare import Row, in_turns, time_row
-from maskspec_fairseq.data.audio import read_audio
-from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
+from maskspec_fairseq.audio.read import read_audio
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
 
 BUILD = Path(__file__).resolve().parents[1] / "manifests" / "build.py"
 FOLDERS = 50

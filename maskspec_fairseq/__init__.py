@@ -10,10 +10,10 @@ __version__ = "0.1.0"
 
 
 def load_model(path: str):
-    """A trained model to use without fairseq; see `maskspec_fairseq.inference.loading.load_model`."""
-    from maskspec_fairseq.inference import loading
+    """A trained model to use without fairseq; see `maskspec_fairseq.inference.load.load_model`."""
+    from maskspec_fairseq.inference import load
 
-    return loading.load_model(path)
+    return load.load_model(path)
 
 
 if "fairseq" in sys.modules:

@@ -1,40 +1,5 @@
-"""The HEAR 2021 API: https://hearbenchmark.com/hear-api.html. `hear-validator maskspec_fairseq.hear -m CHECKPOINT`.
+"""`maskspec_fairseq.hear`, the name that hear-validator is given: see `maskspec_fairseq.integrations.hear`."""
 
-Shapes: B sounds, T samples, N timestamps, D width.
-"""
+from maskspec_fairseq.integrations.hear import get_scene_embeddings, get_timestamp_embeddings, load_model
 
-from typing import Tuple
-
-import torch
-from torch import Tensor
-
-from maskspec_fairseq.inference.audio_model import AudioModel
-from maskspec_fairseq.inference.loading import load_model as load
-
-TIMESTAMP_PASSES = 4  # a timestamp every 40 ms with patches of 16; HEAR asks for 50 at most
-
-
-def load_model(model_file_path: str = "") -> AudioModel:
-    """A model of HEAR, with `sample_rate`, `scene_embedding_size` and `timestamp_embedding_size`.
-
-    Raises:
-        ValueError: no path (no weights come with the package), or see `maskspec_fairseq.load_model`.
-    """
-    if not model_file_path:
-        raise ValueError("expected a checkpoint or an exported folder as model_file_path, found none; none is built in")
-    model = load(model_file_path)
-    model.scene_embedding_size = model.timestamp_embedding_size = model.embed_dim
-    return model
-
-
-@torch.no_grad()
-def get_timestamp_embeddings(audio: Tensor, model: AudioModel) -> Tuple[Tensor, Tensor]:
-    """(B, T) at the model's rate -> embeddings, float32 (B, N, D), and their times, float32 (B, N), ms."""
-    embeddings, times = model.frame_embeddings(audio, model.sample_rate, TIMESTAMP_PASSES)
-    return embeddings.float(), (1000 * times).float().expand(len(audio), -1)
-
-
-@torch.no_grad()
-def get_scene_embeddings(audio: Tensor, model: AudioModel) -> Tensor:
-    """(B, T) at the model's rate -> float32 (B, D)."""
-    return model(audio, model.sample_rate).embedding.float()
+__all__ = ["get_scene_embeddings", "get_timestamp_embeddings", "load_model"]

@@ -3,16 +3,15 @@
 import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+
+from tests.factories import REPOSITORY, write_tone
 
 # fairseq sets the root logger to DEBUG when it is imported; numba's and matplotlib's floods help nobody
 import fairseq  # noqa: F401  # isort: skip
 
 logging.getLogger().setLevel(logging.INFO)
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 REAL_AUDIO = REPOSITORY.parent / "shared" / "data"
 
 
@@ -29,20 +28,12 @@ def real_audio() -> Path:
     return REAL_AUDIO
 
 
-def write_tone(path: Path, seconds: float = 1.0, rate: int = 32000, hz: float = 440.0, channels: int = 1) -> Path:
-    """A decaying tone over faint noise, different for every pitch."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    t = np.arange(round(seconds * rate)) / rate
-    noise = np.random.default_rng(int(hz)).standard_normal((len(t), channels))
-    soundfile.write(path, 0.3 * (np.sin(2 * np.pi * hz * t) * np.exp(-t))[:, None] + 0.01 * noise, rate)
-    return path
-
-
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> Path:
     """A data directory of 24 training and 8 validation clips of 0.5 to 2 s at three rates, with statistics."""
-    from maskspec_fairseq.data.mel_statistics import measure_mel_statistics, write_mel_statistics
-    from maskspec_fairseq.manifest import Manifest, write_manifest
+    from maskspec_fairseq.data.measure_mel import measure_mel_statistics
+    from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
+    from maskspec_fairseq.data_dir.mel_stats import write_mel_statistics
     from maskspec_fairseq.modules.log_mel import LogMel
 
     directory = tmp_path_factory.mktemp("data")

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
-from typing import Callable, Sequence
+from typing import Sequence
+
+from maskspec_fairseq.argument_types import int_at_least
 
 
-def program(name: str, description: str, example: str) -> argparse.ArgumentParser:
+def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
     """A parser whose help ends with an example, one or several commands."""
     lines = "".join(f"\n  {line}" for line in example.splitlines())
     return argparse.ArgumentParser(
@@ -32,7 +34,7 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
     """Add --batch-size for windows of one file."""
     parser.add_argument(
         "--batch-size",
-        type=whole(1),
+        type=int_at_least(1),
         default=default,
         metavar="N",
         help="windows of one file that are encoded together, on a CPU at most 4 (default: %(default)s)",
@@ -52,37 +54,6 @@ def exit_code(parser: argparse.ArgumentParser, failed: Sequence[str], what: str)
     return 2
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """A whole number of at least `least`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or value < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text}")
-        return value
-
-    return parse
-
-
-def seconds(text: str) -> float:
-    """A length above 0."""
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text}")
-    return value
-
-
-def fraction(text: str) -> float:
-    """A number from 0 to 1."""
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a fraction from 0 to 1, found {text}")
-    return value
-
-
 def device(text: str) -> str:
     """The name of a device that is there."""
     import torch
@@ -95,10 +66,3 @@ def device(text: str) -> str:
             f"expected a device of this machine, found none for {text} ({reason}); use --device cpu"
         ) from None
     return text
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

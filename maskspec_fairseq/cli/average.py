@@ -1,214 +1,36 @@
 """maskspec-average: a checkpoint whose weights are the mean of those of several checkpoints."""
 
 import argparse
-import contextlib
 import os
-import re
 import sys
-from typing import Any, Dict, List, NamedTuple, Optional, Pattern, Sequence
+from typing import Optional
 
-import torch
-from torch import Tensor
-
-from maskspec_fairseq.checkpoints import listed, read_checkpoint
-from maskspec_fairseq.cli.arguments import program, whole
+from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.checkpoints.average import BEST, EPOCH, UPDATE, average_checkpoints, choose_checkpoints
+from maskspec_fairseq.checkpoints.write import write_checkpoint
+from maskspec_fairseq.cli.arguments import make_parser
 
 EXAMPLE = "maskspec-average --inputs runs/esc50/fold1/checkpoints --num-epoch-checkpoints 5 --output average.pt"
-MODELS = ("maskspec", "maskspec_classifier")
-STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
-# How a model is trained, and not what it computes: checkpoints may differ in it.
-TRAINING_FIELDS = (
-    "pretrained", "mel_jitter", "mask_ratio", "dropout", "drop_path", "spec_augment_bins", "spec_augment_frames",
-    "patchout",
-)  # fmt: skip
 
 
-class Kind(NamedTuple):
-    """Checkpoints that fairseq names alike.
-
-    name has the number that orders them: the epoch, the update, the score. like is the name for readers, kept_by the
-    field that makes a run keep more of them.
-    """
-
-    name: Pattern[str]
-    like: str
-    kept_by: str
-
-
-EPOCH = Kind(re.compile(r"checkpoint(\d+)\.pt"), "checkpoint<epoch>.pt", "checkpoint.keep_last_epochs")
-UPDATE = Kind(
-    re.compile(r"checkpoint_\d+_(\d+)\.pt"),
-    "checkpoint_<epoch>_<update>.pt",
-    "checkpoint.keep_interval_updates, with checkpoint.save_interval_updates,",
-)
-BEST = Kind(
-    re.compile(r"checkpoint\.best_.+_(\d+\.?\d*)\.pt"),
-    "checkpoint.best_<metric>_<score>.pt",
-    "checkpoint.keep_best_checkpoints",
-)
-
-
-def average_checkpoints(paths: Sequence[str]) -> Dict[str, Any]:
-    """The first of some checkpoints with the mean of all their weights.
-
-    The mean is that of fairseq's scripts/average_checkpoints.py, which its packages leave out: summed in float32 in
-    the order of the files, then divided; weights of half precision become float32. Config, optimizer, epoch and all
-    else come from the first file, as there. What differs: integers and the statistics of the front end are the first
-    file's, unchanged; models that are not alike are refused; and the float32 master weights of a half-precision run
-    are left out, because a run that starts from the result would take them instead of the mean.
-
-    Two checkpoints are in memory at a time, however many are averaged.
-
-    Args:
-        paths: at least one, of pretraining or of finetuning.
-
-    Raises:
-        ValueError: a file that is no checkpoint of a maskspec run, or models that differ in what they compute, in the
-            names or shapes of their weights, in their labels or in their statistics.
-        OSError: a file that cannot be read.
-    """
-    state = read_checkpoint(paths[0], MODELS)
-    (state.get("last_optimizer_state") or {}).pop("master", None)
-    state["model"] = {name: _summable(value) for name, value in state["model"].items()}
-    for path in paths[1:]:
-        _add(state, paths[0], path)
-    for name, value in state["model"].items():
-        if _is_averaged(name, value):
-            value.div_(len(paths))
-    return state
-
-
-def _is_averaged(name: str, value: Tensor) -> bool:
-    return value.is_floating_point() and name not in STATISTICS
-
-
-def _summable(value: Tensor) -> Tensor:
-    """A copy, as two names may stand for one storage, of at least 32 bits where it is a float."""
-    dtype = torch.promote_types(value.dtype, torch.float32) if value.is_floating_point() else value.dtype
-    return value.to(dtype, copy=True)
-
-
-def _add(state: Dict[str, Any], first_path: str, path: str) -> None:
-    """Add the weights of one checkpoint, which is gone again when the next one is read."""
-    other = read_checkpoint(path, MODELS)
-    differing = _differing_fields(state["cfg"]["model"], other["cfg"]["model"])
-    differing = differing or _differing_weights(state["model"], other["model"])
-    if differing:
-        raise ValueError(
-            f"{path}: expected a model like that of {first_path}, found another one ({'; '.join(differing)}); "
-            "average the checkpoints of one run, or of runs with the same model, labels and statistics"
-        )
-    for name, value in state["model"].items():
-        if _is_averaged(name, value):
-            value += other["model"][name]
-
-
-def _differing_fields(expected: Dict[str, Any], found: Dict[str, Any]) -> List[str]:
-    differing = []
-    for name in sorted({*expected, *found} - {*TRAINING_FIELDS}):
-        ours, theirs = expected.get(name), found.get(name)
-        if ours == theirs:
-            continue
-        if isinstance(ours, list) and isinstance(theirs, list):  # of labels, hundreds maybe
-            pairs = enumerate(zip(ours, theirs))
-            number = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(ours), len(theirs)))
-            ours, theirs = f"{len(ours)} of them", f"{len(theirs)}, other ones from number {number} on"
-        differing.append(f"{name}: expected {ours}, found {theirs}")
-    return differing
-
-
-def _differing_weights(expected: Dict[str, Tensor], found: Dict[str, Tensor]) -> List[str]:
-    missing = [name for name in expected if name not in found]
-    left_over = [name for name in found if name not in expected]
-    if missing or left_over:
-        return [f"{listed(missing)} missing and {listed(left_over)} left over"]
-    shapes = [name for name in expected if expected[name].shape != found[name].shape]
-    if shapes:
-        return [f"{name}: expected {tuple(expected[name].shape)}, found {tuple(found[name].shape)}" for name in shapes]
-    return [
-        f"{name}: log-mel statistics that differ by up to {float((expected[name] - found[name]).abs().max()):.3g}"
-        for name in STATISTICS
-        if name in expected and not torch.equal(expected[name], found[name].to(expected[name].dtype))
-    ]
-
-
-def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bound: Optional[int] = None) -> List[str]:
-    """The last checkpoints of a run, the newest first, or its best ones, the best first.
-
-    Whether a high score is good stands in the checkpoints' config. fairseq's script takes the lowest scores of any
-    metric: the same for a loss, the worst for an accuracy.
-
-    Args:
-        inputs: the directory with them, or the files to choose from.
-        upper_bound: the last epoch, or update, that is considered.
-
-    Raises:
-        ValueError: fewer than `number` of them, files of another name, or scores of several metrics.
-        OSError: a directory or file that cannot be read.
-    """
-    paths = list(inputs)
-    if len(paths) == 1 and os.path.isdir(paths[0]):
-        paths = [os.path.join(paths[0], file) for file in sorted(os.listdir(paths[0])) if kind.name.fullmatch(file)]
-    numbers = {}
-    for path in paths:
-        match = kind.name.fullmatch(os.path.basename(path))
-        if not match:
-            raise ValueError(f"expected one directory with checkpoints, or files named {kind.like}, found {path}")
-        if upper_bound is None or float(match[1]) <= upper_bound:
-            numbers[path] = float(match[1])
-    if len(numbers) < number:
-        within = "" if upper_bound is None else f" up to {upper_bound}"
-        raise ValueError(
-            f"{', '.join(inputs)}: expected at least {number} checkpoints named {kind.like}{within}, found "
-            f"{len(numbers)}; {kind.kept_by} says how many a run keeps"
-        )
-    from_above = True
-    if kind is BEST:
-        metrics = sorted({os.path.basename(path).rpartition("_")[0] for path in numbers})
-        if len(metrics) > 1:
-            raise ValueError(f"expected scores of one metric, found {', '.join(metrics)}; name the files of one")
-        cfg = read_checkpoint(next(iter(numbers)), MODELS)["cfg"]
-        from_above = cfg["checkpoint"]["maximize_best_checkpoint_metric"]
-    return sorted(numbers, key=numbers.__getitem__, reverse=from_above)[:number]
-
-
-def write_checkpoint(state: Dict[str, Any], path: str) -> None:
-    """Write a checkpoint; until it is whole, what was at `path` stays there.
-
-    Raises:
-        OSError: it cannot be written, on a full disk say.
-    """
-    scratch = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(scratch, "wb") as stream:
-            try:
-                torch.save(state, stream)
-            except RuntimeError as error:  # torch's writer on top of the OSError that it met
-                raise OSError(f"{path}: cannot be written: {error.__context__ or error}") from error
-        os.replace(scratch, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(scratch)
-
-
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-average", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-average", __doc__, EXAMPLE)
     parser.add_argument(
         "--inputs", nargs="+", required=True, help="checkpoints, or, with an option --num-..., the directory of a run's"
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="the checkpoint to write")
     number = parser.add_mutually_exclusive_group()
-    number.add_argument("--num-epoch-checkpoints", type=whole(1), metavar="N", help=f"the last N {EPOCH.like}")
-    number.add_argument("--num-update-checkpoints", type=whole(1), metavar="N", help=f"the last N {UPDATE.like}")
-    number.add_argument("--num-best-checkpoints", type=whole(1), metavar="N", help=f"the best N {BEST.like}")
+    number.add_argument("--num-epoch-checkpoints", type=int_at_least(1), metavar="N", help=f"the last N {EPOCH.like}")
+    number.add_argument("--num-update-checkpoints", type=int_at_least(1), metavar="N", help=f"the last N {UPDATE.like}")
+    number.add_argument("--num-best-checkpoints", type=int_at_least(1), metavar="N", help=f"the best N {BEST.like}")
     parser.add_argument(
-        "--checkpoint-upper-bound", type=whole(0), metavar="N", help="none of a later epoch, or update, than N"
+        "--checkpoint-upper-bound", type=int_at_least(0), metavar="N", help="none of a later epoch, or update, than N"
     )
     return parser
 
 
 def main(argv: Optional[list] = None) -> int:
-    parser = make_parser()
+    parser = build_parser()
     args = parser.parse_args(argv)
     asked = [
         (args.num_epoch_checkpoints, EPOCH), (args.num_update_checkpoints, UPDATE), (args.num_best_checkpoints, BEST)

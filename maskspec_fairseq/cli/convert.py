@@ -6,13 +6,14 @@ import shlex
 import sys
 from typing import Any, Dict, List, Optional
 
-from maskspec_fairseq.checkpoints import ENCODER_FIELDS
-from maskspec_fairseq.cli.arguments import program
-from maskspec_fairseq.cli.average import write_checkpoint
+from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
+from maskspec_fairseq.checkpoints.write import write_checkpoint
+from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.conversion.checkpoint import convert
 from maskspec_fairseq.conversion.statistics import read_statistics
 from maskspec_fairseq.conversion.weights import read_weights
-from maskspec_fairseq.manifest import ManifestError, read_vocabulary
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import read_vocabulary
 
 EXAMPLE = "maskspec-convert checkpoint-60.pth --statistics mean_std_128.npy --out maskspec.pt"
 # What base.yaml of the finetuning recipes has.
@@ -36,8 +37,8 @@ def finetuning_overrides(cfg: Dict[str, Any]) -> List[str]:
     return overrides
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-convert", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-convert", __doc__, EXAMPLE)
     parser.add_argument("input", metavar="FILE", help="weights: a file of torch.save, or .safetensors")
     parser.add_argument("--out", required=True, metavar="OUT.pt", help="the checkpoint to write")
     parser.add_argument(
@@ -50,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list] = None) -> int:
-    args = make_parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         if not os.path.isdir(os.path.dirname(os.path.abspath(args.out))):
             raise ValueError(f"{args.out}: expected the directory of --out to be there, found none")

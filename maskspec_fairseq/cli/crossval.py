@@ -10,9 +10,10 @@ import subprocess
 import sys
 from typing import Any, Dict, List, Optional
 
+from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.cli import evaluate
-from maskspec_fairseq.cli.arguments import program, whole
-from maskspec_fairseq.manifest import list_folds
+from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.data_dir.manifest import list_folds
 
 EXAMPLE = "maskspec-crossval --config-name esc50 --data data/esc50 --pretrained CHECKPOINT task.clip_sec=4"
 HEADLINE = {False: "accuracy", True: "mAP"}
@@ -115,13 +116,13 @@ def folds_of(args: argparse.Namespace) -> List[int]:
     return args.folds or found
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-crossval", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-crossval", __doc__, EXAMPLE)
     parser.add_argument("--config-dir", default="config/finetuning", help="(default: %(default)s)")
     parser.add_argument("--config-name", required=True, help="a recipe, esc50 say")
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with subsets fold1, fold2, ...")
     parser.add_argument("--pretrained", help="checkpoint to start from (default: random weights)")
-    parser.add_argument("--folds", nargs="+", type=whole(1), help="the ones to hold out in turn (default: all)")
+    parser.add_argument("--folds", nargs="+", type=int_at_least(1), help="the ones to hold out in turn (default: all)")
     parser.add_argument("--out", help="where the runs go (default: runs/CONFIG_NAME); what is done there is kept")
     parser.add_argument(
         "--best-on-test", action="store_true", help="also the epoch that is best on the fold held out: no fair figure"
@@ -131,7 +132,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list] = None) -> int:
-    args = make_parser().parse_intermixed_args(argv)
+    args = build_parser().parse_intermixed_args(argv)
     args.out = args.out or os.path.join("runs", args.config_name)
     folds = {}
     try:

@@ -18,13 +18,17 @@ from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from maskspec_fairseq.cli.arguments import add_batch_size, add_device, exit_code, program, whole
-from maskspec_fairseq.data.audio import AudioError
+from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.cli.arguments import add_batch_size, add_device, exit_code, make_parser
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.lines import problem_of_text
+from maskspec_fairseq.data_dir.manifest import read_manifest
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
-from maskspec_fairseq.inference.exported import folder_config
-from maskspec_fairseq.inference.files import embed_file, embed_frames
-from maskspec_fairseq.inference.loading import load_model
-from maskspec_fairseq.manifest import ManifestError, problem_of_text, read_manifest, write_together
+from maskspec_fairseq.inference.embed_files import embed_file, embed_frames
+from maskspec_fairseq.inference.export_folder import folder_config
+from maskspec_fairseq.inference.load import load_model
 
 RUN_FILE = "embed_run.json"
 FLOAT32 = np.dtype("<f4")
@@ -253,8 +257,8 @@ def embed(args: argparse.Namespace) -> Tuple[int, List[str]]:
     return len(targets), list(failed.values())
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-embed", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-embed", __doc__, EXAMPLE)
     parser.add_argument("files", nargs="*", metavar="FILE", help="audio of any length, rate and number of channels")
     parser.add_argument("--data", metavar="DATA_DIR", help="with a manifest, instead of files")
     parser.add_argument("--subset", help="of DATA_DIR: the manifest is DATA_DIR/SUBSET.tsv")
@@ -269,7 +273,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--passes",
-        type=whole(1),
+        type=int_at_least(1),
         default=1,
         metavar="N",
         help="with --frames: encode every clip N times, for a frame every 160/N ms (default: %(default)s)",
@@ -280,7 +284,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list] = None) -> int:
-    parser = make_parser()
+    parser = build_parser()
     args = parser.parse_args(argv)
     if bool(args.files) == bool(args.data):
         parser.error("expected files or --data, one of the two")

@@ -13,24 +13,19 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from maskspec_fairseq.checkpoints import load_classifier
-from maskspec_fairseq.cli.arguments import program, seconds, whole
-from maskspec_fairseq.cli.plot_scores import draw_class_scores, draw_confusion
-from maskspec_fairseq.data.audio import AudioError, clip_samples
-from maskspec_fairseq.data.clip_targets import ClipTargets, read_subset_labels
-from maskspec_fairseq.data.windows import WindowedClips
-from maskspec_fairseq.manifest import (
-    LABELS_FILE,
-    Label,
-    Manifest,
-    ManifestError,
-    PathLike,
-    num_rejected,
-    read_manifest,
-    read_vocabulary,
-    write_together,
-)
+from maskspec_fairseq.argument_types import int_at_least, seconds
+from maskspec_fairseq.atomic_write import PathLike, write_together
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.checkpoints.read import load_classifier
+from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_subset_labels, read_vocabulary
+from maskspec_fairseq.data_dir.manifest import Manifest, num_rejected, read_manifest
+from maskspec_fairseq.inference.clip_windows import WindowedClips
 from maskspec_fairseq.metrics import class_recalls, multilabel_scores, summarise
+from maskspec_fairseq.plots import draw_class_scores, draw_confusion
 
 EXAMPLE = (
     "maskspec-evaluate --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --data data/esc50 --subset fold1"
@@ -181,16 +176,16 @@ def table(result: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-evaluate", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-evaluate", __doc__, EXAMPLE)
     parser.add_argument(
         "--checkpoint", nargs="+", required=True, help="of finetuning runs; each uses its own task.channel"
     )
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="of manifests/build.py")
     parser.add_argument("--subset", required=True, help="a manifest of DATA_DIR, eval say")
     parser.add_argument("--hop-sec", type=seconds, help="s from window to window (default: the model's length)")
-    parser.add_argument("--batch-size", type=whole(1), default=32, help="windows (default 32)")
-    parser.add_argument("--workers", type=whole(0), default=1, help="processes that load (default 1)")
+    parser.add_argument("--batch-size", type=int_at_least(1), default=32, help="windows (default 32)")
+    parser.add_argument("--workers", type=int_at_least(0), default=1, help="processes that load (default 1)")
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default here: %(default)s)"
     )
@@ -199,7 +194,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list] = None) -> int:
-    args = make_parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         result = evaluate(args)
     except AudioError as error:

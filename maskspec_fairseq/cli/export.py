@@ -4,19 +4,19 @@ import argparse
 import sys
 from typing import Optional
 
-from maskspec_fairseq.cli.arguments import program
-from maskspec_fairseq.inference.exported import write_folder
-from maskspec_fairseq.inference.loading import load_model
-from maskspec_fairseq.inference.onnx import write_onnx
-from maskspec_fairseq.manifest import write_together
+from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.inference.export_folder import write_folder
+from maskspec_fairseq.inference.export_onnx import write_onnx
+from maskspec_fairseq.inference.load import load_model
 
 ONNX_FILE = "model.onnx"
 EXAMPLE = """maskspec-export --checkpoint runs/esc10/fold1/checkpoints/checkpoint_last.pt --out esc10_fold1 --onnx
 python -c "import maskspec_fairseq; print(maskspec_fairseq.load_model('esc10_fold1').labels)\""""
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-export", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-export", __doc__, EXAMPLE)
     parser.add_argument("--checkpoint", required=True, help="of a pretraining or finetuning run, or an exported folder")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for config.json and model.safetensors")
     parser.add_argument(
@@ -26,7 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list] = None) -> int:
-    args = make_parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         model = load_model(args.checkpoint)
         write_folder(model, args.out)

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import matplotlib
 
-from maskspec_fairseq.cli.arguments import program
+from maskspec_fairseq.cli.arguments import make_parser
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -68,15 +68,15 @@ def draw(curves: Dict[str, Curve], path: str) -> None:
     plt.close(figure)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-plot-loss", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-plot-loss", __doc__, EXAMPLE)
     parser.add_argument("log", help="hydra_train.log in the run's directory")
     parser.add_argument("--out", default="loss.png", help="the picture (default loss.png)")
     return parser
 
 
 def main(argv: Optional[list] = None) -> int:
-    args = make_parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         curves = read_curves(args.log)
         draw(curves, args.out)

@@ -11,23 +11,18 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from maskspec_fairseq.cli.arguments import add_device, program
-from maskspec_fairseq.data.audio import AudioError, load_clip
+from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.read import load_clip
+from maskspec_fairseq.cli.arguments import add_device, make_parser
 from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_labels, read_vocabulary
+from maskspec_fairseq.data_dir.manifest import list_folds, read_manifest
 from maskspec_fairseq.inference.audio_model import AudioModel
-from maskspec_fairseq.inference.files import embed_file
-from maskspec_fairseq.inference.loading import load_model
-from maskspec_fairseq.inference.probe import PROBES
-from maskspec_fairseq.manifest import (
-    LABELS_FILE,
-    Label,
-    ManifestError,
-    list_folds,
-    read_labels,
-    read_manifest,
-    read_vocabulary,
-    write_together,
-)
+from maskspec_fairseq.inference.embed_files import embed_file
+from maskspec_fairseq.inference.load import load_model
+from maskspec_fairseq.inference.probes import PROBES
 from maskspec_fairseq.metrics import summarise
 
 EXAMPLE = """maskspec-probe --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --data data/esc10 --baselines
@@ -136,8 +131,8 @@ def table(result: Dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-probe", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-probe", __doc__, EXAMPLE)
     parser.add_argument("--checkpoint", required=True, help="of a run, a running one's too, or an exported folder")
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with labels")
     parser.add_argument("--train", nargs="+", metavar="SUBSET", help="to fit to (default: all folds but one, in turn)")
@@ -151,7 +146,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list] = None) -> int:
-    args = make_parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         result = probe(args)
         if args.out:

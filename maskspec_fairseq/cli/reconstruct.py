@@ -10,11 +10,13 @@ import matplotlib
 import numpy as np
 import torch
 
-from maskspec_fairseq.checkpoints import load_autoencoder
-from maskspec_fairseq.cli.arguments import program, seconds, whole
-from maskspec_fairseq.data.audio import CHANNELS, AudioError, load_clip
-from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder, take
-from maskspec_fairseq.modules.masking import random_masking, split_by_mask
+from maskspec_fairseq.argument_types import int_at_least, seconds
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.read import CHANNELS, load_clip
+from maskspec_fairseq.checkpoints.read import load_autoencoder
+from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.masking import gather_tokens, random_masking, split_by_mask
 from maskspec_fairseq.modules.mel_banks import mel_centres_hz
 from maskspec_fairseq.modules.patches import patchify, unpatchify
 
@@ -60,7 +62,7 @@ def reconstruct(
     mask = random_masking(np.array([[seed, 0, 0]]), patches.shape[1], mask_ratio)
     output = model(waveform[None], torch.tensor([num_samples]), mask=mask)
     _, hidden = split_by_mask(mask)
-    prediction = model.denormalise_prediction(output["prediction"], take(patches, hidden))
+    prediction = model.denormalise_prediction(output["prediction"], gather_tokens(patches, hidden))
     restored, masked = patches.clone(), patches.clone()
     restored[0, hidden[0]] = prediction[0]
     masked[0, hidden[0]] = float("nan")
@@ -77,7 +79,7 @@ def draw(result: Reconstruction, model: MaskedAutoencoder, title: str, path: str
     """Draw the three spectrograms side by side into a PNG."""
     front_end = model.front_end
     params = front_end.params
-    centres = mel_centres_hz(params["mel_scale"], params["n_mels"], params["f_min"], params["f_max"])
+    centres = mel_centres_hz(params.mel_scale, params.n_mels, params.f_min, params.f_max)
     ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres[0] <= hz <= centres[-1]]
     seconds = result.original.shape[1] * front_end.hop_length / front_end.sample_rate
     low, high = float(result.original.min()), float(result.original.max())
@@ -101,8 +103,8 @@ def draw(result: Reconstruction, model: MaskedAutoencoder, title: str, path: str
     plt.close(figure)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-reconstruct", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-reconstruct", __doc__, EXAMPLE)
     parser.add_argument("audio", help="a file that soundfile reads; its beginning is used")
     parser.add_argument("--checkpoint", required=True, help="of a pretraining run, checkpoint_last.pt say")
     parser.add_argument("--out", default="reconstruction.png", help="the picture (default reconstruction.png)")
@@ -111,12 +113,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--channel", choices=CHANNELS, help="default: the run's task.channel")
     parser.add_argument("--mask-ratio", type=float, help="default: the run's")
-    parser.add_argument("--seed", type=whole(0), default=1, help="draws the mask (default 1)")
+    parser.add_argument("--seed", type=int_at_least(0), default=1, help="draws the mask (default 1)")
     return parser
 
 
 def main(argv: Optional[list] = None) -> int:
-    args = make_parser().parse_args(argv)
+    args = build_parser().parse_args(argv)
     try:
         model, cfg = load_autoencoder(args.checkpoint)
         clip_sec = cfg["task"]["clip_sec"] if args.clip_sec is None else args.clip_sec

@@ -7,11 +7,13 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 import torch
 
-from maskspec_fairseq.cli.arguments import add_batch_size, add_device, exit_code, program, seconds, whole
-from maskspec_fairseq.data.audio import AudioError, clip_samples
+from maskspec_fairseq.argument_types import int_at_least, seconds
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.cli.arguments import add_batch_size, add_device, exit_code, make_parser
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
-from maskspec_fairseq.inference.files import Span, embed_file, embed_spans
-from maskspec_fairseq.inference.loading import load_model
+from maskspec_fairseq.inference.embed_files import Span, embed_file, embed_spans
+from maskspec_fairseq.inference.load import load_model
 
 EXAMPLE = """maskspec-tag dog.wav rain.mp3 --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --top-k 3
 maskspec-tag hour.flac --checkpoint exported/ --window 5 --hop 2.5 --format jsonl > hour.jsonl"""
@@ -97,11 +99,13 @@ def tag(args: argparse.Namespace) -> List[str]:
     return failed
 
 
-def make_parser() -> argparse.ArgumentParser:
-    parser = program("maskspec-tag", __doc__, EXAMPLE)
+def build_parser() -> argparse.ArgumentParser:
+    parser = make_parser("maskspec-tag", __doc__, EXAMPLE)
     parser.add_argument("files", nargs="+", metavar="FILE", help="audio of any length, rate and number of channels")
     parser.add_argument("--checkpoint", required=True, help="of a finetuning run, or a folder of maskspec-export")
-    parser.add_argument("--top-k", type=whole(1), default=8, metavar="K", help="classes shown (default: %(default)s)")
+    parser.add_argument(
+        "--top-k", type=int_at_least(1), default=8, metavar="K", help="classes shown (default: %(default)s)"
+    )
     parser.add_argument(
         "--window", type=seconds, metavar="S", help="s, tag windows of this length (default: the file as a whole)"
     )
@@ -113,7 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Optional[list] = None) -> int:
-    parser = make_parser()
+    parser = build_parser()
     args = parser.parse_args(argv)
     if args.hop and not args.window:
         parser.error("--hop needs --window")

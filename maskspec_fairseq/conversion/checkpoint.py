@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskspec_fairseq.checkpoints import listed
+from maskspec_fairseq.checkpoints.read import listed
 from maskspec_fairseq.conversion import audiomae, image, maskspec
 from maskspec_fairseq.conversion.vit import NEEDED, Conversion, theirs
-from maskspec_fairseq.manifest import Label
+from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from maskspec_fairseq.checkpoints import read_torch_file
+from maskspec_fairseq.checkpoints.read import read_torch_file
 
 KIND = "a file of weights"
 

@@ -7,7 +7,7 @@ from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
-from maskspec_fairseq.criterions.skipping import leave_out_unless_finite
+from maskspec_fairseq.criterions.non_finite import drop_if_not_finite
 from maskspec_fairseq.modules.losses import binary_cross_entropy, smooth, soft_cross_entropy
 
 
@@ -58,7 +58,7 @@ class MaskSpecClassificationCriterion(FairseqCriterion):
         }
         if not self.training:
             return loss, sample_size, {**logging_output, "logits": logits.detach()}
-        return leave_out_unless_finite(model, loss, sample_size, logging_output)
+        return drop_if_not_finite(model, loss, sample_size, logging_output)
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:

@@ -4,7 +4,7 @@ from fairseq import metrics
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 
-from maskspec_fairseq.criterions.skipping import leave_out_unless_finite
+from maskspec_fairseq.criterions.non_finite import drop_if_not_finite
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 
 
@@ -35,7 +35,7 @@ class MaskSpecPredictionCriterion(FairseqCriterion):
         }
         if not self.training:
             return loss, sample_size, logging_output
-        return leave_out_unless_finite(model, loss, sample_size, logging_output)
+        return drop_if_not_finite(model, loss, sample_size, logging_output)
 
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:

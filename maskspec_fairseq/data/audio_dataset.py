@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
-from maskspec_fairseq.data.audio import CHANNELS, AudioError, clip_samples, load_clip
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.read import CHANNELS, clip_samples, load_clip
+from maskspec_fairseq.clip_rng import CROP, REPLACEMENT, clip_rng
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.waveform_augmentation import LabelledClip, WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import draw
-from maskspec_fairseq.manifest import Manifest
-from maskspec_fairseq.modules.bit_pattern import float32_to_bits
-from maskspec_fairseq.modules.clip_rng import CROP, REPLACEMENT, clip_rng
+from maskspec_fairseq.data_dir.manifest import Manifest
+from maskspec_fairseq.modules.float32_bits import to_bits
 
 ON_BAD_AUDIO = ("raise", "skip")
 MAX_REPLACEMENTS = 10
@@ -44,7 +45,7 @@ class AudioDataset(FairseqDataset):
     Args:
         sample_rate: Hz, to which every file is resampled.
         clip_sec: s, to which every clip is cropped or padded.
-        channel: see `maskspec_fairseq.data.audio.mix_down`.
+        channel: see `maskspec_fairseq.audio.read.mix_down`.
         training: whether this is the training subset.
         on_bad_audio: "raise", or "skip" to put another clip, drawn from the first one's key, in place of one that
             cannot be read (training only: a validation without some of its clips is another validation).
@@ -165,7 +166,7 @@ class AudioDataset(FairseqDataset):
             return {**nothing, "id": nothing["id"][:0], "nsentences": 0}
         num_samples = [item["num_samples"] for item in items]
         net_input = {
-            "waveform": float32_to_bits(torch.stack([item["waveform"] for item in items])),
+            "waveform": to_bits(torch.stack([item["waveform"] for item in items])),
             "clip_key": np.array([item["clip_key"] for item in items], dtype=np.int64),
         }
         sample = {
@@ -182,7 +183,7 @@ class AudioDataset(FairseqDataset):
         sample["target"] = torch.from_numpy(np.stack([item["target"] for item in items])).double()
         sample["known"] = torch.from_numpy(np.stack([item["known"] for item in items]))
         if items[0]["mix_waveform"] is not None:
-            net_input["mix_waveform"] = float32_to_bits(torch.stack([item["mix_waveform"] for item in items]))
+            net_input["mix_waveform"] = to_bits(torch.stack([item["mix_waveform"] for item in items]))
             net_input["mix_ratio"] = torch.tensor([item["mix_ratio"] for item in items], dtype=torch.float64)
         return sample
 

@@ -3,45 +3,12 @@
 Shapes: N clips, C classes.
 """
 
-import os
-from typing import Sequence, Tuple
+from typing import Tuple
 
 import numpy as np
 
-from maskspec_fairseq.manifest import Label, ManifestError, PackedLabels, read_labels
-from maskspec_fairseq.packed import PackedRows
-
-
-def read_subset_labels(
-    directory: str, subset: str, vocabulary: Sequence[Label], num_clips: int, target_is_multilabel: bool
-) -> PackedLabels:
-    """The labels of a subset, one class a clip or several.
-
-    Raises:
-        ManifestError: no label file, one that does not fit (see `read_labels`), a clip without its one class, or a
-            subset without any class.
-    """
-    path = os.path.join(directory, f"{subset}.lbl")
-    if not os.path.isfile(path):
-        raise ManifestError(f"expected the labels of {subset} in {path}, found no such file; build them again")
-    labels = read_labels(path, vocabulary, num_clips)
-    present, absent = labels.present.lengths, labels.absent.lengths
-    if target_is_multilabel:
-        if not present.any():
-            raise ManifestError(
-                f"{path}: expected clips with classes, found none, and there is no mAP of nothing; "
-                "label the subset or choose another"
-            )
-        return labels
-    wrong = np.flatnonzero((present != 1) | (absent > 0))
-    if len(wrong):
-        line = wrong[0]
-        cure = "several classes a clip need task.target_is_multilabel=true" if present[line] > 1 else "label the clip"
-        raise ManifestError(
-            f"{path}, line {line + 1}: expected one class and none marked as absent, found {present[line]} and "
-            f"{absent[line]}; correct the line, or {cure}"
-        )
-    return labels
+from maskspec_fairseq.data_dir.labels import PackedLabels
+from maskspec_fairseq.data_dir.packed import PackedRows
 
 
 class ClipTargets:

@@ -10,8 +10,7 @@ from typing import Callable, Optional, Sequence, Tuple
 
 import numpy as np
 
-from maskspec_fairseq.modules.augmentation import change_gain, mix_targets, mix_waveforms, mixup_ratio, roll
-from maskspec_fairseq.modules.clip_rng import GAIN, MIX_SPECTROGRAM, MIX_WAVEFORM, ROLL, clip_rng
+from maskspec_fairseq.clip_rng import GAIN, MIX_SPECTROGRAM, MIX_WAVEFORM, ROLL, clip_rng
 
 
 @dataclass
@@ -98,3 +97,84 @@ def _another(rng: np.random.Generator, index: int, candidates: Sequence[int]) ->
 
 def _mixed_targets(first: LabelledClip, second: LabelledClip, ratio: float) -> Tuple[np.ndarray, np.ndarray]:
     return mix_targets(first.target, first.known, second.target, second.known, ratio)
+
+
+def mixup_ratio(rng: np.random.Generator, alpha: float) -> float:
+    """The share of the first clip in a mix: lambda ~ Beta(alpha, alpha), folded to max(lambda, 1 - lambda).
+
+    Source: mixup, arXiv:1710.09412. The fold is the released code's: the first clip is never the quieter one.
+
+    Raises:
+        ValueError: alpha is not above 0.
+    """
+    if alpha <= 0:
+        raise ValueError(f"expected the mixup alpha above 0, found {alpha}; leave mixup out instead of setting 0")
+    ratio = float(rng.beta(alpha, alpha))
+    return max(ratio, 1 - ratio)
+
+
+def mix_waveforms(first: np.ndarray, second: np.ndarray, ratio: float) -> np.ndarray:
+    """ratio * first + (1 - ratio) * second, without its mean.
+
+    The released code takes the mean out of each clip and again out of the mix; the last makes up for the first two.
+
+    Args:
+        first: float32 (T,).
+        second: float32 (T,).
+
+    Returns:
+        float32 (T,), a new array.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"expected two waveforms of one length, found {first.shape} and {second.shape}")
+    mixed = float(ratio) * first + (1 - float(ratio)) * second
+    return mixed - mixed.mean()
+
+
+def mix_targets(
+    first: np.ndarray, first_known: np.ndarray, second: np.ndarray, second_known: np.ndarray, ratio: float
+) -> Tuple[np.ndarray, np.ndarray]:
+    """The labels of a mix: ratio * first + (1 - ratio) * second, known where the first clip's, the louder one's, are.
+
+    An unknown label of the second clip counts as absent, as most labels are. The code released for OpenMIC, whose
+    recipe leaves mixup off, would take a label as known where either clip's is, and an unknown one of the louder clip
+    as absent, too. Were both to be known, hardly a label would be left: there, a clip has two known ones of 20.
+
+    Args:
+        first: float32 (C,), in [0, 1].
+        first_known: bool (C,).
+        second: float32 (C,), in [0, 1].
+        second_known: bool (C,).
+
+    Returns:
+        The targets, float32 (C,), 0 where unknown, and which of them are known, bool (C,).
+    """
+    mixed = float(ratio) * first + (1 - float(ratio)) * np.where(second_known, second, 0)
+    return np.where(first_known, mixed, 0).astype(np.float32), first_known
+
+
+def roll(waveform: np.ndarray, rng: np.random.Generator, max_samples: int) -> np.ndarray:
+    """Shift (T,) in a circle by a whole number of samples, uniform in [-max_samples, max_samples].
+
+    Source: MaskSpec, arXiv:2204.12768, section 3.2, which gives no distance; the released code has 50 samples.
+
+    Raises:
+        ValueError: max_samples is below 0.
+    """
+    if max_samples < 0:
+        raise ValueError(f"expected a roll of at least 0 samples, found {max_samples}")
+    return np.roll(waveform, rng.integers(-max_samples, max_samples, endpoint=True))
+
+
+def change_gain(waveform: np.ndarray, rng: np.random.Generator, max_db: float) -> np.ndarray:
+    """Scale (T,) by 10 ** (g / 20), g uniform in [-max_db, max_db] dB; the released code has 7 dB.
+
+    Raises:
+        ValueError: max_db is below 0.
+    """
+    if max_db < 0:
+        raise ValueError(f"expected a gain of at least 0 dB either way, found {max_db}")
+    return waveform * float(10 ** (rng.uniform(-max_db, max_db) / 20))

@@ -7,7 +7,7 @@ from typing import Tuple
 
 import numpy as np
 
-from maskspec_fairseq.packed import PackedRows
+from maskspec_fairseq.data_dir.packed import PackedRows
 
 # The weight of a class is 1000 / (offset + clips of the class).
 OFFSETS = {"passt": 100.0, "psla": 0.01}

@@ -14,9 +14,9 @@ import soxr
 import torch
 from torch import Tensor, nn
 
-from maskspec_fairseq.checkpoints import ENCODER_FIELDS
-from maskspec_fairseq.data.audio import clip_samples
-from maskspec_fairseq.manifest import Label
+from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
+from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 
 MAX_WINDOWS = 16  # that go through the encoder together

@@ -1,4 +1,4 @@
-from maskspec_fairseq.host import require_fairseq
+from maskspec_fairseq.fairseq_compat import require_fairseq
 
 require_fairseq()
 

@@ -7,8 +7,8 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 
-from maskspec_fairseq.checkpoints import model_arguments
-from maskspec_fairseq.modules.log_mel import PROFILES
+from maskspec_fairseq.checkpoints.read import model_arguments
+from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 
 
@@ -16,7 +16,7 @@ from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 class MaskSpecConfig(FairseqDataclass):
     """The arguments of `MaskedAutoencoder`, by the same names; the defaults are the paper's base model."""
 
-    front_end: str = field(default="paper", metadata={"help": "log-mel profile: " + ", ".join(PROFILES)})
+    front_end: str = field(default="paper", metadata={"help": "log-mel: " + ", ".join(FRONT_ENDS)})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})

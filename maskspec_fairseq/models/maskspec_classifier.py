@@ -7,9 +7,9 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 
-from maskspec_fairseq.checkpoints import model_arguments
+from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
-from maskspec_fairseq.modules.log_mel import PROFILES
+from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 
 
 @dataclass
@@ -17,7 +17,7 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     """The arguments of `SpectrogramClassifier`, by the same names, and where its weights and labels come from."""
 
     pretrained: str = field(default="", metadata={"help": "checkpoint to start from; empty for random weights"})
-    front_end: str = field(default="paper", metadata={"help": "log-mel profile: " + ", ".join(PROFILES)})
+    front_end: str = field(default="paper", metadata={"help": "log-mel: " + ", ".join(FRONT_ENDS)})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})

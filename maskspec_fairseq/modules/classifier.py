@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskspec_fairseq.modules.augmentation import spec_augment
-from maskspec_fairseq.modules.clip_rng import PATCHOUT
+from maskspec_fairseq.clip_rng import PATCHOUT
+from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
-from maskspec_fairseq.modules.masked_autoencoder import SpectrogramEncoder
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.spec_augment import spec_augment
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
 
 POOLS = ("mean", "cls")

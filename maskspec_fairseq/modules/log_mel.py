@@ -1,21 +1,21 @@
 """The front end: waveform to normalised log-mel spectrogram, always in float32.
 
-Source: MaskSpec, arXiv:2204.12768, section 3.1 (profile "paper"), and its released code (profile "reference");
-AudioMAE, arXiv:2207.06405, and its code (profile "audiomae"). Profile "narrowband" is ours.
+Source: MaskSpec, arXiv:2204.12768, section 3.1. The numbers of every front end: `front_ends.py`.
 
 Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
 """
 
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskspec_fairseq.modules.bit_pattern import bits_to_float32
-from maskspec_fairseq.modules.clip_rng import MEL_RANGE, clip_rng
+from maskspec_fairseq.clip_rng import MEL_RANGE, clip_rng
+from maskspec_fairseq.modules.float32_bits import from_bits
 from maskspec_fairseq.modules.framing import CentredFrames, KaldiFrames
+from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.mel_banks import MEL_BANKS, mel_bands, mel_power
 
 # A bin whose deviation is under this share of the median bin's is divided by that share instead of by its own
@@ -27,33 +27,11 @@ MIN_STD_RATIO = 0.05
 JITTER_F_MIN = (0, 9)
 JITTER_F_MAX = (14001, 16000)
 
-_COMMON = dict(n_fft=1024, hop_length=320, n_mels=128, log_offset=1e-5)
-# The paper gives the Hamming window of 1024, the hop of 320 and the 128 filters. It is silent on the filters' range and
-# scale: these are PANNs', whose framing it shares (arXiv:1912.10211). The offset is the released code's.
-_PAPER = dict(
-    _COMMON, window="hamming", win_length=1024, preemphasis=0.0, mel_scale="slaney", f_min=50.0, f_max=14000.0,
-    log_shift=0.0, log_scale=1.0,
-)  # fmt: skip
-PROFILES: Dict[str, Dict[str, Union[str, int, float]]] = {
-    "paper": _PAPER,
-    "reference": dict(
-        _COMMON, window="hann_symmetric", win_length=800, preemphasis=0.97, mel_scale="kaldi", f_min=0.0,
-        f_max=15000.0, log_shift=4.5, log_scale=5.0,
-    ),
-    # Kaldi's log-mel filter banks at 16 kHz. AudioMAE takes the clip's mean away before: each frame loses its own here.
-    "audiomae": dict(
-        n_fft=512, hop_length=160, n_mels=128, log_offset=0.0, window="hann_symmetric", win_length=400,
-        preemphasis=0.97, mel_scale="kaldi", f_min=20.0, f_max=8000.0, log_shift=0.0, log_scale=1.0,
-    ),
-    # The paper's, scaled to speech of 8 kHz: four rows of patches of 80 ms, where "paper" at 32 kHz has eight of
-    # 160 ms, of which almost three are empty.
-    "narrowband": dict(_PAPER, n_fft=256, hop_length=40, n_mels=64, win_length=256, f_max=4000.0),
-}  # fmt: skip
-FRAMES = {"paper": CentredFrames, "reference": CentredFrames, "audiomae": KaldiFrames, "narrowband": CentredFrames}
-# Least power that a logarithm is taken of; what Kaldi has. An offset above it makes it idle.
-LEAST_POWER = 2.0**-23
-# Frames of every clip that go through a CPU together, so that what lies between the steps stays in its cache.
-FRAMES_TOGETHER = 64
+FRAMES = {"centred": CentredFrames, "kaldi": KaldiFrames}
+# The smallest power that a logarithm is taken of, as in Kaldi. It has no effect with a larger `log_offset`.
+LOG_FLOOR = 2.0**-23
+# Frames of every clip that a CPU processes at a time, so that intermediate results stay in its cache.
+CPU_CHUNK_FRAMES = 64
 
 
 class LogMel(nn.Module):
@@ -63,7 +41,7 @@ class LogMel(nn.Module):
     module stays in float32 under `.half()`, `.bfloat16()`, `.double()` and autocast.
 
     Args:
-        profile: a row of `PROFILES`.
+        front_end: a name out of `FRONT_ENDS`.
         sample_rate: of the waveform, Hz.
         frame_multiple: frames are cut to a multiple of this (the patch size); 10 s at 32 kHz gives 1001 frames,
             of which 992 remain at 16.
@@ -72,31 +50,34 @@ class LogMel(nn.Module):
     """
 
     def __init__(
-        self, profile: str = "paper", sample_rate: int = 32000, frame_multiple: int = 16, mel_jitter: bool = False
+        self, front_end: str = "paper", sample_rate: int = 32000, frame_multiple: int = 16, mel_jitter: bool = False
     ) -> None:
         super().__init__()
-        if profile not in PROFILES:
-            raise ValueError(f"expected a front-end profile out of {sorted(PROFILES)}, found {profile!r}")
-        if PROFILES[profile]["n_mels"] % frame_multiple:
+        if front_end not in FRONT_ENDS:
+            raise ValueError(f"expected a front end out of {sorted(FRONT_ENDS)}, found {front_end!r}")
+        self.params = FRONT_ENDS[front_end]
+        if self.params.n_mels % frame_multiple:
             raise ValueError(
-                f"expected a patch size that divides {PROFILES[profile]['n_mels']} bins, found {frame_multiple}"
+                f"expected a patch size that divides {self.params.n_mels} mel bins, found {frame_multiple}"
             )
-        self.profile = profile
         self.sample_rate = sample_rate
         self.frame_multiple = frame_multiple
         self.mel_jitter = mel_jitter
-        self.params = PROFILES[profile]
-        highest = JITTER_F_MAX[1] if mel_jitter else self.params["f_max"]
+        highest = JITTER_F_MAX[1] if mel_jitter else self.params.f_max
         if highest > sample_rate / 2:
             raise ValueError(
                 f"expected a sample rate of at least {2 * highest:.0f} Hz for the mel filters of the front end "
-                f"{profile!r}, found {sample_rate}; raise task.sample_rate, audio of other rates is resampled"
+                f"{front_end!r}, found {sample_rate}; raise task.sample_rate, audio of other rates is resampled"
             )
-        n_mels = self.params["n_mels"]
-        self.frames = FRAMES[profile](
-            *(self.params[name] for name in ("n_fft", "hop_length", "win_length", "window", "preemphasis"))
+        n_mels = self.params.n_mels
+        self.frames = FRAMES[self.params.framing](
+            self.params.n_fft,
+            self.params.hop_length,
+            self.params.win_length,
+            self.params.window,
+            self.params.preemphasis,
         )
-        banks = self._make_mel_banks(self.params["f_min"], self.params["f_max"])
+        banks = self._make_mel_banks(self.params.f_min, self.params.f_max)
         self.register_buffer("mel_banks", banks, persistent=False)
         self.mel_bands = mel_bands(banks)
         self.register_buffer("mel_mean", torch.zeros(n_mels))
@@ -104,15 +85,15 @@ class LogMel(nn.Module):
 
     @property
     def n_mels(self) -> int:
-        return self.params["n_mels"]
+        return self.params.n_mels
 
     @property
     def hop_length(self) -> int:
-        return self.params["hop_length"]
+        return self.params.hop_length
 
-    def settings(self) -> Dict[str, Union[str, int, float]]:
+    def settings(self) -> Dict[str, Any]:
         """Everything that the statistics depend on, as plain values."""
-        return dict(self.params, profile=self.profile, sample_rate=self.sample_rate)
+        return {**self.params.settings(), "sample_rate": self.sample_rate}
 
     @property
     def has_statistics(self) -> bool:
@@ -162,18 +143,18 @@ class LogMel(nn.Module):
 
     def log_mel(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
         """(B, T) in [-1, 1] -> log-mel before normalisation, float32 (B, F, S)."""
-        waveform = bits_to_float32(waveform)
+        waveform = from_bits(waveform)
         if waveform.dim() != 2:
             raise ValueError(f"expected a waveform of shape (B, T), found {tuple(waveform.shape)}")
         frames = self.num_frames(waveform.shape[1])
         with torch.autocast(waveform.device.type, enabled=False):
             windows = self.frames(waveform, frames)  # (B, S, W), a view
-            together = FRAMES_TOGETHER if waveform.device.type == "cpu" else frames
+            together = CPU_CHUNK_FRAMES if waveform.device.type == "cpu" else frames
             banks, bands = self._banks_of(clip_key)
             parts = [mel_power(banks, bands, self.frames.power(part)) for part in windows.split(together, dim=1)]
             mel = torch.cat(parts, dim=1)  # (B, S, F)
-            log_mel = torch.log((mel + self.params["log_offset"]).clamp(min=LEAST_POWER))
-            log_mel = (log_mel + self.params["log_shift"]) / self.params["log_scale"]
+            log_mel = torch.log((mel + self.params.log_offset).clamp(min=LOG_FLOOR))
+            log_mel = (log_mel + self.params.log_shift) / self.params.log_scale
             # Kaldi has no frame or two that would end after the clip, and AudioMAE puts zeros there.
             return F.pad(log_mel, (0, 0, 0, frames - log_mel.shape[1])).transpose(1, 2)
 
@@ -193,12 +174,12 @@ class LogMel(nn.Module):
     def to_decibels(self, normalised: Tensor) -> Tensor:
         """Undo the normalisation: (..., F, S) -> power of each mel bin in dB."""
         log_mel = normalised.float() * self.mel_std[:, None] + self.mel_mean[:, None]
-        natural_log = log_mel * self.params["log_scale"] - self.params["log_shift"]
+        natural_log = log_mel * self.params.log_scale - self.params.log_shift
         return natural_log * (10 / np.log(10))
 
     def _make_mel_banks(self, f_min: Union[float, np.ndarray], f_max: Union[float, np.ndarray]) -> Tensor:
-        make = MEL_BANKS[self.params["mel_scale"]]
-        return make(self.n_mels, self.params["n_fft"], self.sample_rate, f_min, f_max)
+        make = MEL_BANKS[self.params.mel_scale]
+        return make(self.n_mels, self.params.n_fft, self.sample_rate, f_min, f_max)
 
     def _banks_of(self, clip_key: Optional[np.ndarray]) -> Tuple[Tensor, List[Tuple[slice, slice]]]:
         """(F, K), or with `mel_jitter` in training (B, F, K), and their bands."""

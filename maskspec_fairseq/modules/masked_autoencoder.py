@@ -6,188 +6,19 @@ Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible
 E decoder width.
 """
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maskspec_fairseq.modules.decoder import SpectrogramDecoder
+from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
-from maskspec_fairseq.modules.masking import num_masked, random_masking, split_by_mask
+from maskspec_fairseq.modules.masking import gather_tokens, num_masked, random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
-from maskspec_fairseq.modules.positions import first_columns, sincos_positions
-from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, TransformerBlock, init_weights, stochastic_depth
 
 TARGET_EPS = 1e-6
-
-
-def take(tokens: Tensor, indices: Optional[Tensor]) -> Tensor:
-    """(B, L, D) and (B, K) -> (B, K, D), the tokens at the indices; all of them for None."""
-    if indices is None:
-        return tokens
-    return tokens.gather(1, indices[:, :, None].expand(-1, -1, tokens.shape[2]))
-
-
-class TokenStack(nn.Module):
-    """Transformer blocks and a final norm over tokens with 2-D positions, with or without a CLS token.
-
-    The CLS token stands first and has position zero, as in MAE.
-    """
-
-    def __init__(
-        self,
-        embed_dim: int,
-        layers: int,
-        attention_heads: int,
-        ffn_embed_dim: int,
-        dropout: float = 0.0,
-        drop_path: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.embed_dim = embed_dim
-        if not 0 <= drop_path < 1:
-            raise ValueError(f"expected model.drop_path from 0 to below 1, found {drop_path}")
-        # Stochastic depth grows linearly with depth, from 0 in the first block.
-        self.drop_path_rates = torch.linspace(0, drop_path, layers).tolist()
-        self.blocks = nn.ModuleList(
-            TransformerBlock(embed_dim, attention_heads, ffn_embed_dim, dropout) for _ in range(layers)
-        )
-        self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
-        self._positions: Dict[Tuple[int, int, torch.device, torch.dtype], Tensor] = {}
-
-    def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
-        """(1, L, width) for a grid of (rows, columns), computed once a grid, device and dtype."""
-        key = (*grid, like.device, like.dtype)
-        if key not in self._positions:
-            self._positions[key] = sincos_positions(*grid, self.embed_dim)[None].to(like)
-        return self._positions[key]
-
-    def run_blocks(
-        self,
-        tokens: Tensor,
-        clip_key: Optional[np.ndarray] = None,
-        layers: Optional[List[Tensor]] = None,
-        num_outputs: Optional[int] = None,
-    ) -> Tensor:
-        """(B, L, D) -> (B, L, D); every block's output is appended to layers, where it is given.
-
-        With num_outputs only the last N = num_outputs tokens come out, (B, N, D), and the last block computes no more.
-        """
-        scales = [None] * len(self.blocks)
-        if self.training and any(self.drop_path_rates):
-            if clip_key is None:
-                raise ValueError("expected the clips' keys (seed, epoch, clip) for drop_path in training, found none")
-            scales = stochastic_depth(clip_key, self.drop_path_rates).to(tokens.device).unbind(1)
-        for number, (block, scale) in enumerate(zip(self.blocks, scales), start=1):
-            tokens = block(tokens, scale, num_outputs if number == len(self.blocks) else None)
-            if layers is not None:
-                layers.append(tokens)
-        return self.norm(tokens)
-
-
-class SpectrogramEncoder(TokenStack):
-    """Linear projection of the visible patches, positions, transformer (section 2.2).
-
-    Args:
-        position_grid: (rows, columns) of patches that learned positions are for, which begin as the sinusoidal ones;
-            empty for the paper's sinusoidal positions, which are not learned.
-    """
-
-    def __init__(
-        self,
-        patch_size: int,
-        embed_dim: int,
-        *args,
-        cls_token: bool = False,
-        position_grid: Sequence[int] = (),
-        **kwargs,
-    ) -> None:
-        super().__init__(embed_dim, *args, **kwargs)
-        self.position_grid = tuple(position_grid)
-        if self.position_grid and (len(self.position_grid) != 2 or min(self.position_grid) < 1):
-            raise ValueError(
-                f"expected model.position_grid as [rows, columns], or [] for sinusoidal positions, "
-                f"found {list(self.position_grid)}"
-            )
-        self.learned_positions = None
-        if self.position_grid:
-            # Flat, because maskspec_adamw spares what has one dimension from decay, and positions must be spared.
-            self.learned_positions = nn.Parameter(sincos_positions(*self.position_grid, embed_dim).flatten())
-        self.patch_embed = nn.Linear(patch_size * patch_size, embed_dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if cls_token else None
-        self.apply(init_weights)
-        if cls_token:
-            nn.init.normal_(self.cls_token, std=0.02)
-
-    def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
-        if self.learned_positions is None:
-            return super().positions(grid, like)
-        table = self.learned_positions.view(*self.position_grid, self.embed_dim)
-        return first_columns(table, *grid)[None].to(like)
-
-    def forward(
-        self,
-        patches: Tensor,
-        visible: Optional[Tensor],
-        grid: Tuple[int, int],
-        clip_key: Optional[np.ndarray] = None,
-        layers: Optional[List[Tensor]] = None,
-    ) -> Tensor:
-        """Encode what is visible; masked patches cost nothing, not even their projection.
-
-        Args:
-            patches: (B, L, P), all of them.
-            visible: (B, V) indices, None for all patches.
-            grid: (rows, columns), L = rows * columns.
-            clip_key: (B, 3) integers (seed, epoch, clip), for stochastic depth in training.
-            layers: a list that every block's output is appended to.
-
-        Returns:
-            (B, V, D), or (B, 1 + V, D) with a CLS token.
-        """
-        tokens = self.patch_embed(take(patches, visible).to(self.patch_embed.weight.dtype))
-        tokens = tokens + take(self.positions(grid, tokens).expand(patches.shape[0], -1, -1), visible)
-        if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1), tokens], dim=1)
-        return self.run_blocks(tokens, clip_key, layers)
-
-
-class SpectrogramDecoder(TokenStack):
-    """A learnable vector in the masked places, positions again, transformer, projection to patches (section 2.3).
-
-    The paper inserts the vector at the encoder's width; here it is inserted after the projection to the decoder's
-    width, as in the released code: the same functions can be learned.
-    """
-
-    def __init__(self, patch_size: int, encoder_embed_dim: int, embed_dim: int, *args, **kwargs) -> None:
-        super().__init__(embed_dim, *args, **kwargs)
-        self.embed = nn.Linear(encoder_embed_dim, embed_dim)
-        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.pred = nn.Linear(embed_dim, patch_size * patch_size)
-        self.apply(init_weights)
-        nn.init.normal_(self.mask_token, std=0.02)
-
-    def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor, grid: Tuple[int, int]) -> Tensor:
-        """Predict the masked patches.
-
-        Attention does not care for order, so the tokens stay as [CLS,] visible, masked, each with its own
-        position; only the masked ones go through the last layer, and in the last block only they ask for anything.
-
-        Args:
-            encoded: (B, V, D), or (B, 1 + V, D) with a CLS token.
-            visible, masked: (B, V) and (B, N) indices.
-
-        Returns:
-            (B, N, P).
-        """
-        tokens = self.embed(encoded)
-        batch, num_cls = len(tokens), tokens.shape[1] - visible.shape[1]
-        mask_tokens = self.mask_token.to(tokens.dtype).expand(batch, masked.shape[1], -1)
-        positions = self.positions(grid, tokens).expand(batch, -1, -1)
-        positions = take(positions, torch.cat([visible, masked], dim=1))
-        patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions
-        tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)
-        return self.pred(self.run_blocks(tokens, num_outputs=masked.shape[1]))
 
 
 class MaskedAutoencoder(nn.Module):
@@ -283,7 +114,7 @@ class MaskedAutoencoder(nn.Module):
         encoded = self.encoder(patches, visible, grid, clip_key)
         return {
             "prediction": self.decoder(encoded, visible, masked, grid),
-            "target": self.normalise_target(take(patches, masked)),
+            "target": self.normalise_target(gather_tokens(patches, masked)),
             "scored": self._not_padding(masked, grid[1], num_samples),
             "mask": mask,
         }

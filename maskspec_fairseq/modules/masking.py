@@ -7,13 +7,13 @@ Shapes: B batch, L patches, N masked patches, V = L - N visible patches.
 """
 
 import math
-from typing import Tuple
+from typing import Optional, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maskspec_fairseq.modules.clip_rng import MASK, clip_rng
+from maskspec_fairseq.clip_rng import MASK, clip_rng
 
 MIN_MASK_RATIO, MAX_MASK_RATIO = 0.05, 0.95
 
@@ -79,3 +79,10 @@ def split_by_mask(mask: Tensor) -> Tuple[Tensor, Tensor]:
     order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)
     visible = mask.shape[1] - int(counts[0])
     return order[:, :visible], order[:, visible:]
+
+
+def gather_tokens(tokens: Tensor, indices: Optional[Tensor]) -> Tensor:
+    """(B, L, D) and (B, K) -> (B, K, D), the tokens at the indices; all of them for None."""
+    if indices is None:
+        return tokens
+    return tokens.gather(1, indices[:, :, None].expand(-1, -1, tokens.shape[2]))

@@ -5,14 +5,15 @@ Source: ViT (arXiv:2010.11929) as PaSST and MAE use it; parameters are named as 
 Shapes: B batch, L tokens, Q of them that are asked for, D width, H heads.
 """
 
-from typing import Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskspec_fairseq.modules.clip_rng import DROP_PATH, clip_rng
+from maskspec_fairseq.clip_rng import DROP_PATH, clip_rng
+from maskspec_fairseq.modules.positions import sincos_positions
 
 LAYER_NORM_EPS = 1e-6
 
@@ -110,3 +111,60 @@ def init_weights(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
+
+
+class TokenStack(nn.Module):
+    """Transformer blocks and a final norm over tokens with 2-D positions, with or without a CLS token.
+
+    The CLS token stands first and has position zero, as in MAE.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        layers: int,
+        attention_heads: int,
+        ffn_embed_dim: int,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"expected model.drop_path from 0 to below 1, found {drop_path}")
+        # Stochastic depth grows linearly with depth, from 0 in the first block.
+        self.drop_path_rates = torch.linspace(0, drop_path, layers).tolist()
+        self.blocks = nn.ModuleList(
+            TransformerBlock(embed_dim, attention_heads, ffn_embed_dim, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
+        self._positions: Dict[Tuple[int, int, torch.device, torch.dtype], Tensor] = {}
+
+    def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
+        """(1, L, width) for a grid of (rows, columns), computed once a grid, device and dtype."""
+        key = (*grid, like.device, like.dtype)
+        if key not in self._positions:
+            self._positions[key] = sincos_positions(*grid, self.embed_dim)[None].to(like)
+        return self._positions[key]
+
+    def run_blocks(
+        self,
+        tokens: Tensor,
+        clip_key: Optional[np.ndarray] = None,
+        layers: Optional[List[Tensor]] = None,
+        num_outputs: Optional[int] = None,
+    ) -> Tensor:
+        """(B, L, D) -> (B, L, D); every block's output is appended to layers, where it is given.
+
+        With num_outputs only the last N = num_outputs tokens come out, (B, N, D), and the last block computes no more.
+        """
+        scales = [None] * len(self.blocks)
+        if self.training and any(self.drop_path_rates):
+            if clip_key is None:
+                raise ValueError("expected the clips' keys (seed, epoch, clip) for drop_path in training, found none")
+            scales = stochastic_depth(clip_key, self.drop_path_rates).to(tokens.device).unbind(1)
+        for number, (block, scale) in enumerate(zip(self.blocks, scales), start=1):
+            tokens = block(tokens, scale, num_outputs if number == len(self.blocks) else None)
+            if layers is not None:
+                layers.append(tokens)
+        return self.norm(tokens)

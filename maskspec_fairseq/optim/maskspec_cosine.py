@@ -11,7 +11,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 from omegaconf import II
 
-from maskspec_fairseq.data.epoch_length import get_batches_per_epoch
+from maskspec_fairseq.fairseq_compat import get_batches_per_epoch
 
 
 @dataclass

@@ -11,11 +11,12 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING
 from torch.nn import Parameter
 
+from maskspec_fairseq.checkpoints.resume import check_last_checkpoint
 from maskspec_fairseq.data.audio_dataset import AudioDataset
-from maskspec_fairseq.data.epoch_length import set_batches_per_epoch
-from maskspec_fairseq.data.mel_statistics import read_mel_statistics
-from maskspec_fairseq.last_checkpoint import expect_whole_last_checkpoint
-from maskspec_fairseq.manifest import ManifestError, expect_manifest, join_manifests, read_manifest
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.manifest import check_manifest, join_manifests, read_manifest
+from maskspec_fairseq.data_dir.mel_stats import read_mel_statistics
+from maskspec_fairseq.fairseq_compat import set_batches_per_epoch
 from maskspec_fairseq.modules.log_mel import LogMel
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class AudioTask(FairseqTask):
                     f"expected dataset.valid_subset without the training subset, found {self.cfg.valid_subset!r}; "
                     f"to score the clips of training, copy {self.cfg.train_subset}.tsv (and .lbl) to another name"
                 )
-            expect_whole_last_checkpoint(self.cfg.save_dir)
+            check_last_checkpoint(self.cfg.save_dir)
         return super().build_model(cfg)
 
     def manifest_paths(self, split: str) -> List[str]:
@@ -106,9 +107,9 @@ class AudioTask(FairseqTask):
             ManifestError: no such subset, or no statistics of it.
         """
         for path in self.manifest_paths(self.cfg.train_subset):
-            expect_manifest(path)
+            check_manifest(path)
         subsets = self.subsets_of(self.cfg.train_subset)
-        front_end.set_statistics(*read_mel_statistics(self.data_dir, front_end, subsets))
+        front_end.set_statistics(*read_mel_statistics(self.data_dir, front_end.settings(), subsets))
 
     def dataset_arguments(self, split: str, num_clips: List[int]) -> Dict[str, Any]:
         """What a task gives its dataset beyond the clips, of which each manifest of the split has so many."""

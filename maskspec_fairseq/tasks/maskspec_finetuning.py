@@ -10,18 +10,13 @@ from fairseq import metrics
 from fairseq.tasks import register_task
 from omegaconf import II, open_dict
 
-from maskspec_fairseq.checkpoints import load_pretrained, read_checkpoint
-from maskspec_fairseq.data.audio import clip_samples
-from maskspec_fairseq.data.clip_targets import ClipTargets, read_subset_labels
+from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.checkpoints.read import load_pretrained, read_checkpoint
+from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
-from maskspec_fairseq.manifest import (
-    LABELS_FILE,
-    Label,
-    ManifestError,
-    join_labels,
-    read_vocabulary,
-)
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, join_labels, read_subset_labels, read_vocabulary
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
 

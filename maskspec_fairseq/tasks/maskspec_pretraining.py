@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fairseq.tasks import register_task
 
-from maskspec_fairseq.data.audio import clip_samples
+from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.modules.masking import num_masked
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 

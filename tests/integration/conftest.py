@@ -5,15 +5,8 @@ import shutil
 
 import pytest
 
-from maskspec_fairseq.manifest import (
-    ClipLabels,
-    Label,
-    Manifest,
-    read_manifest,
-    write_labels,
-    write_manifest,
-    write_vocabulary,
-)
+from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
 from tests.integration.runs import train
 
 

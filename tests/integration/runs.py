@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Tuple
 
 import torch
 
-from tests.conftest import REPOSITORY
+from tests.factories import REPOSITORY
 
 # `python -m` takes the interpreter's own fairseq, whether or not its bin/ is on the PATH
 TRAIN = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.hydra_train"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 from fairseq import checkpoint_utils
 
-from maskspec_fairseq.checkpoints import load_autoencoder
+from maskspec_fairseq.checkpoints.read import load_autoencoder
 from maskspec_fairseq.cli import average, evaluate, reconstruct
-from maskspec_fairseq.manifest import read_manifest
+from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.integration.runs import checkpoint, entries, train
 
 KEPT = [

@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from maskspec_fairseq.manifest import read_manifest
+from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.integration.runs import entries, train
 
 

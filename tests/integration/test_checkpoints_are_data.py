@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from tests.factories import save_foreign_checkpoint
 from tests.integration.runs import checkpoint, train
-from tests.unit.test_checkpoints import save_foreign
 
 # In a process that has neither fairseq nor the plugin, whose types torch would be told of.
 READ = """
@@ -42,7 +42,7 @@ def test_every_checkpoint_of_a_run_is_data(data_dir, labelled_dir, tmp_path, rec
 
 def test_a_run_does_not_start_from_a_checkpoint_with_code(labelled_dir, tmp_path):
     marker = tmp_path / "marker"
-    path = save_foreign(tmp_path / "c.pt", marker)
+    path = save_foreign_checkpoint(tmp_path / "c.pt", marker)
     output = train(labelled_dir, tmp_path / "run", f"model.pretrained={path}", recipe="finetuning/demo", fails=True)
     assert "c.pt: expected a checkpoint of a maskspec run, found:" in output and "open in it" in output
     assert not marker.exists()

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
 from tests.integration.runs import checkpoint, entries, train, train_in_parallel
 
 # 20 clips are seven batches of three, the last of two; an update has up to six batches, the last of an epoch one.

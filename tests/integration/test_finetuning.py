@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from maskspec_fairseq.checkpoints import load_classifier
+from maskspec_fairseq.checkpoints.read import load_classifier
 from maskspec_fairseq.cli import crossval, evaluate
 from tests.integration.runs import TINY, checkpoint, entries, train
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import REPOSITORY
+from tests.factories import REPOSITORY
 from tests.integration.runs import checkpoint, command, entries, train
 
 EPOCHS, UPDATES_AN_EPOCH = 4, 8

@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.factories import REPOSITORY
 from tests.integration.runs import command, entries, train
 
 SHORT = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]

@@ -17,16 +17,9 @@ import pytest
 
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.weighted_sampling import clip_weights
-from maskspec_fairseq.manifest import (
-    Label,
-    Manifest,
-    read_labels,
-    read_manifest,
-    read_vocabulary,
-    write_manifest,
-    write_vocabulary,
-)
-from tests.conftest import REPOSITORY
+from maskspec_fairseq.data_dir.labels import Label, read_labels, read_vocabulary, write_vocabulary
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
+from tests.factories import REPOSITORY
 from tests.integration.runs import command
 
 NUM_CLIPS = 2_000_000

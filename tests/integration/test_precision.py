@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from maskspec_fairseq.manifest import read_manifest
+from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.integration.runs import entries, train
 
 SHARED = ["optimization.max_epoch=6", "lr_scheduler.warmup_epochs=1"]

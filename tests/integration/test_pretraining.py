@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from maskspec_fairseq.cli import plot_loss, reconstruct
-from maskspec_fairseq.manifest import Manifest, read_manifest, write_manifest
-from tests.conftest import REPOSITORY
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
+from tests.factories import REPOSITORY
 from tests.integration.runs import checkpoint, command, entries, run, train
 
 
@@ -119,7 +119,7 @@ def test_skipping_replaces_counts_and_ends_over_one_percent(spoiled_data, tmp_pa
     "override, message",
     [
         ("model.mask_ratio=0.99", "expected mask_ratio in [0.05, 0.95], found 0.99"),
-        ("model.front_end=reference", "expected log-mel statistics of the profile 'reference'"),
+        ("model.front_end=reference", "expected log-mel statistics of the front end 'reference'"),
         ("task.data=/nowhere", "expected a directory with manifests as task.data, found none at /nowhere"),
         ("dataset.train_subset=fold1", "found only the subsets train, valid there"),
         ("lr_scheduler.warmup_epochs=99", "expected lr_scheduler.warmup_epochs from 0 to below"),
@@ -150,7 +150,7 @@ def test_half_precision_resumes_at_the_same_numbers(data_dir, tmp_path):
 def test_the_released_codes_recipe_runs(data_dir, tmp_path):
     """maskspec_base_reference with a small model: front end, random mel range, CLS token, normalised targets."""
     shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("audio"))
-    build = [sys.executable, "manifests/build.py", "stats", str(tmp_path / "data"), "--profile", "reference"]
+    build = [sys.executable, "manifests/build.py", "stats", str(tmp_path / "data"), "--front-end", "reference"]
     assert run([build])[0][0] == 0
     output = train(
         tmp_path / "data",

@@ -8,7 +8,7 @@ from fairseq.dataclass.initialize import hydra_init
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from maskspec_fairseq.checkpoints import ENCODER_FIELDS
+from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.criterions.maskspec_classification import MaskSpecClassificationConfig
 from maskspec_fairseq.models.maskspec import MaskSpecConfig
 from maskspec_fairseq.models.maskspec_classifier import MaskSpecClassifierConfig
@@ -17,7 +17,7 @@ from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamWConfig
 from maskspec_fairseq.optim.maskspec_cosine import MaskSpecCosineConfig
 from maskspec_fairseq.tasks.maskspec_finetuning import MaskSpecFinetuningConfig
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig
-from tests.conftest import REPOSITORY
+from tests.factories import REPOSITORY
 
 CONFIGS = REPOSITORY / "config"
 BASES = {"pretraining": "maskspec_base", "finetuning": "base"}

@@ -1,0 +1,59 @@
+"""How every program runs and fails: one line on stderr that names the program, and exit code 2."""
+
+import argparse
+import sys
+from typing import Callable, Optional, Sequence
+
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.data_dir import ManifestError
+
+FAILED = 2  # as argparse has it for arguments
+INTERRUPTED = 130  # as shells have it for Ctrl-C
+
+
+def run_program(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], Optional[int]],
+    argv: Optional[Sequence[str]] = None,
+) -> int:
+    """Parse the arguments and run the program; a failure that a user can cure is one line, without a traceback.
+
+    Args:
+        run: what the program does with its arguments; it returns its exit code, None for 0.
+        argv: the arguments; those of the process for None.
+
+    Returns:
+        The exit code: 0, 2 after a failure, 130 after Ctrl-C, or what `run` returns.
+    """
+    args = parser.parse_args(argv)
+    try:
+        return run(args) or 0
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; every file that was written is whole", file=sys.stderr)
+        return INTERRUPTED
+    except (AudioError, ManifestError, ImportError, OSError, ValueError) as error:
+        print(f"{parser.prog}: {message_of(error)}", file=sys.stderr)
+        return FAILED
+
+
+def message_of(error: Exception) -> str:
+    """What to tell a user of an error."""
+    if isinstance(error, AudioError):
+        return str(error).rpartition("AudioError: ")[2].strip()  # a loader process puts its traceback before it
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; check that it can be read, or written, and that its disk has room"
+    return str(error)
+
+
+def report_failures(parser: argparse.ArgumentParser, failed: Sequence[str], what: str) -> int:
+    """0 where nothing has failed; else 2, and a list on stderr.
+
+    Args:
+        failed: the reasons.
+        what: of what they are, such as "6 files could not be tagged".
+    """
+    if not failed:
+        return 0
+    print(f"{parser.prog}: {len(failed)} of {what}:", *(f"  {reason}" for reason in failed), sep="\n", file=sys.stderr)
+    return FAILED

@@ -1,0 +1,120 @@
+"""AudioSet (527 classes): balanced_train, unbalanced_train and eval, each where its CSV and audio of it are there.
+
+Audio anywhere below AUDIO_DIR, named by its YouTube id of 11 characters: `ID`, `ID_START`, `ID_START_END` or
+`ID_START-END` with times in seconds (a start alone may be in milliseconds), each with or without a `Y` in front.
+Source: research.google.com/audioset/download.html.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Dict, List, Optional
+
+from maskspec_fairseq.corpora.builder import Corpus, find_audio
+from maskspec_fairseq.corpora.published_lists import check_file, index_files, match_files, read_rows, reading
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import ClipLabels, read_vocabulary
+
+# subset -> its CSV, without `.csv` or `_part00.csv`, and the clips in it
+SPLITS = {
+    "balanced_train": ("balanced_train_segments", 22160),
+    "unbalanced_train": ("unbalanced_train_segments", 2041789),
+    "eval": ("eval_segments", 20371),
+}
+NUM_LABELS = 527
+COLUMNS = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
+LABELS_CSV = "class_labels_indices.csv"
+CSV_FOLDERS = ("", "metadata", "unbalanced_partial_csvs", "metadata/unbalanced_partial_csvs")
+CURE = "get it from research.google.com/audioset/download.html, or say where it is with --csv-dir"
+# A name can be read in one way only: what follows an id is the end or a `_` and a digit, and a `Y` in front moves
+# that place by one. An id may itself begin with Y, - or _ and hold a _.
+CLIP_NAME = re.compile(r"Y?([\w-]{11})(?:_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?)?", re.ASCII)
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("audio_dir", type=Path, metavar="AUDIO_DIR")
+    parser.add_argument("--csv-dir", type=Path, help=f"the three CSVs and {LABELS_CSV} (default AUDIO_DIR)")
+
+
+def segment_files(csv_dir: Path, stem: str) -> List[Path]:
+    """The CSV of a subset, or all the partial ones that it was cut into."""
+    folders = [csv_dir / name for name in CSV_FOLDERS]
+    for folder in folders:
+        if (folder / f"{stem}.csv").is_file():
+            return [folder / f"{stem}.csv"]
+    return sorted({path for folder in folders for path in folder.glob(f"{stem}_part[0-9]*.csv")})
+
+
+def read_segments(paths: List[Path], known: set, starts: Dict[str, float]) -> Dict[str, ClipLabels]:
+    """Id -> labels of a subset; the start of each clip, in seconds, goes into `starts`.
+
+    Clips of the same labels share them: there are two million clips.
+
+    Raises:
+        ManifestError: a line that is not a segment, an id twice, or a label that the vocabulary does not have.
+    """
+    clips, shared, seconds = {}, {}, {}
+    for path in paths:
+        for line, (ytid, start, _, mids) in read_rows(path, COLUMNS, header=False):
+            if len(ytid) != 11 or ytid in starts:
+                expected = "an id of 11 characters" if len(ytid) != 11 else "every id once in all the CSVs"
+                raise ManifestError(f"{path}, line {line}: expected {expected}, found {ytid!r}; correct the line")
+            if start not in seconds:
+                seconds[start] = _number(start, f"{path}, line {line}")
+            starts[ytid] = seconds[start]
+            if mids not in shared:
+                labels = [mid for mid in mids.split(",") if mid]
+                unknown = [mid for mid in labels if mid not in known]
+                if unknown or not labels:
+                    raise ManifestError(
+                        f"{path}, line {line}: expected labels of {LABELS_CSV}, found {', '.join(unknown) or 'none'}; "
+                        "take both files from one release"
+                    )
+                shared[mids] = ClipLabels(labels)
+            clips[ytid] = shared[mids]
+    return clips
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ManifestError(f"{where}: expected a start in seconds, found {text!r}; correct the line") from None
+
+
+def key_of(path: str, starts: Dict[str, float]) -> Optional[str]:
+    """A path's YouTube id; the id and its start where the name tells another start than the CSVs: another segment."""
+    name = CLIP_NAME.fullmatch(os.path.splitext(os.path.basename(path))[0])
+    if not name:
+        return None
+    ytid, start = name.groups()
+    if start is not None and ytid in starts:
+        same = abs(float(start) - starts[ytid]) < 1 or float(start) / 1000 == starts[ytid]
+        return ytid if same else f"{ytid}_{start}"
+    return ytid
+
+
+def collect(args) -> Corpus:
+    csv_dir = args.csv_dir or args.audio_dir
+    folders = [csv_dir / name for name in CSV_FOLDERS]
+    labels_csv = next((d / LABELS_CSV for d in folders if (d / LABELS_CSV).is_file()), csv_dir / LABELS_CSV)
+    with reading(check_file(labels_csv, CURE)):
+        vocabulary = read_vocabulary(labels_csv)
+    if len(vocabulary) != NUM_LABELS:
+        print(f"note: AudioSet has {NUM_LABELS} classes, found {len(vocabulary)} in {labels_csv}")
+    known, starts, listed = {label.key for label in vocabulary}, {}, {}
+    for subset, (stem, _) in SPLITS.items():
+        paths = segment_files(csv_dir, stem)
+        if paths:
+            listed[subset] = read_segments(paths, known, starts)
+        else:
+            print(f"note: no {stem}.csv in {csv_dir}, so there is no subset {subset}")
+    if not listed:
+        check_file(csv_dir / "balanced_train_segments.csv", CURE)
+    files, copies = index_files(find_audio(args.audio_dir), lambda path: key_of(path, starts))
+    official = {subset: SPLITS[subset][1] for subset in listed}
+    picked, missing = match_files("AudioSet", official, listed, files, copies=copies)
+    for subset in [subset for subset, clips in picked.items() if not clips]:
+        print(f"note: no clip of {subset} is there, so there is no subset {subset}")
+        del picked[subset], missing[subset]
+    return Corpus(args.audio_dir, picked, vocabulary, missing)

@@ -1,0 +1,36 @@
+"""Free Spoken Digit Dataset (`recordings/{digit}_{speaker}_{n}.wav`): train, and test where n is 0 to 4.
+
+Source of the split: github.com/Jakobovski/free-spoken-digit-dataset, README.
+"""
+
+import re
+from pathlib import Path
+
+from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import ClipLabels, Label
+
+CLIP_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("audio_dir", type=Path, metavar="FSDD")
+
+
+def collect(args) -> Corpus:
+    recordings = args.audio_dir / "recordings"
+    root = recordings if recordings.is_dir() else args.audio_dir
+    subsets = {"train": [], "test": []}
+    for path in find_audio(root):
+        clip = CLIP_NAME.fullmatch(path)
+        if not clip:
+            raise ManifestError(
+                f"expected `0_george_12.wav` and its like in {root}, found {path!r}; "
+                "name the directory of FSDD, with nothing else in it"
+            )
+        subsets["test" if int(clip[3]) < 5 else "train"].append(Clip(path, ClipLabels([DIGITS[int(clip[1])]])))
+    counts = {name: len(clips) for name, clips in subsets.items()}
+    if counts != {"train": 2700, "test": 300}:
+        print(f"note: FSDD v1.0.10 has 2700 training and 300 test clips, found {counts}")
+    return Corpus(root, subsets, [Label(digit, digit) for digit in DIGITS])

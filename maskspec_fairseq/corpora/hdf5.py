@@ -1,0 +1,122 @@
+"""HDF5 files that PaSST and MaskSpec (mp3s) or PANNs (waveforms) have made, as they are: nothing is unpacked.
+
+Each SUBSET=FILE makes a subset; files with the same name of a subset are joined. The labels are those in the files:
+bits of a multi-hot vector (PaSST, MaskSpec), booleans (PANNs), or OpenMIC-2018's probabilities and mask. The classes
+are not in the files: --labels names them in their order.
+"""
+
+import os
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from maskspec_fairseq.audio.packs import HDF5_EXTENSIONS, open_pack
+from maskspec_fairseq.corpora.builder import Clip, Corpus
+from maskspec_fairseq.corpora.published_lists import check_file, reading
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import ClipLabels, Label, read_vocabulary
+
+CURE = "name the class_labels_indices.csv of the corpus that is in the files"
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "files", nargs="+", metavar="SUBSET=FILE", help="such as train=balanced_train_segments_mp3.hdf eval=eval.h5"
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="class_labels_indices.csv",
+        help="the classes, as in labels.csv: index,mid,display_name with a header",
+    )
+
+
+def read_arguments(arguments: Sequence[str]) -> List[Tuple[str, str]]:
+    """Subsets and absolute paths.
+
+    Raises:
+        ManifestError: no SUBSET=FILE, no such file, one of another extension, or one that is named twice.
+    """
+    named: List[Tuple[str, str]] = []
+    for argument in arguments:
+        subset, equals, file = argument.partition("=")
+        if not equals or not subset or subset.startswith(".") or "/" in subset or not file:
+            raise ManifestError(f"expected SUBSET=FILE, such as train=balanced.hdf, found {argument!r}")
+        if not file.lower().endswith(HDF5_EXTENSIONS):
+            raise ManifestError(
+                f"expected a file that ends in {', '.join(HDF5_EXTENSIONS)}, by which paths in packs are known, found "
+                f"{file!r}; rename it"
+            )
+        path = os.path.abspath(check_file(Path(file), "name the HDF5 file of a subset"))
+        if any(os.path.samefile(path, other) for _, other in named):
+            raise ManifestError(f"expected every file once, found {file!r} twice; leave one of them out")
+        named.append((subset, path))
+    return named
+
+
+def read_targets(pack: str, target: Optional[np.ndarray], num_clips: int, vocabulary: Sequence[Label]) -> np.ndarray:
+    """What a file says of each class: bool (N, 2, C), known to be present and known to be absent.
+
+    Raises:
+        ManifestError: no target, or one of other clips or classes than expected.
+    """
+    num_classes = len(vocabulary)
+    widths = {"b": num_classes, "u": -(-num_classes // 8), "f": 2 * num_classes}
+    kind = "" if target is None else target.dtype.kind
+    if kind not in widths or (kind == "u" and target.dtype != np.uint8) or target.ndim != 2 or len(target) != num_clips:
+        found = "none" if target is None else f"{target.dtype} {target.shape}"
+        raise ManifestError(
+            f"{pack}: expected a dataset target with a row of uint8, bool or floats for each of the {num_clips} clips, "
+            f"found {found}; name another file"
+        )
+    extra = kind == "u" and np.unpackbits(target, axis=1)[:, num_classes:].any()
+    if target.shape[1] != widths[kind] or extra:
+        found = "bits of further ones" if extra else f"{target.shape[1]} values"
+        raise ManifestError(
+            f"{pack}: expected {widths[kind]} values of {target.dtype} in a row of target for {num_classes} classes, "
+            f"found {found}; {CURE}"
+        )
+    if kind == "f":
+        probability, known = target[:, :num_classes], target[:, num_classes:] > 0.5
+        halves = int((known & (probability == 0.5)).sum())
+        if halves:
+            print(f"note: {pack}: {halves} probabilities are exactly 0.5 and count as absent, as PaSST has it")
+        return np.stack([known & (probability > 0.5), known & ~(probability > 0.5)], axis=1)
+    present = np.unpackbits(target, axis=1, count=num_classes).astype(bool) if kind == "u" else target
+    return np.stack([present, np.zeros_like(present)], axis=1)
+
+
+def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> Tuple[List[Clip], List[str]]:
+    """The clips of a file, and the paths of the rows that were left empty. Clips of the same labels share them."""
+    pack = open_pack(path)
+    target = pack.file.get("target")
+    keys = [label.key for label in vocabulary]
+    states = read_targets(path, None if target is None else target[:], len(pack.clips), vocabulary)
+    name, shared, clips, empty = os.path.relpath(path, root), {}, [], []
+    for index, state in enumerate(states):
+        if pack.is_missing(index):
+            empty.append(f"{name}:{index}")
+            continue
+        bits = state.tobytes()
+        if bits not in shared:
+            shared[bits] = ClipLabels(*([keys[number] for number in np.flatnonzero(row)] for row in state))
+        clips.append(Clip(f"{name}:{index}", shared[bits]))
+    first = f", {empty[0]} first" if empty else ""
+    print(f"{path}: {len(clips)} clips in {len(states)} rows, {len(empty)} of files that were missing{first}")
+    return clips, empty
+
+
+def collect(args) -> Corpus:
+    with reading(check_file(args.labels, CURE)):
+        vocabulary = read_vocabulary(args.labels)
+    files = read_arguments(args.files)
+    root = os.path.commonpath([os.path.dirname(path) for _, path in files])
+    subsets: Dict[str, List[Clip]] = {}
+    missing: Dict[str, List[str]] = {}
+    for subset, path in files:
+        clips, empty = read_clips(root, path, vocabulary)
+        subsets.setdefault(subset, []).extend(clips)
+        missing.setdefault(subset, []).extend(empty)
+    return Corpus(Path(root), subsets, vocabulary, missing)

@@ -1,0 +1,61 @@
+"""Subsets of data directories as one train and one valid, without labels, to pretrain on several corpora."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import List
+
+from maskspec_fairseq.corpora.builder import Clip, Corpus
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.manifest import read_manifest
+
+
+def add_arguments(parser) -> None:
+    for subset in ("train", "valid"):
+        parser.add_argument(
+            f"--{subset}",
+            nargs="+",
+            required=True,
+            metavar="DATA_DIR:SUBSET[,SUBSET]",
+            help=f"what {subset} is made of",
+        )
+
+
+def files_of(sources: List[str], out: Path) -> List[str]:
+    """`data/esc10:fold1,fold2` ... -> absolute paths, in the sources' order.
+
+    Raises:
+        ManifestError: not a source, a source that the result would replace, or a file twice.
+    """
+    paths = []
+    for source in sources:
+        directory, colon, subsets = source.rpartition(":")
+        if not colon or not directory or not subsets:
+            raise ManifestError(f"expected DATA_DIR:SUBSET[,SUBSET], found {source!r}")
+        if os.path.realpath(directory) == os.path.realpath(out):
+            raise ManifestError(
+                f"expected --out other than the sources, whose manifests and labels it would replace, found {out}; "
+                "name another --out"
+            )
+        for subset in subsets.split(","):
+            manifest = read_manifest(os.path.join(directory, f"{subset}.tsv"))
+            paths += [os.path.abspath(manifest.full_path(index)) for index in range(len(manifest))]
+    twice = [path for path, count in Counter(map(os.path.realpath, paths)).items() if count > 1]
+    if twice:
+        raise ManifestError(
+            f"expected every file once in {' '.join(sources)}, found {len(twice)} more than once, {min(twice)} among "
+            "them; name every source once, and of those that share files only one"
+        )
+    return paths
+
+
+def collect(args) -> Corpus:
+    train, valid = files_of(args.train, args.out), files_of(args.valid, args.out)
+    shared = set(map(os.path.realpath, train)) & set(map(os.path.realpath, valid))
+    if shared:
+        raise ManifestError(f"expected no file in both train and valid, found {len(shared)}, {min(shared)} among them")
+    root = os.path.commonpath([os.path.dirname(path) for path in train + valid])
+    subsets = {"train": train, "valid": valid}
+    return Corpus(
+        Path(root), {name: [Clip(os.path.relpath(path, root)) for path in paths] for name, paths in subsets.items()}
+    )

@@ -1,0 +1,68 @@
+"""Whether a directory may become a data directory: it can be written, and holds nothing that a build would spoil."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Iterable
+
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import LABELS_FILE, LABELS_HEADER
+
+OF_A_SUBSET = re.compile(r"([^.].*?)(?:\.rejected)?\.(?:tsv|lbl)")
+CLIP_LINE = re.compile(r"[^\t]+\t\d+\n?")
+
+
+def check_writable(out: Path) -> None:
+    """Try to write where the data directory is or will be; nothing is left behind.
+
+    Raises:
+        ManifestError: there is a file, or nothing may be written there.
+    """
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".unfinished-", dir=there))
+    except OSError as error:
+        raise ManifestError(
+            f"--out {out}: expected a directory that can be written, found {there}: {error.strerror}; name another"
+        ) from error
+
+
+def check_overwritable(out: Path, subsets: Iterable[str]) -> None:
+    """See that a data directory which is there already has these subsets alone, and files of our own formats.
+
+    Raises:
+        ManifestError: subsets of another build, which would stay beside the new ones, or a file of the user's own.
+    """
+    subsets = list(subsets)
+    found = {match[1] for match in map(OF_A_SUBSET.fullmatch, os.listdir(out)) if match} if out.is_dir() else set()
+    others = sorted(found - set(subsets))
+    if others:
+        raise ManifestError(
+            f"--out {out}: expected no subsets but {', '.join(subsets)}, found {', '.join(others)}, of another build; "
+            "name another --out, or first remove the .tsv, .rejected.tsv and .lbl of those"
+        )
+    for subset in subsets:
+        path = out / f"{subset}.tsv"
+        if path.exists() and not _is_manifest(path):
+            raise ManifestError(
+                f"{path}: expected a manifest that this build may replace (a root, then `path<TAB>frames`), found "
+                "another file; name another --out, or move the file away"
+            )
+    path, header = out / LABELS_FILE, ",".join(LABELS_HEADER)
+    if path.exists() and _lines(path)[0].strip() != header:
+        raise ManifestError(
+            f"{path}, line 1: expected {header}, as in a file that this build may replace, found another header; "
+            "name another --out, or move the file away"
+        )
+
+
+def _lines(path: Path) -> tuple:
+    """The first two lines, empty where there is none."""
+    with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:
+        return stream.readline(), stream.readline()
+
+
+def _is_manifest(path: Path) -> bool:
+    root, clip = _lines(path)
+    return bool(root.strip()) and "\t" not in root and (not clip or CLIP_LINE.fullmatch(clip) is not None)

@@ -1,0 +1,182 @@
+"""The published lists of a corpus, and how what is there differs from them."""
+
+import csv
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+
+from maskspec_fairseq.corpora.builder import Clip
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import ClipLabels
+
+
+def check_file(path: Path, cure: str) -> Path:
+    """The path, if a file is there.
+
+    Raises:
+        ManifestError: it is not.
+    """
+    if not path.is_file():
+        raise ManifestError(f"expected a file {path}, found none; {cure}")
+    return path
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong while a published file is read becomes one message that names it.
+
+    Raises:
+        ManifestError: bytes that are not UTF-8, text that is not CSV, or a file that cannot be read.
+    """
+    cure = "take the file as it was published"
+    try:
+        yield
+    except UnicodeDecodeError as error:  # whose position is that in a piece of the file
+        with open(path, "rb") as stream:
+            lines = enumerate(stream, start=1)
+            number, line = next((n, line) for n, line in lines if line.decode("utf-8", "ignore").encode() != line)
+        raise ManifestError(f"{path}, line {number}: expected UTF-8, found {line[:80]}; {cure}") from error
+    except csv.Error as error:
+        raise ManifestError(f"{path}: expected CSV, found: {error}; {cure}") from error
+    except OSError as error:
+        raise ManifestError(f"{path}: expected a file that can be read, found: {error.strerror}; {cure}") from error
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], header: bool = True, delimiter: str = ","
+) -> Iterator[Tuple[int, List[str]]]:
+    """Rows of a CSV with the numbers of their lines; the header is checked and not among them.
+
+    Nor are empty lines, comments (`#`) and the word `empty`, which PANNs' partial CSVs of AudioSet begin with.
+
+    Args:
+        columns: what the header holds, or what a row without a header means.
+
+    Raises:
+        ManifestError: another header, a row with more or fewer fields, or see `reading`.
+    """
+    expected = delimiter.join(columns).replace("\t", "<TAB>")
+    with reading(path), open(path, encoding="utf-8-sig", newline="") as stream:
+        rows = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
+        try:
+            for row in rows:
+                if not row or row[0].startswith("#") or row == ["empty"]:
+                    continue
+                if header and row != list(columns):
+                    raise ManifestError(
+                        f"{path}, line {rows.line_num}: expected the header `{expected}`, found {row}; "
+                        "take the file as it was published"
+                    )
+                if len(row) != len(columns):
+                    raise ManifestError(
+                        f"{path}, line {rows.line_num}: expected `{expected}`, found {row}; "
+                        "correct the line or take the file as it was published"
+                    )
+                if not header:
+                    yield rows.line_num, row
+                header = False
+        except csv.Error as error:
+            raise ManifestError(
+                f"{path}, line {rows.line_num + 1}: expected CSV, found: {error}; take the file as it was published"
+            ) from error
+
+
+def add_listed_clip(
+    listed: Dict[str, Dict[str, ClipLabels]], subset: str, key: str, labels: ClipLabels, where: str
+) -> None:
+    """Put a clip on the list of a subset.
+
+    Raises:
+        ManifestError: it is on a list already.
+    """
+    for other, clips in listed.items():
+        if key in clips:
+            raise ManifestError(
+                f"{where}: expected every clip once in all the lists, found {key!r}, which is in {other} already; "
+                "take the lists as they were published"
+            )
+    listed[subset][key] = labels
+
+
+def index_files(
+    paths: Sequence[str], key_of: Callable[[str], Optional[str]]
+) -> Tuple[Dict[str, str], Dict[str, List[str]]]:
+    """Key -> path, and key -> further files with that key; the number of these is printed.
+
+    Args:
+        key_of: path -> what the lists call the clip, None where the name does not say.
+    """
+    files, copies, folded, unnamed = {}, {}, [], []
+    for path in paths:
+        key = key_of(path)
+        if key is None:
+            unnamed.append(path)
+        elif key in files:
+            folded.append(path)
+            copies.setdefault(key, []).append(path)
+        else:
+            files[key] = path
+    if folded:
+        print(f"note: {len(folded)} files are further copies of a clip and left out, {folded[0]!r} first")
+    if unnamed:
+        print(f"note: {len(unnamed)} files have names that no list can hold and are left out, {unnamed[0]!r} first")
+    return files, copies
+
+
+def match_files(
+    corpus: str,
+    official: Dict[str, int],
+    listed: Dict[str, Dict[str, ClipLabels]],
+    files: Dict[str, str],
+    official_unlisted: int = 0,
+    copies: Optional[Dict[str, List[str]]] = None,
+) -> Tuple[Dict[str, List[Clip]], Dict[str, List[str]]]:
+    """The clips of the lists that are there, in the order of `files`, and the keys of those that are not.
+
+    Prints what is missing and what is unlisted.
+
+    Args:
+        corpus: its name, for people.
+        official: subset -> the number of clips that was published.
+        listed: subset -> key -> labels, as the lists have them; a key is in one subset only.
+        files: key -> path of what is there.
+        official_unlisted: files that the corpus as published has in no list.
+        copies: key -> further files of the clip, for where the first is broken.
+
+    Raises:
+        ManifestError: nothing that is listed is there.
+    """
+    picked: Dict[str, List[Clip]] = {subset: [] for subset in listed}
+    unlisted = []
+    for key, path in files.items():
+        subset = next((subset for subset, clips in listed.items() if key in clips), None)
+        if subset is None:
+            unlisted.append(path)
+        else:
+            picked[subset].append(Clip(path, listed[subset][key], (copies or {}).get(key, ())))
+    missing = {subset: [key for key in clips if key not in files] for subset, clips in listed.items()}
+    for subset, clips in listed.items():
+        line = f"{subset}: {len(picked[subset])} found of {len(clips)} listed ({official[subset]} officially)"
+        if missing[subset]:
+            line += f", {len(missing[subset])} missing, {missing[subset][0]!r} first"
+        print(line)
+    found = {subset: len(clips) for subset, clips in picked.items()}
+    if not any(found.values()):
+        first = f", {unlisted[0]!r} first" if unlisted else ""
+        raise ManifestError(
+            f"{corpus}: expected files that its lists name, found {len(files)} others{first}; "
+            "check that this is the directory of its audio and that all of it is unpacked"
+        )
+    if found != official:
+        print(f"note: {corpus} has {_counts(official)} clips, found {_counts(found)}")
+    if len(unlisted) != official_unlisted:
+        first = f", {unlisted[0]!r} first" if unlisted else ""
+        usual = f" ({official_unlisted} officially)" if official_unlisted else ""
+        print(f"note: {len(unlisted)} files are in no list and left out{usual}{first}")
+    elif unlisted:
+        print(f"{len(unlisted)} files are in no list and left out, as published")
+    return picked, missing
+
+
+def _counts(counts: Dict[str, int]) -> str:
+    return ", ".join(f"{subset} {count}" for subset, count in counts.items())

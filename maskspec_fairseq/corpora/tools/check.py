@@ -1,0 +1,198 @@
+"""Check a data directory: files, lengths, rates, labels, and clips that are listed twice."""
+
+import filecmp
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple, Union
+
+from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.packs import real_path, split_path
+from maskspec_fairseq.audio.read import open_audio, read_audio
+from maskspec_fairseq.corpora.audioset import CLIP_NAME
+from maskspec_fairseq.corpora.builder import in_parallel
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, PackedLabels, read_labels, read_vocabulary
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest
+
+MIDS = ("/m/", "/t/", "/g/")  # what AudioSet's classes begin with
+SHOWN = 10  # errors of a kind, and names in a list
+COLUMNS = ("subset", "clips", "hours", "rates", "channels", "shortest", "longest", "classes", "unlabelled")
+
+
+@dataclass
+class Subset:
+    path: Path  # of the manifest
+    manifest: Manifest
+    labels: Optional[PackedLabels]
+
+    def line(self, index: int) -> str:
+        return f"{self.path}, line {index + 2}"  # line 1 is the root
+
+
+@dataclass
+class Header:
+    """What a file says of itself, or why it cannot, and the cure."""
+
+    real_path: str
+    frames: int = 0
+    rate: int = 0
+    channels: int = 0
+    problem: str = ""
+
+
+def read_header(path: str) -> Header:
+    real = real_path(path)
+    pack, _ = split_path(path) or (path, ())
+    if not os.path.exists(pack):
+        return Header(real, problem="found none; correct line 1 if the audio has moved, or build again")
+    try:
+        with open_audio(path) as file:
+            return Header(real, file.frames, file.samplerate, file.channels)
+    except AudioError as error:
+        return Header(real, problem=f"found one that cannot be read: {error}; build again")
+
+
+def decode(path: str) -> Header:
+    """The header of a file that decodes to its end."""
+    header = read_header(path)
+    if not header.problem:
+        try:
+            read_audio(path)
+        except AudioError as error:
+            header.problem = f"found one that does not decode: {error}; get it again or remove it, then build again"
+    return header
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
+    parser.add_argument("--decode", action="store_true", help="decode every file whole, not only read its header")
+    parser.add_argument("--workers", type=int_at_least(1), help="processes that read files (default: cores)")
+
+
+def read_subsets(data_dir: Path) -> Tuple[Optional[List[Label]], List[Subset], List[str]]:
+    """The classes, the subsets that can be read, and what is wrong with the others."""
+    paths = sorted(path for path in data_dir.glob("*.tsv") if not path.name.endswith(".rejected.tsv"))
+    if not paths:
+        raise ManifestError(f"expected <subset>.tsv in {data_dir}, found none; write them with another subcommand")
+    vocabulary, subsets, errors = None, [], []
+    try:
+        vocabulary = read_vocabulary(data_dir / LABELS_FILE) if (data_dir / LABELS_FILE).exists() else None
+    except ManifestError as error:
+        errors.append(str(error))
+    for path in paths:
+        try:
+            subsets.append(Subset(path, read_manifest(path), None))
+            lbl = path.with_suffix(".lbl")
+            if lbl.exists() != (data_dir / LABELS_FILE).exists():
+                there, lacking = (lbl, data_dir / LABELS_FILE) if lbl.exists() else (data_dir / LABELS_FILE, lbl)
+                raise ManifestError(
+                    f"{lacking}, line 1: expected a file that goes with {there.name}, found none; build again"
+                )
+            if vocabulary is not None:
+                subsets[-1].labels = read_labels(lbl, vocabulary, len(subsets[-1].manifest))
+        except ManifestError as error:
+            errors.append(str(error))
+    return vocabulary, subsets, errors
+
+
+def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], List[str]]:
+    """Files that are not there or not readable, and those of another length than the manifest says."""
+    broken, other_length = [], []
+    for index, header in enumerate(headers):
+        path = subset.manifest.full_path(index)
+        if header.problem:
+            broken.append(f"{subset.line(index)}: expected an audio file {path!r}, {header.problem}")
+        elif header.frames != subset.manifest.frames[index]:
+            other_length.append(
+                f"{subset.line(index)}: expected {header.frames} frames, as {path!r} has, "
+                f"found {subset.manifest.frames[index]}; build again"
+            )
+    return broken, other_length
+
+
+def check_twice(subsets: Sequence[Subset], headers: Dict[str, List[Header]], of_audioset: bool) -> List[str]:
+    """Clips that are listed twice, in one subset or in two.
+
+    The same clip is the same file or place in a pack (links are followed), in AudioSet the same id whatever the file's
+    name, and elsewhere a file of the same name and the same bytes in another subset. What is in a pack has no name.
+    """
+    owners: Dict[Union[str, Tuple[str, int]], Tuple[Subset, int]] = {}
+    twice = []
+    for subset in subsets:
+        for index, header in enumerate(headers[subset.path.name]):
+            path = subset.manifest.full_path(index)
+            identities = [header.real_path]
+            if split_path(path) is None:
+                stem = os.path.splitext(os.path.basename(path))[0]
+                ytid = CLIP_NAME.fullmatch(stem) if of_audioset else None
+                identities.append(ytid[1] if ytid else (stem, header.frames))
+            for identity in identities:
+                owner, line = owners.setdefault(identity, (subset, index))
+                if isinstance(identity, tuple):  # a name tells nothing alone: folders may all begin with `1.wav`
+                    other = owner.manifest.full_path(line)
+                    same = owner is not subset and header.frames and filecmp.cmp(other, path, shallow=False)
+                else:
+                    same = owner is not subset or line != index
+                if same:
+                    twice.append(
+                        f"{subset.line(index)}: expected every clip once, found {subset.manifest.paths[index]!r}, "
+                        f"which {owner.path.name} has in line {line + 2}; leave one of the two out"
+                    )
+                    break
+    return twice
+
+
+def row(subset: Subset, headers: Sequence[Header], vocabulary: Optional[Sequence[Label]]) -> Tuple[List[str], str]:
+    """The subset's row of the table, and a line on labels without a clip."""
+    readable = [header for header in headers if header.rate]
+    seconds = [header.frames / header.rate for header in readable]
+    cells = [subset.path.stem, str(len(headers)), f"{sum(seconds) / 3600:.2f}"]
+    cells += [_counts(header.rate for header in readable), _counts(header.channels for header in readable)]
+    cells += [f"{min(seconds):.2f} s", f"{max(seconds):.2f} s"] if seconds else ["-", "-"]
+    if subset.labels is None or vocabulary is None:
+        return cells + ["-", "-"], ""
+    used = {key for labels in subset.labels for key in labels.present}
+    unused = [label.key for label in vocabulary if label.key not in used]
+    unlabelled = sum(not labels.present and not labels.absent for labels in subset.labels)
+    more = ", ..." if len(unused) > SHOWN else ""
+    listed = f"{subset.path.stem}: {len(unused)} labels without a clip: {', '.join(unused[:SHOWN])}{more}"
+    return cells + [f"{len(vocabulary) - len(unused)} of {len(vocabulary)}", str(unlabelled)], listed if unused else ""
+
+
+def _counts(values) -> str:
+    counts = sorted(Counter(values).items())
+    return ", ".join(str(value) if len(counts) == 1 else f"{value} x{count}" for value, count in counts) or "-"
+
+
+def run(args) -> int:
+    """Print the table and what is wrong; 2 where something is."""
+    vocabulary, subsets, errors = read_subsets(args.data_dir)
+    paths = [subset.manifest.full_path(index) for subset in subsets for index in range(len(subset.manifest))]
+    read, desc = (decode, "decoded") if args.decode else (read_header, "headers")
+    found = iter(in_parallel(read, paths, args.workers, desc))
+    headers = {subset.path.name: [next(found) for _ in subset.manifest.paths] for subset in subsets}
+    table, unused, kinds = [list(COLUMNS)], [], [errors]
+    for subset in subsets:
+        cells, labels = row(subset, headers[subset.path.name], vocabulary)
+        table.append(cells)
+        unused += [labels] if labels else []
+        kinds += check_files(subset, headers[subset.path.name])
+    of_audioset = bool(vocabulary) and all(label.key.startswith(MIDS) for label in vocabulary)
+    kinds.append(check_twice(subsets, headers, of_audioset))
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for cells in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip())
+    for line in unused:
+        print(line)
+    for kind in kinds:
+        for message in kind[:SHOWN]:
+            print(f"maskspec-build: {message}", file=sys.stderr)
+        if len(kind) > SHOWN:
+            print(f"maskspec-build: ... and {len(kind) - SHOWN} more of this kind", file=sys.stderr)
+    total = sum(map(len, kinds))
+    print(f"{args.data_dir}: {total} errors" if total else f"{args.data_dir}: no errors")
+    return 2 if total else 0

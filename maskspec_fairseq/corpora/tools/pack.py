@@ -1,0 +1,117 @@
+"""The clips of a data directory in uncompressed zips, one a subset, and a data directory whose manifests point there.
+
+Far fewer files to copy and to keep; the bytes of each are unchanged. fairseq reads such zips by the same paths.
+"""
+
+import os
+import shutil
+import stat
+import struct
+import sys
+import zipfile
+from pathlib import Path
+from typing import Dict, List, Tuple
+
+from tqdm import tqdm
+
+from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.audio.packs import split_path
+from maskspec_fairseq.corpora.builder import resolve_root
+from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import LABELS_FILE
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
+from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE
+
+LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
+SIGNATURE = b"PK\3\4"
+READABLE = (stat.S_IFREG | 0o644) << 16  # of members that are unpacked
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
+    parser.add_argument("--out", type=Path, required=True, metavar="PACKED_DIR", help="where zips and manifests go")
+
+
+def data_offset(stream, member: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored member begin, by its local header.
+
+    The directory at the end of the zip does not say: a name that is not ASCII has more bytes than characters, and the
+    extra field in front of the bytes may be another one than in the directory.
+
+    Raises:
+        ManifestError: there is no local header.
+    """
+    stream.seek(member.header_offset)
+    signature, name_length, extra_length = LOCAL_HEADER.unpack(stream.read(LOCAL_HEADER.size))
+    if signature != SIGNATURE:
+        raise ManifestError(f"{stream.name}: expected the header of {member.filename!r}, found {signature!r}")
+    return member.header_offset + LOCAL_HEADER.size + name_length + extra_length
+
+
+def write_zip(path: Path, tsv: Path, manifest: Manifest) -> List[Tuple[int, int]]:
+    """Write the files of a manifest into a zip, each once.
+
+    Returns:
+        Byte offset and byte length of every clip, in order.
+
+    Raises:
+        ManifestError: a clip that is no file, or is in a pack already, with its line.
+    """
+    members: Dict[str, zipfile.ZipInfo] = {}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
+        for index, name in enumerate(tqdm(manifest.paths, unit="file", desc=f"pack of {tsv.stem}", file=sys.stderr)):
+            file = manifest.full_path(index)
+            if split_path(file) is not None or not os.path.isfile(file):
+                found = "a clip in a pack" if split_path(file) else "none"
+                raise ManifestError(
+                    f"{tsv}, line {index + 2}: expected a file of audio at {file!r}, found {found}; name a data "
+                    "directory of files that `build.py check` has no objection to"
+                )
+            if name not in members:
+                member = zipfile.ZipInfo(name)  # with the same date always, so that the same files make the same zip
+                member.external_attr = READABLE
+                member.file_size = os.path.getsize(file)  # decides on zip64; corrected when the member is complete
+                with open(file, "rb") as source, pack.open(member, "w") as target:
+                    shutil.copyfileobj(source, target)
+                members[name] = member
+    with open(path, "rb") as stream:
+        places = {name: (data_offset(stream, member), member.file_size) for name, member in members.items()}
+    return [places[name] for name in manifest.paths]
+
+
+def run(args) -> int:
+    """Write zips and manifests, and copy what else is in the data directory."""
+    check_writable(args.out)
+    tsvs = sorted(path for path in args.data_dir.glob("*.tsv") if not path.name.endswith(".rejected.tsv"))
+    if not tsvs:
+        raise ManifestError(f"expected <subset>.tsv in {args.data_dir}, found none; write them with another subcommand")
+    if os.path.realpath(args.data_dir) == os.path.realpath(args.out):
+        raise ManifestError(f"expected --out other than DATA_DIR, whose manifests it would replace, found {args.out}")
+    subsets = [path.stem for path in tsvs]
+    check_overwritable(args.out, subsets)
+    root = resolve_root(args.out)
+    manifests = {path.stem: read_manifest(path) for path in tsvs}
+    places: Dict[str, List[Tuple[int, int]]] = {}
+    files = {}
+    for subset, tsv in zip(subsets, tsvs):
+
+        def write_pack(path: Path, tsv: Path = tsv) -> None:
+            places[tsv.stem] = write_zip(path, tsv, manifests[tsv.stem])
+
+        def write_tsv(path: Path, subset: str = subset) -> None:
+            paths = [f"{subset}.zip:{offset}:{length}" for offset, length in places[subset]]
+            write_manifest(path, Manifest(root, paths, manifests[subset].frames))
+
+        files[f"{subset}.zip"] = write_pack
+        files[f"{subset}.tsv"] = write_tsv
+    others = [LABELS_FILE, MEL_STATS_FILE]
+    others += [f"{subset}{extension}" for subset in subsets for extension in (".lbl", ".rejected.tsv")]
+    for name in others:
+        if (args.data_dir / name).is_file():
+            files[name] = lambda path, source=args.data_dir / name: shutil.copyfile(source, path)
+    # Manifests of an earlier pack go first: they never stand beside a zip that they do not belong to.
+    write_together(args.out, files, stale=[*others, *(f"{subset}.tsv" for subset in subsets)])
+    counts = ", ".join(f"{subset} {len(manifest)}" for subset, manifest in manifests.items())
+    print(f"{args.out}: {counts} clips in {len(subsets)} zips")
+    return 0

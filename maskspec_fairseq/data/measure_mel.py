@@ -1,0 +1,62 @@
+"""Measure, write and read the statistics that the front end normalises by: `mel_stats.json`.
+
+Every subset is measured for itself, so that those that are trained on can be put together: of four folds out of five,
+say, without a look at the fifth.
+"""
+
+from typing import Any, Dict, Iterable, List, Tuple
+
+import numpy as np
+import torch
+
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.read import load_clip
+from maskspec_fairseq.modules.log_mel import LogMel
+
+
+def measure_mel_statistics(
+    front_end: LogMel, files: Iterable[str], clip_sec: float, channel: str
+) -> Tuple[Dict[str, Any], List[str]]:
+    """Mean and standard deviation of every bin over the beginnings of some files, padding left out.
+
+    Returns:
+        A subset's entry in `mel_stats.json` (`clips` and `frames` measured, `mean` and `std` of F values each), and a
+        message for every file that could not be read.
+
+    Raises:
+        AudioError: none of the files could be read.
+    """
+    front_end = front_end.eval()
+    total, squares = np.zeros(front_end.n_mels), np.zeros(front_end.n_mels)
+    frames, clips, left_out = 0, 0, []
+    for file in files:
+        try:
+            waveform, num_samples = load_clip(file, front_end.sample_rate, clip_sec=clip_sec, channel=channel)
+        except AudioError as error:
+            left_out.append(str(error))
+            continue
+        with torch.no_grad():
+            log_mel = front_end.log_mel(torch.from_numpy(waveform)[None])[0].double().numpy()  # (F, S)
+        log_mel = log_mel[:, : 1 + num_samples // front_end.hop_length]
+        total += log_mel.sum(axis=1)
+        squares += np.square(log_mel).sum(axis=1)
+        frames += log_mel.shape[1]
+        clips += 1
+    if not clips:
+        raise AudioError(f"expected clips to measure, found none that can be read; the last one: {left_out[-1:]}")
+    mean = total / frames
+    std = np.sqrt(np.maximum(squares / frames - mean**2, 0))
+    entry = {
+        "clips": clips,
+        "frames": frames,
+        "mean": [round(float(value), 6) for value in mean],
+        "std": [round(float(value), 6) for value in std],
+    }
+    return entry, left_out
+
+
+def sample_of_clips(num_clips: int, most: int, seed: int) -> List[int]:
+    """At most `most` indices of a manifest, drawn by the seed, ascending."""
+    if num_clips <= most:
+        return list(range(num_clips))
+    return sorted(np.random.default_rng(seed).choice(num_clips, size=most, replace=False).tolist())

@@ -1,0 +1,66 @@
+"""Lines of text files in a data directory, read strictly: UTF-8, `\\n` at every end."""
+
+import os
+from typing import Iterator
+
+from maskspec_fairseq.atomic_write import PathLike
+from maskspec_fairseq.data_dir import ManifestError
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+SHOWN = 200  # characters of a line in a message
+
+
+def problem_of_text(text: str) -> str:
+    """Why a line cannot hold a text, "" where it can."""
+    if "\n" in text or "\r" in text or "\0" in text:
+        return "holds a line break or a NUL"
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return "is not UTF-8"
+    return ""
+
+
+def decoded_lines(path: PathLike) -> Iterator[str]:
+    """Lines of a text with their ends.
+
+    Raises:
+        ManifestError: no such file, or a line that is not UTF-8, with its number.
+    """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        raise ManifestError(f"expected a file {path}, found none; build again")
+    with open(path, "rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise ManifestError(
+                    f"{path}, line {number}: expected UTF-8, found {line[:SHOWN]!r} ({error.reason}); write it again"
+                ) from error
+
+
+def read_lines(path: PathLike) -> Iterator[str]:
+    r"""Lines of a text without the `\n` that each of them ends with.
+
+    Other line ends and a byte-order mark are refused and not mended: a file that means the same to every program that
+    reads it line by line beside the label file is the better cure, and it takes one command.
+
+    Raises:
+        ManifestError: what is no such line, with its number.
+    """
+    for number, line in enumerate(decoded_lines(path), start=1):
+        problem = ""
+        if "\r" in line:
+            problem = rf"expected `\n` alone at line ends, found `\r`; mend it by `sed -i 's/\r$//' {path}`"
+        elif number == 1 and line.startswith(BYTE_ORDER_MARK):
+            problem = rf"expected text, found a byte-order mark; remove it by `sed -i '1s/^\xEF\xBB\xBF//' {path}`"
+        elif "\0" in line:
+            problem = "expected text, found a NUL byte; write the file again"
+        elif not line.endswith("\n"):
+            problem = f"expected a line break at its end, found {line[:SHOWN]!r} and no more; is the file cut off?"
+        if problem:
+            raise ManifestError(f"{path}, line {number}: {problem}")
+        yield line[:-1]

@@ -1,0 +1,90 @@
+"""Read and write `mel_stats.json`: the statistics that the front end normalises by."""
+
+import json
+import os
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from maskspec_fairseq.data_dir import ManifestError
+
+MEL_STATS_FILE = "mel_stats.json"
+
+
+def write_mel_statistics(
+    path: str, settings: Dict[str, Any], subsets: Dict[str, Dict[str, Any]], keep: Dict[str, Any]
+) -> None:
+    """Write the file with some subsets of one front end set anew.
+
+    Args:
+        settings: what they were measured with: `front_end` (see `LogMel.settings`), `channel` and `clip_sec`.
+        keep: what the file held before; subsets that were measured with other settings are dropped.
+    """
+    name = settings["front_end"]["profile"]
+    former = keep.get(name, {})
+    same = all(former.get(field) == value for field, value in settings.items())
+    entry = {**settings, "subsets": {**(former["subsets"] if same else {}), **subsets}}
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump({**keep, name: entry}, stream, indent=1)
+        stream.write("\n")
+
+
+def read_all_mel_statistics(directory: str) -> Dict[str, Any]:
+    """Every entry of a data directory's `mel_stats.json`, or none where there is no such file.
+
+    Raises:
+        ManifestError: the file is no JSON.
+    """
+    path = os.path.join(directory, MEL_STATS_FILE)
+    if not os.path.isfile(path):
+        return {}
+    with open(path, encoding="utf-8") as stream:
+        try:
+            return json.load(stream)
+        except ValueError as error:
+            raise ManifestError(f"{path}: expected JSON, found: {error}") from error
+
+
+def read_mel_statistics(
+    directory: str, settings: Dict[str, Any], subsets: Sequence[str]
+) -> Tuple[List[float], List[float]]:
+    """Mean and deviation of every bin over some subsets, measured with the same front end.
+
+    Args:
+        settings: of the front end, see `LogMel.settings`.
+
+    Raises:
+        ManifestError: no file, no entry of the front end or of a subset, or one that was measured with other settings.
+    """
+    path, name = os.path.join(directory, MEL_STATS_FILE), settings["profile"]
+    entries = read_all_mel_statistics(directory)
+    cure = f"run `python manifests/build.py stats {directory} --subset {','.join(subsets)}"
+    cure += f" --front-end {name} --sample-rate {settings['sample_rate']}`"
+    if name not in entries:
+        found = f"those of {', '.join(sorted(entries))}" if entries else "no such file"
+        raise ManifestError(f"{path}: expected log-mel statistics of the front end {name!r}, found {found}; {cure}")
+    entry = entries[name]
+    differing = [
+        f"{field}: expected {value}, found {entry['front_end'].get(field)}"
+        for field, value in settings.items()
+        if entry["front_end"].get(field) != value
+    ]
+    if differing:
+        listed = ", ".join(differing)
+        raise ManifestError(f"{path}: the statistics were measured with another front end ({listed}); {cure}")
+    missing = [subset for subset in subsets if subset not in entry["subsets"]]
+    if missing:
+        raise ManifestError(
+            f"{path}: expected log-mel statistics of {', '.join(missing)}, found those of "
+            f"{', '.join(entry['subsets'])}; {cure}"
+        )
+    return pool([entry["subsets"][subset] for subset in subsets])
+
+
+def pool(parts: Sequence[Dict[str, Any]]) -> Tuple[List[float], List[float]]:
+    """Mean and deviation of the frames of several subsets together."""
+    frames = np.array([part["frames"] for part in parts])[:, None]
+    means, stds = (np.array([part[name] for part in parts]) for name in ("mean", "std"))
+    mean = (frames * means).sum(axis=0) / frames.sum()
+    variance = (frames * (stds**2 + (means - mean) ** 2)).sum(axis=0) / frames.sum()
+    return mean.tolist(), np.sqrt(variance).tolist()

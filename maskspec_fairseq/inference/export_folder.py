@@ -1,0 +1,123 @@
+"""A model as a folder of two files without code: `config.json` and `model.safetensors`.
+
+The config's fields have the names of the audio spectrogram transformer in Hugging Face transformers where they mean the
+same; the others are ours.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.data_dir.labels import Label
+from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, with_weights
+from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+MODEL_TYPE = "maskspec"
+PROBLEM_TYPES = {True: "multi_label_classification", False: "single_label_classification"}
+# Argument of `SpectrogramClassifier` -> field of the config.
+TRANSFORMERS_NAMES = {
+    "encoder_embed_dim": "hidden_size",
+    "encoder_layers": "num_hidden_layers",
+    "encoder_attention_heads": "num_attention_heads",
+    "encoder_ffn_embed_dim": "intermediate_size",
+    "sample_rate": "sampling_rate",
+}
+
+
+def write_folder(model: AudioModel, directory: str) -> None:
+    """Write a model; the folder is made where there is none, and files of an earlier export are replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    config = folder_config(model)
+
+    def write_config(path: Path) -> None:
+        with open(path, "w", encoding="utf-8") as stream:
+            json.dump(config, stream, indent=1, ensure_ascii=False)
+            stream.write("\n")
+
+    weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    files = {WEIGHTS_FILE: lambda path: path.write_bytes(save(weights)), CONFIG_FILE: write_config}
+    write_together(directory, files)
+
+
+def folder_config(model: AudioModel) -> Dict[str, Any]:
+    """What `config.json` holds."""
+    front_end, patch_size = model.network.front_end, model.network.patch_size
+    config = {
+        "model_type": MODEL_TYPE,
+        **{TRANSFORMERS_NAMES.get(name, name): value for name, value in model.architecture.items()},
+        # what is the same in all our models, for those who read the file
+        "hidden_act": "gelu",
+        "qkv_bias": True,
+        "layer_norm_eps": LAYER_NORM_EPS,
+        "num_mel_bins": front_end.n_mels,
+        "frequency_stride": patch_size,
+        "time_stride": patch_size,
+        "max_length": front_end.num_frames(model.window_samples),
+        "clip_sec": model.clip_sec,
+        "channel": model.channel,
+    }
+    if model.labels:
+        config["problem_type"] = PROBLEM_TYPES[model.target_is_multilabel]
+        config["id2label"] = {str(number): label.name for number, label in enumerate(model.labels)}
+        config["label_keys"] = [label.key for label in model.labels]
+    return config
+
+
+def read_folder(directory: str) -> AudioModel:
+    """The model of a folder, in eval mode on the CPU.
+
+    Raises:
+        ValueError: a file is missing or is not what it should be.
+        OSError: a file cannot be read.
+    """
+    path, weights_path = (os.path.join(directory, name) for name in (CONFIG_FILE, WEIGHTS_FILE))
+    for file in (path, weights_path):
+        if not os.path.isfile(file):
+            raise ValueError(
+                f"{directory}: expected a folder of maskspec-export with {CONFIG_FILE} and {WEIGHTS_FILE}, found no "
+                f"{os.path.basename(file)}"
+            )
+    with open(path, encoding="utf-8") as stream:
+        try:
+            config = json.load(stream)
+        except ValueError as error:
+            raise ValueError(f"{path}: expected JSON, found: {error}") from error
+    model = model_of(config, path)
+    try:
+        weights = load_file(weights_path)
+    except SafetensorError as error:
+        raise ValueError(f"{weights_path}: expected safetensors, found: {error}; is the file cut off?") from error
+    return with_weights(model, weights, weights_path)
+
+
+def model_of(config: Any, path: str) -> AudioModel:
+    """The model that a config describes, with random weights.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
+        found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
+        raise ValueError(
+            f"{path}: expected model_type {MODEL_TYPE!r}, found {found!r}; it is a config of something else"
+        )
+    try:
+        architecture = {name: config[TRANSFORMERS_NAMES.get(name, name)] for name in ARCHITECTURE}
+        names = config.get("id2label", {})
+        labels = [Label(key, names[str(number)]) for number, key in enumerate(config.get("label_keys", ()))]
+        multilabel = config.get("problem_type") == PROBLEM_TYPES[True]
+        return AudioModel(architecture, config["clip_sec"], config["channel"], labels, multilabel)
+    except KeyError as error:
+        raise ValueError(f"{path}: expected the field {error}, found none; export the model again") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: expected the config of a model, found one that makes none: {error}") from error

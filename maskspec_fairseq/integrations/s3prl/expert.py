@@ -1,0 +1,36 @@
+"""The upstream's model. Its interface: s3prl/upstream/example/expert.py.
+
+Shapes: B clips, N frames, D width.
+"""
+
+from typing import Dict, List, Optional, Union
+
+from s3prl.upstream.interfaces import SAMPLE_RATE, UpstreamBase
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from maskspec_fairseq.inference.load import load_model
+
+
+class UpstreamExpert(UpstreamBase):
+    """A trained model for s3prl.
+
+    Args:
+        ckpt: checkpoint of a run, or a folder of maskspec-export.
+        model_config: s3prl hands it over; a checkpoint knows its own.
+    """
+
+    def __init__(self, ckpt: str, model_config: Optional[str] = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.model = load_model(ckpt)
+
+    def get_downsample_rates(self, key: str) -> int:
+        """Samples at 16 kHz from frame to frame: 2560, 160 ms, with patches of 16."""
+        return self.model.column_samples * SAMPLE_RATE // self.model.sample_rate
+
+    def forward(self, wavs: List[Tensor]) -> Dict[str, Union[Tensor, List[Tensor]]]:
+        """Waveforms at 16 kHz, each (T,) -> the outputs of all layers, each (B, N, D), and the last of them."""
+        waveform = pad_sequence(wavs, batch_first=True)
+        frames, _ = self.model.frame_embeddings(waveform, SAMPLE_RATE, all_layers=True)
+        layers = list(frames.split(self.model.embed_dim, dim=2))
+        return {"last_hidden_state": layers[-1], "hidden_states": layers}

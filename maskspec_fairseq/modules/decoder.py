@@ -1,0 +1,52 @@
+"""The decoder: mask tokens in the hidden places, transformer, projection to patches.
+
+Source: MaskSpec, arXiv:2204.12768, section 2.3 and figure 1.
+
+Shapes: B batch, L patches, N masked, V visible, P values per patch, D encoder width, E decoder width.
+"""
+
+from typing import Tuple
+
+import torch
+from torch import Tensor, nn
+
+from maskspec_fairseq.modules.masking import gather_tokens
+from maskspec_fairseq.modules.transformer import TokenStack, init_weights
+
+
+class SpectrogramDecoder(TokenStack):
+    """A learnable vector in the masked places, positions again, transformer, projection to patches (section 2.3).
+
+    The paper inserts the vector at the encoder's width; here it is inserted after the projection to the decoder's
+    width, as in the released code: the same functions can be learned.
+    """
+
+    def __init__(self, patch_size: int, encoder_embed_dim: int, embed_dim: int, *args, **kwargs) -> None:
+        super().__init__(embed_dim, *args, **kwargs)
+        self.embed = nn.Linear(encoder_embed_dim, embed_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
+        self.pred = nn.Linear(embed_dim, patch_size * patch_size)
+        self.apply(init_weights)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor, grid: Tuple[int, int]) -> Tensor:
+        """Predict the masked patches.
+
+        Attention does not care for order, so the tokens stay as [CLS,] visible, masked, each with its own
+        position; only the masked ones go through the last layer, and in the last block only they ask for anything.
+
+        Args:
+            encoded: (B, V, D), or (B, 1 + V, D) with a CLS token.
+            visible, masked: (B, V) and (B, N) indices.
+
+        Returns:
+            (B, N, P).
+        """
+        tokens = self.embed(encoded)
+        batch, num_cls = len(tokens), tokens.shape[1] - visible.shape[1]
+        mask_tokens = self.mask_token.to(tokens.dtype).expand(batch, masked.shape[1], -1)
+        positions = self.positions(grid, tokens).expand(batch, -1, -1)
+        positions = gather_tokens(positions, torch.cat([visible, masked], dim=1))
+        patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions
+        tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)
+        return self.pred(self.run_blocks(tokens, num_outputs=masked.shape[1]))

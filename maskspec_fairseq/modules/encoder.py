@@ -1,0 +1,83 @@
+"""The encoder: visible patches, positions, transformer.
+
+Source: MaskSpec, arXiv:2204.12768, section 2.2 and figure 1.
+
+Shapes: B batch, L patches, V visible, P values per patch, D width.
+"""
+
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maskspec_fairseq.modules.masking import gather_tokens
+from maskspec_fairseq.modules.positions import first_columns, sincos_positions
+from maskspec_fairseq.modules.transformer import TokenStack, init_weights
+
+
+class SpectrogramEncoder(TokenStack):
+    """Linear projection of the visible patches, positions, transformer (section 2.2).
+
+    Args:
+        position_grid: (rows, columns) of patches that learned positions are for, which begin as the sinusoidal ones;
+            empty for the paper's sinusoidal positions, which are not learned.
+    """
+
+    def __init__(
+        self,
+        patch_size: int,
+        embed_dim: int,
+        *args,
+        cls_token: bool = False,
+        position_grid: Sequence[int] = (),
+        **kwargs,
+    ) -> None:
+        super().__init__(embed_dim, *args, **kwargs)
+        self.position_grid = tuple(position_grid)
+        if self.position_grid and (len(self.position_grid) != 2 or min(self.position_grid) < 1):
+            raise ValueError(
+                f"expected model.position_grid as [rows, columns], or [] for sinusoidal positions, "
+                f"found {list(self.position_grid)}"
+            )
+        self.learned_positions = None
+        if self.position_grid:
+            # Flat, because maskspec_adamw spares what has one dimension from decay, and positions must be spared.
+            self.learned_positions = nn.Parameter(sincos_positions(*self.position_grid, embed_dim).flatten())
+        self.patch_embed = nn.Linear(patch_size * patch_size, embed_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if cls_token else None
+        self.apply(init_weights)
+        if cls_token:
+            nn.init.normal_(self.cls_token, std=0.02)
+
+    def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
+        if self.learned_positions is None:
+            return super().positions(grid, like)
+        table = self.learned_positions.view(*self.position_grid, self.embed_dim)
+        return first_columns(table, *grid)[None].to(like)
+
+    def forward(
+        self,
+        patches: Tensor,
+        visible: Optional[Tensor],
+        grid: Tuple[int, int],
+        clip_key: Optional[np.ndarray] = None,
+        layers: Optional[List[Tensor]] = None,
+    ) -> Tensor:
+        """Encode what is visible; masked patches cost nothing, not even their projection.
+
+        Args:
+            patches: (B, L, P), all of them.
+            visible: (B, V) indices, None for all patches.
+            grid: (rows, columns), L = rows * columns.
+            clip_key: (B, 3) integers (seed, epoch, clip), for stochastic depth in training.
+            layers: a list that every block's output is appended to.
+
+        Returns:
+            (B, V, D), or (B, 1 + V, D) with a CLS token.
+        """
+        tokens = self.patch_embed(gather_tokens(patches, visible).to(self.patch_embed.weight.dtype))
+        tokens = tokens + gather_tokens(self.positions(grid, tokens).expand(patches.shape[0], -1, -1), visible)
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        return self.run_blocks(tokens, clip_key, layers)

@@ -1,0 +1,412 @@
+"""Clips in packs that other programs have made: here zipfile and h5py, by the layouts of fairseq, PaSST and PANNs."""
+
+import io
+import multiprocessing
+import os
+import sys
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fairseq.data.audio.audio_utils import parse_path, read_from_stored_zip
+
+from maskspec_fairseq.audio import AudioError, packs
+from maskspec_fairseq.audio.plain_wav import HEADER, PlainWav, plain_wav
+from maskspec_fairseq.audio.read import load_clip, open_audio, read_audio
+from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
+from tests.factories import NOISE, PACK_RATE, encoded, int16, write_mp3s, write_waveforms, write_zip
+
+EXTENSIONS = ("wav", "flac", "ogg", "mp3")
+
+
+def same_audio(one, other):
+    """Whole, beginnings and crops, bit by bit, and equally long by their headers."""
+    for clip_sec, seed in ((None, None), (0.3, None), (0.3, 1), (0.7, 2), (100.0, 3)):
+        rng = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
+        (a, a_rate), (b, b_rate) = read_audio(str(one), clip_sec, rng[0]), read_audio(str(other), clip_sec, rng[1])
+        if a_rate != b_rate or a.dtype != b.dtype or not np.array_equal(a, b):
+            return False
+    with open_audio(str(one)) as a, open_audio(str(other)) as b:
+        return (a.frames, a.samplerate, a.channels) == (b.frames, b.samplerate, b.channels)
+
+
+@pytest.fixture()
+def loose(tmp_path):
+    """Name -> bytes of a stereo file of each format, and the files themselves."""
+    members = {}
+    for number, extension in enumerate(EXTENSIONS):
+        samples = NOISE[number : number + 2].T
+        members[f"a {number}.{extension}"] = encoded(samples, extension, 44100 if number % 2 else PACK_RATE)
+    for name, data in members.items():
+        (tmp_path / name).write_bytes(data)
+    return members
+
+
+def test_a_zip_gives_the_samples_of_the_files(tmp_path, loose):
+    for name, path in write_zip(tmp_path / "a.zip", loose).items():
+        assert same_audio(path, tmp_path / name)
+        file, place = parse_path(path)  # fairseq's own reader finds the same bytes
+        assert read_from_stored_zip(file, *place) == loose[name]
+
+
+def wav(extra=b"", **changes):
+    """A stereo wav of int16, with fields of its header changed or bytes at its end."""
+    samples = np.random.default_rng(1).integers(-32768, 32768, (PACK_RATE, 2), dtype=np.int16)
+    samples[:3] = [[-32768, 32767], [0, -1], [1, -32767]]
+    data = samples.tobytes()
+    fields = {
+        "riff": b"RIFF", "rest": len(data) + 36, "wave": b"WAVE", "fmt": b"fmt ", "fmt_size": 16, "pcm": 1,
+        "channels": 2, "rate": PACK_RATE, "byte_rate": 4 * PACK_RATE, "block": 4, "bits": 16, "name": b"data",
+        "size": len(data),
+    }  # fmt: skip
+    return HEADER.pack(*{**fields, **changes}.values()) + data + extra
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_plain_wavs_are_read_without_libsndfile(tmp_path, monkeypatch, channels, rate):
+    data = encoded(2 * NOISE[:channels].T, "wav", rate)  # clipped at both ends
+    (tmp_path / "a.wav").write_bytes(data)
+    expected = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
+    paths = [str(tmp_path / "a.wav"), write_zip(tmp_path / "a.zip", {"a": data})["a"]]
+    monkeypatch.setattr(soundfile, "SoundFile", None)
+    for path in paths:
+        with open_audio(path) as file:
+            assert type(file) is PlainWav and file.frames == len(expected) == 2 * PACK_RATE
+            file.seek(PACK_RATE)
+            pieces = [file.read(size) for size in (3, PACK_RATE, 1)]  # from the midst, over the end, and beyond
+        assert np.array_equal(np.concatenate(pieces), expected[PACK_RATE:])
+        found, found_rate = read_audio(path)
+        assert np.array_equal(found, expected) and found_rate == rate
+
+
+UNUSUAL = {
+    "cut off": wav()[:-4],
+    "half a sample": wav()[:-1],
+    "a chunk after": wav(b"LIST\4\0\0\0abcd"),
+    "that is counted": wav(b"LIST\4\0\0\0abcd", rest=4 * PACK_RATE + 48),
+    "size of the rest": wav(rest=0),
+    "unknown size": wav(size=2**32 - 1, rest=2**32 - 1),
+    "size 0": wav(size=0),
+    "odd size": wav(size=4 * PACK_RATE - 1),
+    "byte rate": wav(byte_rate=1),
+    "block": wav(block=2),
+    "no channel": wav(channels=0, block=0),
+    "four channels": wav(channels=4, block=8, byte_rate=8 * PACK_RATE),
+    "rate 0": wav(rate=0, byte_rate=0),
+    "high rate": wav(rate=10**6, byte_rate=4 * 10**6),
+    "8 bits": wav(bits=8, block=2, byte_rate=2 * PACK_RATE),
+    "a-law": wav(pcm=6),
+    "extensible": wav(pcm=0xFFFE),
+    "big-endian": wav(riff=b"RIFX"),
+    "other name": wav(name=b"fact"),
+    "flac": encoded(NOISE[0], "flac"),
+    "ogg": encoded(NOISE[0], "ogg"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_wavs_that_are_not_plain_stay_with_libsndfile(tmp_path, name):
+    """The samples, or the refusal, are what they are without a shorter way."""
+    assert plain_wav(io.BytesIO(UNUSUAL[name]), len(UNUSUAL[name])) is None
+    (tmp_path / "a.wav").write_bytes(UNUSUAL[name])
+    path = write_zip(tmp_path / "a.zip", {"a": UNUSUAL[name]})["a"]
+    try:
+        expected = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
+        with soundfile.SoundFile(tmp_path / "a.wav") as file:
+            whole = len(expected) == file.frames > 0
+    except soundfile.SoundFileError:
+        whole = False
+    for place in (path, str(tmp_path / "a.wav")):
+        if whole:
+            assert np.array_equal(read_audio(place)[0], expected)
+        else:
+            with pytest.raises(AudioError):
+                read_audio(place)
+
+
+def test_every_int16_of_a_plain_wav_is_scaled_as_libsndfile_scales_it(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.arange(-32768, 32768).astype(np.int16), PACK_RATE)
+    with open_audio(str(tmp_path / "a.wav")) as file:
+        found = file.read(65536)
+    assert np.array_equal(found, soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0])
+    assert found.dtype == np.float32 and found.flags.writeable
+
+
+def test_offsets_may_be_beyond_four_gibibytes(tmp_path):
+    data, offset = encoded(NOISE[0]), 5 * 2**30 + 7
+    with open(tmp_path / "large.ZIP", "wb") as stream:  # most of it is a hole
+        stream.seek(offset)
+        stream.write(data)
+    (tmp_path / "a.wav").write_bytes(data)
+    assert same_audio(f"{tmp_path}/large.ZIP:{offset}:{len(data)}", tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("extension", ["hdf", "hdf5", "h5", "HDF"])
+def test_an_hdf5_of_mp3s_gives_the_samples_of_the_files(tmp_path, extension):
+    rows = [encoded(samples, "mp3", rate) for samples, rate in zip(NOISE, (32000, 44100, 22050))]
+    pack = write_mp3s(tmp_path / f"a.{extension}", rows)
+    for index, row in enumerate(rows):
+        (tmp_path / "a.mp3").write_bytes(row)
+        assert same_audio(f"{pack}:{index}", tmp_path / "a.mp3")
+
+
+@pytest.mark.parametrize("extension", ["h5", "hdf"])
+def test_an_hdf5_of_waveforms_gives_them_as_their_makers_scale_them(tmp_path, extension):
+    rows = int16(2 * NOISE[:3])
+    rows[0, :2] = 32767, -32768
+    pack = write_waveforms(tmp_path / f"a.{extension}", rows)
+    for index, row in enumerate(rows):
+        expected = (row / 32767.0).astype(np.float32)
+        soundfile.write(tmp_path / "a.wav", expected, PACK_RATE, subtype="FLOAT")
+        assert same_audio(f"{pack}:{index}", tmp_path / "a.wav")
+
+
+def test_of_a_waveform_only_the_crop_is_read(tmp_path):
+    """Every second is a chunk with a check sum, and that of the last one is wrong."""
+    rows = int16(np.hstack([NOISE[:1], NOISE[1:2]]))
+    pack = write_waveforms(tmp_path / "a.h5", rows, chunks=(1, PACK_RATE), fletcher32=True)
+    content = bytearray(pack.read_bytes())
+    content[content.index(rows[0, 3 * PACK_RATE :].tobytes())] ^= 1
+    pack.write_bytes(content)
+    assert np.array_equal(
+        read_audio(f"{pack}:0", 3.0)[0][:, 0], (rows[0, : 3 * PACK_RATE] / 32767.0).astype(np.float32)
+    )
+    with pytest.raises(AudioError, match="a.h5:0: expected audio that soundfile decodes, found: "):
+        read_audio(f"{pack}:0")
+
+
+def test_a_file_of_that_whole_name_is_meant(tmp_path, loose):
+    paths = write_zip(tmp_path / "a.zip", loose)
+    first, second = list(paths.values())[:2]
+    assert not same_audio(first, second)
+    (tmp_path / first).write_bytes(loose["a 1.flac"])  # named like the first clip of the pack
+    assert same_audio(first, second)
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30.wav", "a.zip:1:2.wav", "a.zip:1:2:3", "a.zip:1", "b.tar:1:2", "a.h5:1:2", "a.h5:-1", "a.h5:٣", ":1"]
+)
+def test_other_names_with_colons_are_names(tmp_path, name):
+    (tmp_path / name).write_bytes(encoded(NOISE[0]))
+    (tmp_path / "b.wav").write_bytes(encoded(NOISE[0]))
+    assert same_audio(tmp_path / name, tmp_path / "b.wav")
+    (tmp_path / name).unlink()
+    with pytest.raises(AudioError, match="No such file or directory"):
+        read_audio(str(tmp_path / name))
+
+
+def test_a_pack_may_have_a_difficult_name(tmp_path, loose):
+    folder = tmp_path / "x.zip:3:4" / "a:b.h5:7"
+    folder.mkdir(parents=True)
+    paths = write_zip(folder / "Füße: 1.zip", loose)
+    assert all(same_audio(path, tmp_path / name) for name, path in paths.items())
+
+
+@pytest.fixture()
+def packed(tmp_path, loose):
+    """The manifest of twelve clips, four in each kind of pack, by a relative path with a folder in it."""
+    (tmp_path / "packs").mkdir()
+    paths = list(write_zip(tmp_path / "packs" / "a.zip", loose).values())
+    mp3s = write_mp3s(tmp_path / "packs" / "a.hdf", [encoded(samples, "mp3") for samples in NOISE[:4]])
+    paths += [f"{mp3s}:{index}" for index in range(4)]
+    waveforms = write_waveforms(tmp_path / "packs" / "a.h5", int16(NOISE[4:]))
+    paths += [f"{waveforms}:{index}" for index in range(4)]
+    return Manifest(str(tmp_path), [os.path.relpath(path, tmp_path) for path in paths], [2 * PACK_RATE] * 12)
+
+
+def test_the_dataset_reads_packs_in_loader_processes(tmp_path, packed):
+    write_manifest(tmp_path / "train.tsv", packed)
+    dataset = AudioDataset(read_manifest(tmp_path / "train.tsv"), PACK_RATE, 0.5, training=True)
+    here = [dataset[index] for index in range(12)]  # so that this process has the packs open
+    loader = torch.utils.data.DataLoader(
+        dataset, batch_size=2, num_workers=2, collate_fn=list, multiprocessing_context="fork"
+    )
+    for _ in range(2):
+        there = [item for batch in loader for item in batch]
+        assert [item["id"] for item in there] == list(range(12))
+        assert all(torch.equal(a["waveform"], b["waveform"]) for a, b in zip(here, there))
+    assert len({item["waveform"].numpy().tobytes() for item in here}) == 12
+
+
+def in_fork(function, *args):
+    """What a function returns in a forked process."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: sender.send(function(*args)))
+    process.start()
+    assert receiver.poll(30), "the process says nothing"
+    result = receiver.recv()
+    process.join()
+    return result
+
+
+def open_files(pack):
+    """Descriptors of this process that lead to a path, or to what was there before."""
+    links = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except OSError:  # that of the listing
+            continue
+    return [link for link in links if link.startswith(str(pack))]
+
+
+def read_and_count(path, pack):
+    return read_audio(path)[0], open_files(pack)
+
+
+counts_descriptors = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts descriptors in /proc")
+
+
+@counts_descriptors
+@pytest.mark.parametrize("kind", ["zip", "mp3", "waveform"])
+def test_a_forked_process_opens_packs_of_its_own(tmp_path, kind):
+    """While they are open, another pack is put in their place: a process that opens for itself reads that one."""
+
+    def write(path, samples):
+        if kind == "zip":
+            path.write_bytes(encoded(samples))
+            return f"{path}:0:{path.stat().st_size}"
+        if kind == "mp3":
+            return f"{write_mp3s(path, [encoded(samples, 'mp3')])}:0"
+        return f"{write_waveforms(path, int16(samples[None]))}:0"
+
+    pack = tmp_path / ("a.zip" if kind == "zip" else "a.h5")
+    path = write(pack, NOISE[0])
+    before, opened = read_and_count(path, pack)
+    assert opened == [str(pack)] == open_files(pack)  # kept open, once
+    same, opened = in_fork(read_and_count, path, pack)
+    assert np.array_equal(same, before) and opened == [str(pack)]  # its own, and none of its parent's
+    write(tmp_path / "new.h5", NOISE[1])
+    os.replace(tmp_path / "new.h5", pack)
+    after, opened = in_fork(read_and_count, path, pack)
+    assert not np.array_equal(after, before) and opened == [str(pack)]  # none of those that were replaced
+    assert np.array_equal(read_audio(path)[0], before)  # a process goes on with what it has begun
+
+
+@counts_descriptors
+def test_few_packs_are_kept_open(tmp_path):
+    paths = []
+    for number in range(packs.OPEN_PACKS + 6):
+        (tmp_path / f"{number}.zip").write_bytes(encoded(NOISE[number % 8, :100]))
+        paths.append(f"{tmp_path}/{number}.zip:0:{(tmp_path / f'{number}.zip').stat().st_size}")
+    for _ in range(2):
+        assert all(len(read_audio(path)[0]) == 100 for path in paths)
+    assert len(open_files(tmp_path)) == packs.OPEN_PACKS
+
+
+# Refusals
+
+
+def refused(path, *messages):
+    with pytest.raises(AudioError) as caught:
+        load_clip(str(path), PACK_RATE)
+    assert str(caught.value).startswith(f"{path}: expected ") or str(caught.value).startswith(
+        f"{packs.split_path(str(path))[0]}: expected "
+    )
+    for message in messages:
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["a.zip:1:2", "a.hdf:0", "a.h5:0"])
+def test_packs_that_are_no_files_are_refused(tmp_path, path):
+    pack = tmp_path / path.split(":")[0]
+    refused(tmp_path / path, "a pack of clips, found: ", "No such file or directory", "correct line 1 of the manifest")
+    pack.mkdir()
+    refused(tmp_path / path, "found: a directory")
+    pack.rmdir()
+    os.mkfifo(pack)
+    refused(tmp_path / path, "found: a pipe or a device")
+
+
+def test_ranges_that_are_not_in_the_zip_are_refused(tmp_path, loose):
+    pack = tmp_path / "a.zip"
+    write_zip(pack, loose)
+    size = pack.stat().st_size
+    for offset, length in ((size, 1), (size - 10, 11), (0, size + 1), (10**17, 10), (100, 0), (0, 10**17)):
+        refused(
+            f"{pack}:{offset}:{length}", f"within the {size} bytes of the zip, found the bytes from {offset} to "
+            f"{offset + length}; build the manifest again",
+        )  # fmt: skip
+
+
+def test_ranges_that_are_no_clip_are_refused(tmp_path, loose):
+    pack = tmp_path / "a.zip"
+    for path in write_zip(pack, loose).values():
+        offset, length = map(int, path.split(":")[-2:])
+        for wrong in (offset - 1, offset + 1, offset - 30):
+            begins = pack.read_bytes()[wrong : wrong + 8]
+            refused(f"{pack}:{wrong}:{length}", f"audio that soundfile decodes, found {begins}", "stored uncompressed?")
+    with zipfile.ZipFile(tmp_path / "deflated.zip", "w", zipfile.ZIP_DEFLATED) as deflated:
+        deflated.writestr("a", encoded(np.zeros(PACK_RATE)))
+        refused(f"{tmp_path}/deflated.zip:31:{deflated.getinfo('a').compress_size}", "stored uncompressed?")
+
+
+def test_a_zip_that_is_cut_off_under_its_reader_is_refused(tmp_path, loose):
+    pack = tmp_path / "a.zip"
+    path = list(write_zip(pack, loose).values())[1]
+    read_audio(path)
+    os.truncate(pack, int(path.split(":")[-2]) + 10)
+    refused(path, f"expected {len(loose['a 1.flac'])} bytes, found 10")
+
+
+def test_broken_audio_in_a_pack_is_refused_as_in_a_file(tmp_path):
+    nan = io.BytesIO()
+    soundfile.write(nan, np.array([0.1, np.nan]), PACK_RATE, format="WAV", subtype="FLOAT")
+    half = encoded(NOISE[0], "mp3")[:9000]
+    paths = write_zip(tmp_path / "a.zip", {"nan": nan.getvalue(), "empty": encoded(NOISE[0, :0]), "half": half})
+    refused(paths["nan"], "finite samples, found NaN or infinity")
+    refused(paths["empty"], "found a file of 0 frames")
+    refused(paths["half"], "is the file cut off?")
+    refused(f"{write_mp3s(tmp_path / 'a.hdf', [half])}:0", "is the file cut off?")
+
+
+def test_rows_that_are_not_there_are_refused(tmp_path):
+    mp3s = write_mp3s(tmp_path / "a.hdf", [encoded(NOISE[0], "mp3"), b"", b"no mp3 at all"])
+    refused(f"{mp3s}:3", "expected an index below 3, found 3; build the manifest again")
+    refused(f"{mp3s}:1", "expected the bytes of an mp3, found an empty row; build")
+    refused(f"{mp3s}:2", "audio that soundfile decodes, found b'no mp3 a' and so on")
+    waveforms = write_waveforms(tmp_path / "a.h5", int16(NOISE[:1] * [[1], [0], [0], [1]]), ["a", "", "b", ""])
+    refused(f"{waveforms}:4", "expected an index below 4, found 4")
+    refused(f"{waveforms}:1", "expected a clip, found a row of zeros without a name", "build the manifest again")
+    assert not read_audio(f"{waveforms}:2")[0].any()  # silence
+    assert np.array_equal(read_audio(f"{waveforms}:3")[0], read_audio(f"{waveforms}:0")[0])
+
+
+def test_hdf5_files_without_the_keys_are_refused(tmp_path):
+    def write(name, attributes=None, **datasets):
+        with h5py.File(tmp_path / name, "w") as file:
+            for key, data in datasets.items():
+                file.create_group(key) if data is None else file.create_dataset(key, data=data)
+            file.attrs.update(attributes or {})
+        return f"{tmp_path / name}:0"
+
+    rows, rate = int16(NOISE[:2]), {"sample_rate": PACK_RATE}
+    refused(write("none.h5"), "a dataset mp3 of rows of uint8 (PaSST, MaskSpec), or waveform", "found no dataset")
+    refused(write("other.h5", audio=rows, target=rows), "found audio (int16), target (int16) and the attributes []")
+    refused(write("floats.h5", rate, waveform=NOISE), "found waveform (float64) and the attributes ['sample_rate']")
+    refused(write("flat.h5", rate, waveform=rows[0]), "found waveform (int16)")
+    refused(write("no_rate.h5", waveform=rows), "found waveform (int16) and the attributes []")
+    refused(write("rate_0.h5", {"sample_rate": 0}, waveform=rows), "expected a dataset mp3")
+    refused(write("rate_text.h5", {"sample_rate": "fast"}, waveform=rows), "an HDF5 file that can be read, found: ")
+    refused(write("group.h5", rate, waveform=None), "found waveform (a group)")
+    refused(write("mp3.h5", mp3=rows), "found mp3 (int16)")
+    refused(write("mp3_group.h5", mp3=None), "found mp3 (a group)")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
+def test_an_hdf5_file_that_is_cut_off_is_refused(tmp_path, share):
+    pack = write_mp3s(tmp_path / "a.hdf", [encoded(samples, "mp3") for samples in NOISE])
+    os.truncate(pack, int(share * pack.stat().st_size))
+    refused(f"{pack}:7", "an HDF5 file that can be read, found: ", "get the pack again")
+
+
+def test_without_h5py_the_cure_is_named_and_zips_are_read(tmp_path, loose, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    (tmp_path / "a.hdf").write_bytes(b"anything")
+    refused(f"{tmp_path}/a.hdf:0", "pip install 'maskspec-fairseq[hdf5]'")
+    assert all(same_audio(p, tmp_path / name) for name, p in write_zip(tmp_path / "a.zip", loose).items())

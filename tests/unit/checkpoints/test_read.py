@@ -1,0 +1,135 @@
+import pickle
+
+import pytest
+import torch
+
+from maskspec_fairseq.checkpoints.read import (
+    load_autoencoder,
+    load_classifier,
+    load_pretrained,
+    read_checkpoint,
+)
+from tests.factories import (
+    Intruder,
+    build_classifier,
+    classifier_cfg,
+    pretraining_cfg,
+    save_checkpoint,
+    save_foreign_checkpoint,
+    small_autoencoder,
+    small_classifier,
+)
+
+WAVEFORM = 0.1 * torch.randn(2, 32000, generator=torch.Generator().manual_seed(0))
+
+
+def test_encoder_and_statistics_come_from_pretraining(tmp_path):
+    pretrained = small_autoencoder()
+    model = build_classifier(classifier_cfg())
+    head = model.head.weight.clone()
+    report = load_pretrained(model, classifier_cfg(), save_checkpoint(tmp_path / "p.pt", pretrained, pretraining_cfg()))
+    for name, value in pretrained.encoder.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], value)
+    assert torch.equal(model.front_end(WAVEFORM), pretrained.front_end(WAVEFORM))
+    assert torch.equal(model.head.weight, head) and "new head for 5 classes" in report
+
+
+def test_a_finetuned_model_brings_its_head_for_the_same_classes_alone(tmp_path):
+    path = save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg())
+    same, other = build_classifier(classifier_cfg()), build_classifier(classifier_cfg("abced"))
+    assert ", head for 5 classes" in load_pretrained(same, classifier_cfg(), path)
+    assert torch.equal(same.eval()(WAVEFORM), small_classifier().eval()(WAVEFORM))
+    head = other.head.weight.clone()
+    assert "new head" in load_pretrained(other, classifier_cfg("abced"), path)
+    assert torch.equal(other.head.weight, head)
+    assert torch.equal(other.encoder.patch_embed.weight, same.encoder.patch_embed.weight)
+
+
+def test_the_norm_of_pretraining_stays_behind_where_the_released_code_leaves_it(tmp_path):
+    cfg = classifier_cfg(norm_after_pool=True)
+    load_pretrained(
+        build_classifier(cfg), cfg, save_checkpoint(tmp_path / "p.pt", small_autoencoder(), pretraining_cfg())
+    )
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(front_end="reference"), r"\(front_end: expected paper, found reference\)"),
+        (dict(patch_size=8), r"\(patch_size: expected 16, found 8\)"),
+        (dict(position_grid=[8, 6]), r"\(position_grid: expected \[\], found \[8, 6\]\); model.FIELD=VALUE"),
+        (dict(encoder_embed_dim=192), r"expected 32, found 192\); size=tiny on the command line"),
+    ],
+)
+def test_another_encoder_is_refused(tmp_path, kwargs, message):
+    path = save_checkpoint(tmp_path / "p.pt", small_autoencoder(), {**pretraining_cfg(), **kwargs})
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(build_classifier(classifier_cfg()), classifier_cfg(), path)
+
+
+def test_weights_missing_or_left_over_are_named(tmp_path):
+    pretrained = small_autoencoder()
+    del pretrained.encoder.blocks[1].mlp
+    pretrained.encoder.extra = torch.nn.Linear(2, 2, bias=False)
+    path = save_checkpoint(tmp_path / "p.pt", pretrained, pretraining_cfg())
+    message = r"found encoder.blocks.1.mlp.fc1.weight, .* missing and encoder.extra.weight left over"
+    with pytest.raises(ValueError, match=message):
+        load_pretrained(build_classifier(classifier_cfg()), classifier_cfg(), path)
+
+
+def test_a_finetuned_checkpoint_comes_back_with_its_labels(tmp_path):
+    model, cfg = load_classifier(save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg()))
+    assert torch.equal(model(WAVEFORM), small_classifier().eval()(WAVEFORM)) and not model.training
+    assert cfg["model"]["label_names"] == list("abcde")
+    path = save_checkpoint(tmp_path / "p.pt", small_autoencoder(), pretraining_cfg())
+    with pytest.raises(
+        ValueError, match="p.pt: expected a checkpoint of the model 'maskspec_classifier', found 'maskspec'"
+    ):
+        load_classifier(path)
+
+
+def test_a_checkpoint_of_before_learned_positions_has_sinusoidal_ones(tmp_path):
+    old = {name: value for name, value in classifier_cfg().items() if name != "position_grid"}
+    path = save_checkpoint(tmp_path / "old.pt", small_classifier(), old)
+    model, cfg = load_classifier(path)
+    assert cfg["model"]["position_grid"] == [] and torch.equal(model(WAVEFORM), small_classifier().eval()(WAVEFORM))
+    assert "head for 5 classes" in load_pretrained(build_classifier(classifier_cfg()), classifier_cfg(), path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, zipped):
+    marker = tmp_path / "marker"
+    path = save_foreign_checkpoint(tmp_path / "c.pt", marker, _use_new_zipfile_serialization=zipped)
+    torch.load(path, weights_only=False)
+    assert marker.exists()  # as it would be without care
+    marker.unlink()
+    cfg = classifier_cfg()
+    for read in (load_autoencoder, load_classifier, lambda path: load_pretrained(build_classifier(cfg), cfg, path)):
+        with pytest.raises(ValueError, match=r"c.pt: expected a checkpoint of a maskspec run, found: \w*\.?open in it"):
+            read(path)
+    assert not marker.exists()
+
+
+def test_the_reason_of_a_refusal_does_not_recommend_to_go_on(tmp_path):
+    with pytest.raises(ValueError) as refused:
+        load_autoencoder(save_foreign_checkpoint(tmp_path / "c.pt", tmp_path / "marker"))
+    assert "it was not read any further, because that could run code of whoever wrote the file" in str(refused.value)
+    assert "weights_only" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    whole = (tmp_path / "whole.pt", small_autoencoder(), pretraining_cfg())
+    save_checkpoint(*whole)
+    (tmp_path / "cut.pt").write_bytes(whole[0].read_bytes()[:-500])
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("no checkpoint\n")
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Intruder(tmp_path / "marker")))
+    for name, value in {"list": [1], "other": {"cfg": "none"}, "half": {"cfg": {"model": None}}}.items():
+        torch.save(value, tmp_path / f"{name}.pt")
+    torch.save({"cfg": {"model": pretraining_cfg()}}, tmp_path / "weightless.pt")
+    for path in sorted(set(tmp_path.glob("*.pt")) - {whole[0]}):
+        with pytest.raises(ValueError, match=f"{path.name}: expected .*, found"):
+            read_checkpoint(str(path), ("maskspec",))
+    assert not (tmp_path / "marker").exists()
+    with pytest.raises(ValueError, match="none.pt: expected a checkpoint of a maskspec run, found no such file"):
+        read_checkpoint(str(tmp_path / "none.pt"), ("maskspec",))

@@ -1,0 +1,319 @@
+"""maskspec-embed: what it writes, how it goes on, and what it refuses."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from maskspec_fairseq.cli import embed
+from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
+from tests.factories import REPOSITORY, forward_file, save_exported, tagging_model, write_tone
+
+NAMES = ["a.wav", "b c.wav", "deep/a.wav", "z.flac"]
+
+
+@pytest.fixture()
+def job(tmp_path, monkeypatch):
+    """A directory with clips of 0.2 to 2.6 s at two rates, a model and a manifest; the test runs in it."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(NAMES):
+        write_tone(tmp_path / "audio" / name, 0.2 + 0.8 * number, (32000, 44100)[number % 2], hz=300 + 90 * number)
+    write_manifest(tmp_path / "test.tsv", Manifest(str(tmp_path / "audio"), NAMES, [1] * 4))
+    save_exported(tagging_model(), tmp_path / "model")
+    return tmp_path
+
+
+def run(*arguments, code=0, checkpoint="model"):
+    assert embed.main([*map(str, arguments), "--checkpoint", checkpoint]) == code
+
+
+def files(folder="audio"):
+    return [f"{folder}/{name}" for name in NAMES]
+
+
+def contents(path):
+    """Every file of a folder, or the one file: name -> bytes."""
+    paths = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return {str(p.relative_to(path)): p.read_bytes() for p in paths}
+
+
+def expected(model=None):
+    return np.stack([forward_file(model or tagging_model(), path).embedding[0].numpy() for path in files()])
+
+
+def test_an_npy_has_a_row_a_clip_and_a_list_of_the_paths(job, capsys):
+    run(*files(), "--out", "e.npy")
+    rows = np.load("e.npy")
+    assert rows.dtype == np.float32 and rows.shape == (4, 32)
+    np.testing.assert_allclose(rows, expected(), atol=1e-5)
+    assert (job / "e.paths.txt").read_text().splitlines() == files()
+    output = capsys.readouterr()
+    assert output.out == "embedded 4 of 4 clips: e.npy\n" and "4/4" in output.err
+    assert sorted(os.listdir(job)) == ["audio", "e.npy", "e.paths.txt", "model", "test.tsv"]
+
+
+def test_an_npz_has_embeddings_and_paths_of_a_manifest(job):
+    run("--data", ".", "--subset", "test", "--out", "e.npz")
+    with np.load("e.npz") as archive:
+        assert sorted(archive) == ["embeddings", "paths"] and archive["paths"].tolist() == NAMES
+        np.testing.assert_allclose(archive["embeddings"], expected(), atol=1e-5)
+
+
+def test_a_folder_mirrors_the_paths(job):
+    run("--data", job, "--subset", "test", "--out", "e")
+    assert sorted(contents(job / "e")) == sorted([embed.RUN_FILE, *(f"{name}.npy" for name in NAMES)])
+    for name, row in zip(NAMES, expected()):
+        np.testing.assert_allclose(np.load(f"e/{name}.npy"), row, atol=1e-5)
+
+
+def test_paths_that_lead_out_of_the_folder_are_mirrored_from_the_root(job, monkeypatch):
+    (job / "below").mkdir()
+    monkeypatch.chdir(job / "below")
+    run("../audio/a.wav", job / "audio" / "z.flac", "--out", "e", checkpoint="../model")
+    below = str(job).lstrip("/")
+    assert sorted(contents(job / "below" / "e")) == sorted(
+        [embed.RUN_FILE, f"{below}/audio/a.wav.npy", f"{below}/audio/z.flac.npy"]
+    )
+
+
+def test_a_pretrained_model_without_labels_embeds(job):
+    model = tagging_model(labels=())
+    run(*files(), "--out", "e.npy", checkpoint=save_exported(model, job / "bare"))
+    np.testing.assert_allclose(np.load("e.npy"), expected(model), atol=1e-5)
+
+
+def test_the_order_is_the_inputs_and_a_clip_may_come_twice(job):
+    order = [3, 0, 3, 2]
+    run(*(files()[n] for n in order), "--out", "e.npy")
+    np.testing.assert_allclose(np.load("e.npy"), expected()[order], atol=1e-5)
+
+
+@pytest.mark.parametrize("passes", [1, 4])
+def test_frames_have_their_times(job, passes):
+    arguments = [*files(), "--frames", "--passes", passes]
+    run(*arguments, "--out", "e.npz")
+    run(*arguments, "--out", "e")
+    with np.load("e.npz") as archive:
+        assert archive["paths"].tolist() == files()
+        assert sorted(archive) == sorted(["paths", *(f"{k}_{n}" for k in ("frames", "times") for n in range(4))])
+        for number, path in enumerate(files()):
+            audio, rate = soundfile.read(path, dtype="float32")
+            with torch.no_grad():
+                frames, times = tagging_model().frame_embeddings(torch.from_numpy(audio)[None], rate, passes)
+            np.testing.assert_allclose(archive[f"frames_{number}"], frames[0], atol=1e-5)
+            np.testing.assert_array_equal(archive[f"times_{number}"], times)
+            np.testing.assert_array_equal(np.load(f"e/{path}.npy"), archive[f"frames_{number}"])
+            np.testing.assert_array_equal(np.load(f"e/{path}.times.npy"), archive[f"times_{number}"])
+
+
+FORMS = [
+    ["--out", "e.npy"],
+    ["--out", "e.npz"],
+    ["--out", "e"],
+    ["--out", "e.npz", "--frames"],
+    ["--out", "e", "--frames"],
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+def test_an_interrupted_job_does_what_is_left_and_gives_the_same_bytes(job, monkeypatch, capsys, form):
+    out = job / form[1]
+    run(*files(), *form)
+    whole = contents(out)
+    shutil.rmtree(out) if out.is_dir() else out.unlink()
+    (job / "e.paths.txt").unlink(missing_ok=True)
+
+    done = []
+    embed_clip = embed.embed_clip
+
+    def interrupted(model, path, *arguments):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        embed_clip(model, path, *arguments)
+        done.append(path)
+
+    monkeypatch.setattr(embed, "embed_clip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(*files(), *form)
+    assert not out.is_file()
+    monkeypatch.setattr(
+        embed, "embed_clip", lambda model, path, *rest: done.append(path) or embed_clip(model, path, *rest)
+    )
+    capsys.readouterr()
+    run(*files(), *form)
+    assert done == files() and contents(out) == whole
+    assert "embedded 4 of 4 clips, 2 of them before" in capsys.readouterr().out
+
+
+def test_a_kill_while_a_file_is_written_leaves_no_half_of_it(job, monkeypatch):
+    run(files()[0], "--out", "whole")
+    save_array = np.save
+
+    def half(stream, array):
+        save_array(stream, array)
+        stream.truncate(50)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", half)
+        with pytest.raises(KeyboardInterrupt):
+            run(files()[0], "--out", "e")
+    assert not (job / "e" / "audio" / "a.wav.npy").exists()
+    run(files()[0], "--out", "e")
+    assert contents(job / "e") == contents(job / "whole")
+
+
+def test_a_job_that_is_killed_goes_on(job):
+    many = []
+    for number in range(150):
+        os.link("audio/z.flac", f"audio/{number}.flac")
+        many.append(f"audio/{number}.flac")
+    command = [sys.executable, "-m", "maskspec_fairseq.cli.embed", *many, "--checkpoint", "model", "--out", "e.npy"]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    parts = job / "e.npy.parts" / "audio"
+    deadline = time.monotonic() + 60
+    while len(list(parts.glob("*.npy"))) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(list(parts.glob("*.npy"))) >= 3 and not (job / "e.npy").exists()
+    run(*many, "--out", "e.npy")
+    run(*many, "--out", "whole.npy")
+    assert (job / "e.npy").read_bytes() == (job / "whole.npy").read_bytes()
+
+
+def test_failed_files_have_no_row_and_are_tried_again(job, capsys):
+    listed = [*files()[:2], "audio/none.wav", "audio/text.wav", *files()[2:]]
+    (job / "audio" / "text.wav").write_text("no audio")
+    run(*listed, "--out", "e.npy", code=2)
+    output = capsys.readouterr()
+    assert output.out == "embedded 4 of 6 clips: e.npy\n"
+    reasons = output.err[output.err.index("maskspec-embed: ") :].splitlines()
+    assert reasons[0] == "maskspec-embed: 2 of 6 clips could not be embedded:" and len(reasons) == 3
+    assert reasons[1].startswith("  audio/none.wav: expected audio") and reasons[2].startswith("  audio/text.wav: ")
+    np.testing.assert_allclose(np.load("e.npy"), expected(), atol=1e-5)
+    assert (job / "e.paths.txt").read_text().splitlines() == files()
+
+    for name in ("none.wav", "text.wav"):
+        shutil.copy(job / "audio" / "a.wav", job / "audio" / name)
+    run(*listed, "--out", "e.npy")
+    assert capsys.readouterr().out == "embedded 6 of 6 clips, 4 of them before: e.npy\n"
+    np.testing.assert_allclose(np.load("e.npy"), expected()[[0, 1, 0, 0, 2, 3]], atol=1e-5)
+    assert not (job / "e.npy.parts").exists()
+
+
+def test_nothing_is_written_where_every_file_fails(job, capsys):
+    run("none.wav", "--out", "e.npz", code=2)
+    assert not (job / "e.npz").exists() and "embedded 0 of 1 clips: nothing written" in capsys.readouterr().out
+
+
+def test_a_path_that_a_list_cannot_hold_fails_alone(job, capsys):
+    shutil.copy("audio/a.wav", "audio/two\nlines.wav")
+    run("audio/two\nlines.wav", "audio/a.wav", "--out", "e.npy", code=2)
+    assert "expected a path that a list can hold, found one that holds a line break" in capsys.readouterr().err
+    assert np.load("e.npy").shape == (1, 32)
+
+
+def test_what_another_command_made_is_not_mixed_in(job, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embed, "embed_file", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(*files(), "--out", "e.npy")
+    other = save_exported(tagging_model(seed=1), job / "other")
+    for arguments, checkpoint, message in [
+        ([], other, "model_sha256"),
+        (["--batch-size", "3"], "model", "batch_size 16, not 3"),
+    ]:
+        run(*files(), "--out", "e.npy", *arguments, checkpoint=checkpoint, code=2)
+        error = capsys.readouterr().err
+        assert f"e.npy.parts: expected embeddings by this command, found those of another one ({message}" in error
+    run("--data", ".", "--subset", "test", "--out", "e.npy", code=2)
+    assert "root '" in capsys.readouterr().err
+
+    run(*files(), "--out", "folder")
+    capsys.readouterr()
+    run(*files(), "--out", "folder", "--frames", code=2)
+    assert "found those of another one (frames False, not True)" in capsys.readouterr().err
+    run(*files(), "--out", "folder")
+    assert "embedded 4 of 4 clips, 4 of them before" in capsys.readouterr().out
+
+
+def test_models_that_compute_the_same_have_one_fingerprint():
+    assert embed.fingerprint(tagging_model()) == embed.fingerprint(tagging_model())
+    different = tagging_model()
+    different.network.front_end.mel_mean[3] += 1
+    prints = {embed.fingerprint(model) for model in (tagging_model(), different, tagging_model(channel="left"))}
+    assert len(prints) == 3
+
+
+def test_what_makes_no_sense_is_refused_before_a_file_is_read(job, monkeypatch, capsys):
+    for name in ("embed_file", "embed_frames"):
+        monkeypatch.setattr(embed, name, lambda *_: pytest.fail("a file was read"))
+    (job / "mine").mkdir()
+    (job / "mine" / "notes.txt").write_text("keep")
+    (job / "mine.npy").write_text("keep")
+    (job / "list.paths.txt").write_text("keep")
+    (job / "file").write_text("keep")
+    absolute = job / "audio" / "a.wav"
+    alike = job / str(absolute).lstrip("/")
+    alike.parent.mkdir(parents=True)
+    shutil.copy(absolute, alike)
+    for arguments, message in [
+        ([*files(), "--out", "mine"], "mine: expected a new or empty folder, or one of maskspec-embed with"),
+        ([*files(), "--out", "file"], "file: expected a new or empty folder"),
+        ([*files(), "--out", "mine.npy"], "expected no mine.npy yet, found one; remove it or choose another --out"),
+        ([*files(), "--out", "list.npy"], "expected no list.paths.txt yet, found one"),
+        ([*files(), "--out", "e.npy", "--frames"], "expected --out FILE.npz or a folder for --frames, found e.npy"),
+        ([*files(), "--out", "e", "--frames", "--passes", "3"], "expected --passes that divides the 5120 samples"),
+        (["--data", ".", "--subset", "fold1", "--out", "e"], "found only the subsets test there"),
+        ([absolute, str(absolute).lstrip("/"), "--out", "e"], "expected clips whose files below e differ, found"),
+    ]:
+        run(*arguments, code=2)
+        error = capsys.readouterr().err
+        assert error.startswith("maskspec-embed: ") and message in error
+    for checkpoint in ("none.pt", "audio/a.wav"):
+        run(*files(), "--out", "e", checkpoint=checkpoint, code=2)
+        assert f"{checkpoint}: expected a checkpoint of a maskspec run, found" in capsys.readouterr().err
+    for arguments, message in [
+        ([], "expected files or --data, one of the two"),
+        ([*files(), "--data", "."], "expected files or --data, one of the two"),
+        (["--data", "."], "--data and --subset need each other"),
+        ([*files(), "--passes", "2"], "--passes needs --frames"),
+        ([*files(), "--batch-size", "0"], "expected a whole number of at least 1, found 0"),
+        ([*files(), "--device", "cuda:77"], "expected a device of this machine, found none for cuda:77"),
+    ]:
+        with pytest.raises(SystemExit) as exit:
+            run(*arguments, "--out", "e")
+        assert exit.value.code == 2 and message in capsys.readouterr().err
+    assert not (job / "e").exists() and not (job / "e.npy.parts").exists()
+    assert [(job / name).read_text() for name in ("mine/notes.txt", "mine.npy", "list.paths.txt", "file")] == [
+        "keep"
+    ] * 4
+
+
+def test_help_has_units_defaults_and_an_example(capsys):
+    with pytest.raises(SystemExit):
+        embed.main(["--help"])
+    text = capsys.readouterr().out
+    assert "maskspec-embed clips/*.wav --checkpoint" in text and "(default: 16)" in text and "160 ms" in text
+
+
+def test_the_note_of_a_job_says_what_it_was(job):
+    run(*files(), "--out", "e")
+    note = json.loads((job / "e" / embed.RUN_FILE).read_text())
+    assert (
+        note["model_sha256"] == embed.fingerprint(tagging_model()) and note["frames"] is False and note["passes"] == 1
+    )

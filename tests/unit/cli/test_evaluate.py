@@ -1,0 +1,133 @@
+"""maskspec-evaluate against a model that is run by hand."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, average_precision_score
+
+from maskspec_fairseq.audio.read import load_clip
+from maskspec_fairseq.cli import evaluate
+from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
+from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest, write_rejected
+from maskspec_fairseq.inference.clip_windows import windows
+from tests.factories import save_finetuned, write_tone
+
+LABELS = ["low", "middle", "high"]
+
+
+@pytest.fixture()
+def data(tmp_path):
+    """Nine clips of 0.3 to 1.5 s in three classes, of which the last has a second one; one more could not be read."""
+    names = [f"{n}.wav" for n in range(9)]
+    for n, name in enumerate(names):
+        write_tone(tmp_path / "audio" / name, 0.3 + 0.15 * n, hz=300 * (1 + n % 3) + n, channels=2)
+    write_manifest(tmp_path / "test.tsv", Manifest(str(tmp_path / "audio"), names, [1] * 9))
+    write_labels(tmp_path / "test.lbl", [ClipLabels([LABELS[n % 3]]) for n in range(9)])
+    write_labels(tmp_path / "several.lbl", [ClipLabels(LABELS[: n % 3]) for n in range(9)])
+    write_manifest(tmp_path / "several.tsv", Manifest(str(tmp_path / "audio"), names, [1] * 9))
+    write_vocabulary(tmp_path / "labels.csv", [Label(key, key.title()) for key in LABELS])
+    write_rejected(tmp_path / "test.rejected.tsv", [("9.wav", "empty: 0 frames")])
+    return tmp_path
+
+
+def by_hand(model, data, channel="mix", hop=16000):
+    rows = []
+    for n in range(9):
+        waveform, _ = load_clip(str(data / "audio" / f"{n}.wav"), 32000, channel=channel)
+        with torch.no_grad():
+            rows.append(model(torch.from_numpy(windows(waveform, 16000, hop))).mean(0).numpy())
+    return np.stack(rows)
+
+
+def run(data, *arguments, subset="test"):
+    arguments = ["--data", str(data), "--subset", subset, "--workers", "0", "--out", str(data / "out"), *arguments]
+    assert evaluate.main(arguments) == 0
+    with open(data / "out" / "predictions.csv", newline="") as stream:
+        rows = list(csv.reader(stream))
+    return json.loads((data / "out" / "scores.json").read_text()), rows
+
+
+@pytest.mark.parametrize("batch_size", ["1", "4", "100"])
+def test_logits_are_means_over_windows(data, capsys, batch_size):
+    path, model = save_finetuned(data / "a.pt", 1)
+    result, rows = run(data, "--checkpoint", path, "--batch-size", batch_size)
+    logits = by_hand(model, data)
+    np.testing.assert_allclose([[float(v) for v in row[3:]] for row in rows[1:]], logits, atol=1e-4)
+    classes = np.arange(9) % 3
+    assert result["scores"]["accuracy"] == pytest.approx(accuracy_score(classes, logits.argmax(1)), abs=1e-5)
+    recalls = [float((logits.argmax(1)[classes == c] == c).mean()) for c in range(3)]
+    assert list(result["classes"].values()) == pytest.approx(recalls)
+    assert rows[0] == ["path", "labels", "predicted", *LABELS] and rows[2][:2] == ["1.wav", "middle"]
+    assert rows[1][2] == LABELS[logits[0].argmax()]
+    assert "test: scored 9 of 10 clips" in capsys.readouterr().out
+    assert (data / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_windows_overlap_on_demand(data):
+    path, model = save_finetuned(data / "a.pt", 1)
+    _, rows = run(data, "--checkpoint", path, "--hop-sec", "0.25")
+    expected = by_hand(model, data, hop=8000)
+    np.testing.assert_allclose([[float(v) for v in row[3:]] for row in rows[1:]], expected, atol=1e-4)
+
+
+def test_several_checkpoints_each_hear_their_channel_and_their_logits_are_averaged(data):
+    saved = [
+        save_finetuned(data / f"{channel}.pt", n, channel=channel) for n, channel in enumerate(("left", "right", "mid"))
+    ]
+    _, rows = run(data, "--checkpoint", *(path for path, _ in saved))
+    expected = np.mean([by_hand(model, data, c) for (_, model), c in zip(saved, ("left", "right", "mid"))], axis=0)
+    np.testing.assert_allclose([[float(v) for v in row[3:]] for row in rows[1:]], expected, atol=1e-4)
+
+
+def test_several_classes_a_clip_are_scored_by_average_precision(data, capsys):
+    path, model = save_finetuned(data / "m.pt", 2, multilabel=True)
+    result, rows = run(data, "--checkpoint", path, subset="several")
+    logits = by_hand(model, data)
+    target = np.array([[c < n % 3 for c in range(3)] for n in range(9)])
+    expected = [average_precision_score(target[:, c], logits[:, c]) for c in (0, 1)]
+    assert list(result["classes"].values()) == [*map(pytest.approx, expected), None]
+    assert result["scores"]["mAP"] == pytest.approx(np.mean(expected), abs=1e-5)
+    assert rows[3][1] == "low middle" and (data / "out" / "classes.png").is_file()
+    assert "1 of 3 classes have no clip here" in capsys.readouterr().out
+
+
+def test_a_number_that_is_none_is_null_in_the_file(tmp_path):
+    evaluate.write_scores(tmp_path / "s.json", {"scores": {"mAP": 1.0, "d_prime": math.inf, "mean_auc": math.nan}})
+    assert json.loads((tmp_path / "s.json").read_text())["scores"] == {"mAP": 1.0, "d_prime": None, "mean_auc": None}
+
+
+def test_what_does_not_fit_is_refused(data, capsys):
+    good, _ = save_finetuned(data / "a.pt", 1)
+    other, _ = save_finetuned(data / "b.pt", 1, labels=("low", "high", "middle"))
+    several, _ = save_finetuned(data / "c.pt", 1, multilabel=True)
+    for checkpoints, subset, message in [
+        ([other], "test", "b.pt: expected the 3 classes of"),
+        ([good, several], "test", "expected checkpoints of one task"),
+        ([good], "fold1", "found only the subsets several, test there"),
+        (["none.pt"], "test", "found no such file"),
+    ]:
+        arguments = ["--data", str(data), "--subset", subset, "--workers", "0"]
+        assert evaluate.main([*arguments, "--checkpoint", *checkpoints]) == 1
+        assert message in capsys.readouterr().err
+    for arguments, message in [
+        (["--hop-sec", "1000"], "expected --hop-sec up to the"),
+        (["--device", "cuda:7"], "expected a GPU for --device cuda:7, found none; use --device cpu"),
+    ]:
+        if torch.cuda.is_available() and "--device" in arguments:
+            continue
+        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good, *arguments]) == 1
+        assert message in capsys.readouterr().err
+    for line, message in [("", "found 0 and 0; correct the line, or label"), ("low,high", "found 2 and 0")]:
+        (data / "test.lbl").write_text("low\n" * 4 + line + "\n" + "low\n" * 4)
+        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
+        assert f"test.lbl, line 5: expected one class and none marked as absent, {message}" in capsys.readouterr().err
+    (data / "test.lbl").write_text("low\n" * 8)
+    assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
+    assert "test.lbl, line 9: expected one line for each of the 9 clips, found 8" in capsys.readouterr().err
+    (data / "test.lbl").unlink()
+    assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
+    assert "test.lbl" in capsys.readouterr().err

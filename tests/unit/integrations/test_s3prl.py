@@ -1,0 +1,51 @@
+"""The upstream with a stand-in for s3prl, which is not installed here."""
+
+import importlib
+import sys
+import types
+
+import pytest
+import torch
+
+from maskspec_fairseq.inference.export_folder import write_folder
+from tests.factories import noise, small_audio_model
+
+
+@pytest.fixture()
+def upstream(tmp_path, monkeypatch):
+    interfaces = types.ModuleType("s3prl.upstream.interfaces")
+    interfaces.SAMPLE_RATE, interfaces.UpstreamBase = 16000, torch.nn.Module
+    for name in ("s3prl", "s3prl.upstream"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "s3prl.upstream.interfaces", interfaces)
+    for name in ("expert", "hubconf"):
+        monkeypatch.delitem(sys.modules, f"maskspec_fairseq.integrations.s3prl.{name}", raising=False)
+    write_folder(small_audio_model(), str(tmp_path / "m"))
+    hubconf = importlib.import_module("maskspec_fairseq.integrations.s3prl.hubconf")
+    return hubconf.maskspec(str(tmp_path / "m"), model_config=None)
+
+
+def test_layers_of_clips_of_several_lengths(upstream):
+    wavs = [noise(length, 1)[0] for length in (40000, 16000, 700)]
+    with torch.inference_mode():
+        output = upstream(wavs)
+    layers, last = output["hidden_states"], output["last_hidden_state"]
+    rate = upstream.get_downsample_rates("hidden_states")
+    assert rate == 2560 and len(layers) == 2 and layers[-1] is last
+    assert all(layer.shape == last.shape for layer in layers) and last.shape[::2] == (3, 32)
+    assert abs(last.shape[1] - round(40000 / rate)) < 5
+    assert not torch.allclose(layers[0], layers[1])
+
+
+def test_last_layer_is_the_models_frames(upstream):
+    clips = noise(16000)
+    with torch.inference_mode():
+        frames, _ = upstream.model.frame_embeddings(clips, 16000)
+        torch.testing.assert_close(upstream(list(clips))["last_hidden_state"], frames)
+
+
+def test_missing_checkpoint_is_refused(upstream):
+    from maskspec_fairseq.integrations.s3prl import hubconf
+
+    with pytest.raises(ValueError, match="as ckpt, found none at nowhere.pt"):
+        hubconf.maskspec("nowhere.pt")

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+
+from maskspec_fairseq.clip_rng import PATCHOUT
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.float32_bits import to_bits
+from maskspec_fairseq.modules.masking import random_masking
+from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.positions import sincos_positions
+from maskspec_fairseq.modules.spec_augment import spec_augment
+from tests.factories import SMALL_ENCODER, small_classifier
+
+KEYS = np.array([[1, 1, 0], [1, 1, 1]])
+
+
+@pytest.fixture(scope="module")
+def waveform() -> torch.Tensor:
+    return 0.1 * torch.randn(2, 32000, generator=torch.Generator().manual_seed(0))
+
+
+def plain_tokens(model, spectrogram):
+    """All patches through the encoder, written out."""
+    tokens = model.encoder.patch_embed(patchify(spectrogram, 16)) + sincos_positions(8, 6, 32)
+    if model.encoder.cls_token is not None:
+        tokens = torch.cat([model.encoder.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+    for block in model.encoder.blocks:
+        tokens = block(tokens)
+    return tokens
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [dict(), dict(cls_token=True), dict(cls_token=True, pool="cls"), dict(norm_after_pool=True, cls_token=True)],
+    ids=["mean", "mean without cls", "cls", "norm after"],
+)
+def test_pools_what_it_says(waveform, kwargs):
+    model = small_classifier(**kwargs).eval()
+    tokens = plain_tokens(model, model.front_end(waveform))
+    if model.pool_norm is None:
+        tokens = model.encoder.norm(tokens)
+    pooled = tokens[:, 0] if kwargs.get("pool") == "cls" else tokens[:, 1 if "cls_token" in kwargs else 0 :].mean(1)
+    if model.pool_norm is not None:
+        pooled = model.pool_norm(pooled)
+    assert torch.allclose(model(waveform), pooled @ model.head.weight.T + model.head.bias, atol=1e-5)
+
+
+def test_training_draws_depend_on_the_clip_alone_and_validation_has_none(waveform):
+    kwargs = dict(spec_augment_bins=40, spec_augment_frames=40, patchout=0.4)
+    model, plain = small_classifier(**kwargs), small_classifier()
+    both = model.train()(waveform, KEYS)
+    assert torch.allclose(model(waveform[1:], KEYS[1:]), both[1:], atol=1e-5)
+    assert not torch.allclose(model(waveform, KEYS + [0, 1, 0]), both, atol=1e-4)
+    assert torch.equal(model.eval()(waveform), plain.eval()(waveform))
+
+
+def test_patchout_leaves_a_share_of_the_patches_out(waveform):
+    model = small_classifier(patchout=0.4).train()
+    hidden = random_masking(KEYS, 48, 0.4, stream=PATCHOUT)
+    assert hidden.sum(1).tolist() == [19, 19]
+    spectrogram = model.front_end(waveform)
+    tokens = model.encoder.patch_embed(patchify(spectrogram, 16)) + sincos_positions(8, 6, 32)
+    for clip, row in enumerate(hidden):
+        kept = model.encoder.run_blocks(tokens[clip : clip + 1, ~row])
+        expected = model.head(kept.mean(1))[0]
+        assert torch.allclose(model(waveform, KEYS)[clip], expected, atol=1e-5)
+
+
+def test_log_mels_are_mixed_before_specaugment(waveform):
+    model = small_classifier(spec_augment_bins=64, spec_augment_frames=64).train()
+    ratio = torch.tensor([0.7, 1.0], dtype=torch.float64)
+    other = waveform.flip(0)
+    mixed = model(to_bits(waveform), KEYS, mix_waveform=to_bits(other), mix_ratio=ratio)
+    weight = ratio.float()[:, None, None]
+    spectrogram = weight * model.front_end(waveform) + (1 - weight) * model.front_end(other)
+    spectrogram = spec_augment(spectrogram, KEYS, 64, 64)
+    expected = model.head(model.encoder.norm(plain_tokens(model, spectrogram)).mean(1))
+    assert torch.allclose(mixed, expected, atol=1e-5)
+    assert torch.allclose(mixed[1], model(waveform, KEYS)[1], atol=1e-5)
+
+
+def test_first_predictions_are_all_but_uniform(waveform):
+    model = SpectrogramClassifier(7, **SMALL_ENCODER)
+    assert model(waveform).softmax(1).sub(1 / 7).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "kwargs, message",
+    [
+        (dict(pool="max"), r"expected model.pool out of \('mean', 'cls'\), found 'max'"),
+        (dict(pool="cls"), "expected model.cls_token=true for model.pool=cls, found false"),
+        (dict(patchout=1.0), "expected model.patchout from 0 to below 1, found 1.0"),
+        (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10"),
+    ],
+)
+def test_bad_arguments_are_refused(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        SpectrogramClassifier(5, **{**SMALL_ENCODER, **kwargs})

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import torch
+
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import ClipLabels, write_labels
+from maskspec_fairseq.data_dir.manifest import read_manifest
+from maskspec_fairseq.models.maskspec_classifier import layer_of
+from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWConfig
+from tests.factories import (
+    build_classifier,
+    classifier_cfg,
+    pretraining_cfg,
+    save_checkpoint,
+    small_autoencoder,
+)
+from tests.fairseq_factories import classifier_config, finetuning_task
+
+
+def test_the_fold_is_held_out_and_the_others_train(folds):
+    task = finetuning_task(folds, fold=2)
+    for split in ("train", "valid"):
+        task.load_dataset(split)
+    train, valid = task.dataset("train"), task.dataset("valid")
+    assert (len(train), len(valid)) == (16, 8) and train.training and not valid.training
+    held_out = read_manifest(folds / "fold2.tsv").paths
+    assert valid.manifest.paths == held_out and not set(train.manifest.paths) & set(held_out)
+    assert [int(train.targets[i][0][1]) for i in range(4)] == [0, 1, 0, 1]
+
+
+def test_model_is_built_for_the_labels_and_carries_them(folds):
+    cfg = classifier_config()
+    model = finetuning_task(folds, fold=1).build_model(cfg)
+    assert model.head.out_features == 2 and list(cfg.label_keys) == ["low", "high"]
+    assert list(cfg.label_names) == ["Low", "High"] and model.front_end.mel_mean.abs().sum() > 0
+    # a checkpoint brings everything: no data are needed
+    again = finetuning_task("/nowhere").build_model(cfg, from_checkpoint=True)
+    assert again.head.out_features == 2
+
+
+def test_pretrained_weights_are_loaded_from_the_launch_directory(folds):
+    pretrained = small_autoencoder()
+    save_checkpoint(folds / "p.pt", pretrained, pretraining_cfg())
+    model = finetuning_task(folds, fold=1, launch_dir=str(folds)).build_model(classifier_config(pretrained="p.pt"))
+    assert torch.equal(model.encoder.patch_embed.weight, pretrained.encoder.patch_embed.weight)
+    assert torch.equal(model.front_end.mel_mean, pretrained.front_end.mel_mean)
+    with pytest.raises(ValueError, match="none.pt: expected a checkpoint .* found no such file"):
+        finetuning_task(folds, fold=1, launch_dir=str(folds)).build_model(classifier_config(pretrained="none.pt"))
+
+
+def test_a_resumed_run_needs_no_pretrained_file_but_the_same_classes(folds, tmp_path):
+    task = finetuning_task(folds, fold=1, save_dir=str(tmp_path / "ckpt"))
+    (tmp_path / "ckpt").mkdir()
+    cfg = classifier_config(pretrained="gone.pt")
+    theirs = classifier_cfg(["low", "high"])
+    save_checkpoint(tmp_path / "ckpt" / "checkpoint_last.pt", build_classifier(theirs), theirs)
+    assert task.build_model(cfg).head.out_features == 2
+    theirs = classifier_cfg(["high", "low"])
+    save_checkpoint(tmp_path / "ckpt" / "checkpoint_last.pt", build_classifier(theirs), theirs)
+    with pytest.raises(ManifestError, match="labels.csv: expected the 2 classes of the run that is resumed .* order"):
+        task.build_model(cfg)
+
+
+def test_learning_rates_fall_from_layer_to_layer(folds, caplog):
+    model = finetuning_task(folds, fold=1).build_model(classifier_config(encoder_layers=3, position_grid=[8, 6]))
+    optimizer = MaskSpecAdamW(
+        MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.75, fp16=False, bf16=False), list(model.parameters())
+    )
+    optimizer.set_lr(0.5)
+    scale = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        embedding = "patch_embed" in name or "learned_positions" in name
+        layer = 0 if embedding else int(name.split(".")[2]) + 1 if "blocks" in name else 4
+        assert scale[id(parameter)] == pytest.approx(0.5 * 0.75 ** (4 - layer)), name
+        assert decay[id(parameter)] == (0.05 if parameter.dim() > 1 else 0), name
+    assert decay[id(model.encoder.learned_positions)] == 0
+    assert optimizer.get_lr() == 0.5
+    assert layer_of("encoder.cls_token", 3) == 0 and layer_of("pool_norm.weight", 3) == 4
+    other = MaskSpecAdamW(
+        MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.75, fp16=False, bf16=False), list(model.parameters())
+    )
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    other.load_state_dict(optimizer.state_dict())
+    other.set_lr(0.1)
+    assert sorted(g["lr"] for g in other.param_groups) == pytest.approx(
+        sorted(0.1 * g["lr_scale"] for g in optimizer.param_groups)
+    )
+
+
+def test_the_scale_of_every_parameter_is_logged(folds, caplog):
+    model = finetuning_task(folds, fold=1).build_model(classifier_config())
+    with caplog.at_level("INFO"):
+        MaskSpecAdamW(MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.5, fp16=False, bf16=False), list(model.parameters()))
+    lines = [record.getMessage() for record in caplog.records if "learning rate x" in record.getMessage()]
+    for name, _ in model.named_parameters():
+        (line,) = [line for line in lines if name in line]
+        layer = 0 if "patch_embed" in name else int(name.split(".")[2]) + 1 if "blocks" in name else 3
+        assert line.startswith(f"learning rate x {0.5 ** (3 - layer):.5f} in layer {layer}: ")
+
+
+def test_layers_are_needed_for_layer_decay():
+    with pytest.raises(ValueError, match="know their layer for optimizer.layer_decay, found none"):
+        MaskSpecAdamW(
+            MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.5, fp16=False, bf16=False),
+            [torch.nn.Parameter(torch.zeros(2, 2))],
+        )
+
+
+def test_weighted_epochs_draw_by_the_weights(folds):
+    write_labels(folds / "fold3.lbl", [ClipLabels(["low"])] * 8)  # 12 low, 4 high in folds 2 and 3
+    task = finetuning_task(folds, fold=1, sampling="psla", num_draws=4)
+    for split in ("train", "valid"):
+        task.load_dataset(split)
+    train = task.dataset("train")
+    drawn = []
+    for epoch in range(1, 201):
+        train.set_epoch(epoch)
+        indices = train.ordered_indices()
+        assert len(set(indices)) == len(indices) == 4
+        drawn += [int(train.targets[i][0][1]) for i in indices]
+    assert 0.35 < np.mean(drawn) < 0.55  # a quarter of the clips, a half of the weight, without replacement
+    assert task.dataset("valid").ordered_indices().tolist() == list(range(8))
+
+
+@pytest.mark.parametrize(
+    "file, text, kwargs, message",
+    [
+        ("fold2.lbl", "low\n" * 7, {}, "fold2.lbl, line 8: expected one line for each of the 8 clips, found 7"),
+        ("fold2.lbl", "low\n" * 7 + "mid\n", {}, "fold2.lbl, line 8: expected keys of labels.csv, found mid"),
+        (
+            "fold2.lbl",
+            "low\n" * 7 + "low,high\n",
+            {},
+            "fold2.lbl, line 8: expected one class .* found 2 and 0; .*multilabel=true",
+        ),
+        ("fold2.lbl", "\n" * 8, dict(target_is_multilabel=True), "fold2.lbl: expected clips with classes, found none"),
+        ("fold2.lbl", None, {}, "expected the labels of fold2 in .*fold2.lbl, found no such file"),
+        ("labels.csv", None, {}, "expected the classes in .*labels.csv, found no such file"),
+        ("fold2.tsv", "/\n", {}, "expected a root line and at least one clip, found no clip"),
+        ("other", "", dict(fold=9), r"expected fold 9 \(task.fold\) and others, found folds 1, 2, 3"),
+        ("other", "", dict(fold=0), "expected the subset valid, found folds 1, 2, 3; set task.fold to the one"),
+    ],
+)
+def test_bad_data_are_refused(folds, file, text, kwargs, message):
+    if text is None:
+        (folds / file).unlink()
+    else:
+        (folds / file).write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        finetuning_task(folds, **{"fold": 2, **kwargs}).load_dataset("valid")
+
+
+def test_a_metric_that_there_is_not_is_refused_before_training(folds):
+    for kwargs in (
+        dict(best_checkpoint_metric="mAP"),
+        dict(target_is_multilabel=True, best_checkpoint_metric="accuracy"),
+    ):
+        with pytest.raises(ValueError, match=r"expected checkpoint.best_checkpoint_metric out of \('loss', "):
+            finetuning_task(folds, fold=2, **kwargs).build_model(classifier_config())
+
+
+def test_a_single_fold_is_refused(folds):
+    for name in ("fold2", "fold3"):
+        (folds / f"{name}.tsv").unlink()
+    with pytest.raises(ManifestError, match="expected fold 1 .* and others, found folds 1; set task.fold to one of"):
+        finetuning_task(folds, fold=1).load_dataset("train")
+
+
+def test_validation_on_the_training_subset_is_refused(folds):
+    with pytest.raises(ValueError, match="without the training subset, found 'valid,train'; .* copy train.tsv"):
+        finetuning_task(folds, fold=2, valid_subset="valid,train").build_model(classifier_config())
+
+
+def test_unknown_sampling_is_refused(folds):
+    with pytest.raises(ValueError, match="expected task.sampling out of .* found 'ours'"):
+        finetuning_task(folds, fold=1, sampling="ours").load_dataset("train")

@@ -1,0 +1,149 @@
+import gc
+import logging
+import weakref
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from maskspec_fairseq import fairseq_compat
+from maskspec_fairseq.criterions.maskspec_prediction import MaskSpecPredictionCriterion
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.manifest import join_manifests
+from maskspec_fairseq.models.maskspec import MaskSpecConfig, MaskSpecModel
+from tests.factories import SMALL_AUTOENCODER
+from tests.fairseq_factories import pretraining_task
+
+
+def model_config(**kwargs):
+    cfg = MaskSpecConfig(**SMALL_AUTOENCODER)
+    cfg._name, cfg.sample_rate = "maskspec", 32000
+    for name, value in kwargs.items():
+        setattr(cfg, name, value)
+    from omegaconf import OmegaConf
+
+    return OmegaConf.structured(cfg)
+
+
+def test_model_gets_the_statistics_of_the_data(data_dir):
+    model = pretraining_task(data_dir).build_model(model_config())
+    assert model.front_end.mel_mean.abs().sum() > 0
+    from_checkpoint = pretraining_task("/nowhere").build_model(model_config(), from_checkpoint=True)
+    assert from_checkpoint.front_end.mel_mean.abs().sum() == 0
+
+
+def test_relative_data_starts_from_the_launch_directory(data_dir):
+    task = pretraining_task(data_dir.name, launch_dir=str(data_dir.parent))
+    task.load_dataset("valid")
+    assert len(task.dataset("valid")) == 8 and not task.dataset("valid").training
+
+
+def test_missing_data_is_refused(tmp_path, data_dir):
+    with pytest.raises(ManifestError, match="expected a directory with manifests as task.data, found none at /nowhere"):
+        pretraining_task("/nowhere").load_dataset("train")
+    with pytest.raises(ManifestError, match="expected a manifest at .*train.tsv"):
+        pretraining_task(tmp_path).load_dataset("train")
+    with pytest.raises(ManifestError, match="front end 'reference', found those of paper; .* --front-end reference"):
+        pretraining_task(data_dir).build_model(model_config(front_end="reference"))
+
+
+def test_clips_shorter_than_a_patch_are_refused_before_training(data_dir):
+    with pytest.raises(ValueError, match="at least 16 frames .* raise task.clip_sec"):
+        pretraining_task(data_dir, clip_sec=0.1).build_model(model_config())
+
+
+def test_clips_too_short_for_the_mask_ratio_are_refused_before_training(data_dir):
+    # 0.17 s are 8 patches, of which 5 % are none
+    with pytest.raises(ValueError, match="at least one masked and one visible patch, found 0 masked of 8"):
+        pretraining_task(data_dir, clip_sec=0.17).build_model(model_config(mask_ratio=0.05))
+
+
+def test_a_new_epoch_lets_go_of_what_holds_itself(data_dir):
+    """As the iterators of fairseq 0.12.2 do, with their loader processes."""
+    task, iterator = pretraining_task(data_dir), torch.nn.Identity()
+    iterator.itself = [iterator]
+    alive = weakref.ref(iterator)
+    gc.disable()
+    try:
+        del iterator
+        assert alive()
+        task.begin_epoch(2, model=None)
+        assert not alive()
+    finally:
+        gc.enable()
+
+
+def test_the_schedule_is_told_the_length_of_an_epoch(data_dir, monkeypatch):
+    monkeypatch.setattr(fairseq_compat, "_batches", None)
+    task = pretraining_task(data_dir)
+    for subset in ("train", "valid"):
+        task.load_dataset(subset)
+    for subset, shards, expected in [("valid", 1, None), ("train", 1, 5), ("train", 2, 3), ("valid", 1, 3)]:
+        task.get_batch_iterator(
+            task.dataset(subset), max_sentences=5, required_batch_size_multiple=1, num_shards=shards, seed=1, epoch=1
+        )
+        assert fairseq_compat.get_batches_per_epoch() == expected
+
+
+def test_a_run_that_replaces_over_one_percent_ends(data_dir, caplog):
+    task = pretraining_task(data_dir)
+    task.load_dataset("train")
+    dataset = task.datasets["train"]
+    dataset.manifest = join_manifests([dataset.manifest] * 100)  # 2400 clips: up to 24 may be replaced
+    criterion = MaskSpecPredictionCriterion(SimpleNamespace()).train()
+    log = dict.fromkeys(("loss", "target_sum", "target_squares", "masked", "patches", "ntokens", "sample_size"), 1)
+    log = dict(log, nsentences=100, replaced=2, skipped=0)
+    for _ in range(12):
+        task.reduce_metrics([log], criterion)
+    criterion.eval()
+    task.reduce_metrics([log], criterion)  # a validation counts for nothing
+    criterion.train()
+    with pytest.raises(RuntimeError, match="at most 1% of the clips to be unreadable, found 26 of 2400"):
+        task.reduce_metrics([log], criterion)
+
+
+def test_replaced_clips_are_logged(data_dir, caplog):
+    task = pretraining_task(data_dir)
+    sample = {"bad_audio": ["/x/y.wav: expected audio"]}
+    with caplog.at_level(logging.WARNING), pytest.raises(AttributeError):
+        task.train_step(sample, model=None, criterion=None, optimizer=None, update_num=0)
+    assert "replaced by another clip: /x/y.wav: expected audio" in caplog.text
+
+
+class Momentum:
+    """As much of a fairseq optimizer as a step needs; with momentum, so that a step without a gradient is a step."""
+
+    def __init__(self, model):
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        self.step = self.optimizer.step
+
+    def backward(self, loss):
+        self.optimizer.zero_grad()
+        loss.backward()
+
+
+def test_a_run_that_leaves_out_too_many_batches_ends_with_their_clips(data_dir, caplog):
+    task = pretraining_task(data_dir, max_skipped_updates=2)
+    task.load_dataset("train")
+    criterion = MaskSpecPredictionCriterion(SimpleNamespace())
+    model = MaskSpecModel.build_model(model_config())
+    optimizer = Momentum(model)
+    loud = 1e30  # its power is infinite
+    for update, gain in enumerate([1.0, loud, 1.0, loud, loud]):
+        items = [task.dataset("train")[index] for index in (update, update + 10)]
+        items[0]["waveform"] = items[0]["waveform"] * gain
+        before = torch.cat([p.detach().flatten() for p in model.parameters()])
+        _, _, log = task.train_step(task.dataset("train").collater(items), model, criterion, optimizer, update)
+        task.optimizer_step(optimizer, model, update)
+        after = torch.cat([p.detach().flatten() for p in model.parameters()])
+        assert torch.equal(before, after) == (gain == loud)
+        if update < 4:
+            task.reduce_metrics([log], criterion)
+    assert "update 2: left out a batch whose loss is not finite, clips 1 (clip 01.wav), 11 (clip 11.wav)" in caplog.text
+    with pytest.raises(FloatingPointError, match=r"but for 2 batches .* found 3 .* clips 4 \(clip 04.wav\), 14"):
+        task.reduce_metrics([log], criterion)
+
+
+def test_a_checkpoint_brings_no_dictionaries_and_no_lengths(data_dir):
+    task = pretraining_task(data_dir)
+    assert task.source_dictionary is None and task.target_dictionary is None and task.max_positions() is None
