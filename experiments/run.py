@@ -28,7 +28,7 @@ from maskspec_fairseq.cli.plot_loss import log_entries
 
 COLUMNS = ["step", "accuracy", "deviation", "wall_s", "peak_mib", "commit", "date", "command"]
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-LOGGED = ["loss", "mean_loss", "accuracy", "lr", "gnorm", "clips_per_sec", "wall"]
+LOGGED = ["loss", "baseline_loss", "accuracy", "lr", "gnorm", "clips_per_sec", "wall"]
 
 
 def read_steps(path: Path) -> Dict[str, Dict[str, Any]]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from maskspec_fairseq.checkpoints.read import listed, read_checkpoint
+from maskspec_fairseq.registered_names import MODELS
 
-MODELS = ("maskspec", "maskspec_classifier")
 STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
 # How a model is trained, and not what it computes: checkpoints may differ in it.
 TRAINING_FIELDS = (

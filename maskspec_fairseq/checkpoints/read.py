@@ -11,6 +11,7 @@ from torch import nn
 
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAINING_MODEL
 
 # What an encoder and the weights for it must agree in.
 ENCODER_FIELDS = (
@@ -84,7 +85,7 @@ def model_arguments(cls: Type[nn.Module], cfg: Mapping[str, Any]) -> Dict[str, A
 
 def load_autoencoder(path: str) -> Tuple[MaskedAutoencoder, Dict[str, Any]]:
     """The model of a pretraining checkpoint, in eval mode, and the checkpoint's config; errors of `read_checkpoint`."""
-    state = read_checkpoint(path, ("maskspec",))
+    state = read_checkpoint(path, (PRETRAINING_MODEL,))
     model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, state["cfg"]["model"]))
     model.load_state_dict(state["model"])
     return model.eval(), state["cfg"]
@@ -95,7 +96,7 @@ def load_classifier(path: str) -> Tuple[SpectrogramClassifier, Dict[str, Any]]:
 
     `cfg["model"]` has its labels, `label_keys` and `label_names`.
     """
-    state = read_checkpoint(path, ("maskspec_classifier",))
+    state = read_checkpoint(path, (FINETUNING_MODEL,))
     model = SpectrogramClassifier(**model_arguments(SpectrogramClassifier, state["cfg"]["model"]))
     model.load_state_dict(state["model"])
     return model.eval(), state["cfg"]
@@ -117,7 +118,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         ValueError: no such checkpoint, another encoder or front end, or weights that are missing or left over.
         OSError: there is no such file.
     """
-    state = read_checkpoint(path, ("maskspec", "maskspec_classifier"))
+    state = read_checkpoint(path, MODELS)
     theirs, weights = state["cfg"]["model"], state["model"]
     differing = [
         f"{name}: expected {cfg[name]}, found {theirs[name]}" for name in ENCODER_FIELDS if cfg[name] != theirs[name]

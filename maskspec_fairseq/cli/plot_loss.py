@@ -29,7 +29,7 @@ def log_entries(path: str) -> Iterator[Tuple[str, Dict[str, Any]]]:
 
 
 def read_curves(path: str) -> Dict[str, Curve]:
-    """The curves of a log as (epochs, value): train_inner and valid, `loss` and `mean_loss` each.
+    """The curves of a log as (epochs, value): train_inner and valid, `loss` and `baseline_loss` each.
 
     Raises:
         ValueError: no such lines in the log.
@@ -39,7 +39,7 @@ def read_curves(path: str) -> Dict[str, Curve]:
         if kind not in ("train_inner", "valid"):  # train has the means over an epoch of what train_inner has
             continue
         prefix, epochs = ("valid_", entry["epoch"]) if kind == "valid" else ("", entry.get("update"))
-        for name in ("loss", "mean_loss"):
+        for name in ("loss", "baseline_loss"):
             if prefix + name in entry and epochs is not None:
                 curves.setdefault(f"{kind} {name}", []).append((float(epochs), float(entry[prefix + name])))
     if not curves:
@@ -51,9 +51,9 @@ def draw(curves: Dict[str, Curve], path: str) -> None:
     """Draw the curves into a PNG."""
     styles = {
         "train_inner loss": dict(label="training", color="C0", alpha=0.6),
-        "train_inner mean_loss": dict(label="training, predicting the mean", color="C0", linestyle=":", alpha=0.6),
+        "train_inner baseline_loss": dict(label="training, predicting the mean", color="C0", linestyle=":", alpha=0.6),
         "valid loss": dict(label="held out", color="C1", marker="."),
-        "valid mean_loss": dict(label="held out, predicting the mean", color="C1", linestyle="--"),
+        "valid baseline_loss": dict(label="held out, predicting the mean", color="C1", linestyle="--"),
     }
     figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
     for name, style in styles.items():

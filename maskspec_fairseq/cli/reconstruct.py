@@ -34,7 +34,7 @@ class Reconstruction:
     """Three spectrograms of a clip, dB, (F, S), and how good the third is.
 
     masked is NaN where patches are hidden; restored holds the visible patches and, between them, the predictions.
-    loss and mean_loss are squared errors a normalised value over the hidden patches, the model's and that of
+    loss and baseline_loss are squared errors a normalised value over the hidden patches, the model's and that of
     answering the mean.
     """
 
@@ -42,7 +42,7 @@ class Reconstruction:
     masked: np.ndarray
     restored: np.ndarray
     loss: float
-    mean_loss: float
+    baseline_loss: float
 
 
 @torch.no_grad()
@@ -98,7 +98,7 @@ def draw(result: Reconstruction, model: MaskedAutoencoder, title: str, path: str
     axes[0].set_yticks(np.interp(ticks, centres, np.arange(len(centres)) + 0.5), [f"{hz}" for hz in ticks])
     axes[0].set_ylabel("mel bin centre (Hz)")
     figure.colorbar(image, ax=axes, label="power (dB)", pad=0.01)
-    figure.suptitle(f"{title}: loss {result.loss:.3f} a value, the mean's {result.mean_loss:.3f}")
+    figure.suptitle(f"{title}: loss {result.loss:.3f} a value, the mean's {result.baseline_loss:.3f}")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -130,7 +130,7 @@ def main(argv: Optional[list] = None) -> int:
     except (AudioError, OSError, ValueError) as error:
         print(f"maskspec-reconstruct: {error}", file=sys.stderr)
         return 1
-    print(f"{args.out}: loss {result.loss:.4f} a value on the hidden patches, the mean's {result.mean_loss:.4f}")
+    print(f"{args.out}: loss {result.loss:.4f} a value on the hidden patches, the mean's {result.baseline_loss:.4f}")
     return 0
 
 

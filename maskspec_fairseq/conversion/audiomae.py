@@ -20,6 +20,7 @@ from maskspec_fairseq.conversion.vit import (
     split_positions,
     with_positions,
 )
+from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
 FRONT_END = dict(front_end="audiomae", sample_rate=16000, mel_jitter=False)
 HOP_SEC = 0.01
@@ -54,4 +55,4 @@ def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
     arguments.update(num_classes=len(weights.get("head.weight", ())), pool="mean", norm_after_pool=finetuned)
     clip_sec = round(table.shape[1] * arguments["patch_size"] * HOP_SEC, 2)
     layout = f"AudioMAE, {'finetuned' if finetuned else 'pretraining (its encoder)'}"
-    return Conversion(layout, "maskspec_classifier", arguments, converted, clip_sec)
+    return Conversion(layout, FINETUNING_MODEL, arguments, converted, clip_sec)

@@ -13,10 +13,11 @@ from maskspec_fairseq.conversion.vit import NEEDED, Conversion, theirs
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.registered_names import FINETUNING_MODEL, FINETUNING_TASK, PRETRAINING_MODEL, PRETRAINING_TASK
 
 MODELS = {
-    "maskspec": (MaskedAutoencoder, "maskspec_pretraining"),
-    "maskspec_classifier": (SpectrogramClassifier, "maskspec_finetuning"),
+    PRETRAINING_MODEL: (MaskedAutoencoder, PRETRAINING_TASK),
+    FINETUNING_MODEL: (SpectrogramClassifier, FINETUNING_TASK),
 }
 STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
 # Heads of as many classes as AudioSet and OpenMIC-2018 have, whose clips have several of them.

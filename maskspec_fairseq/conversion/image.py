@@ -21,6 +21,7 @@ from maskspec_fairseq.conversion.vit import (
 )
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.positions import interpolate_positions
+from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
 FRONT_END = dict(front_end="paper", sample_rate=32000, mel_jitter=False)
 CLIP_SEC = 10.0
@@ -51,4 +52,4 @@ def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
     converted["front_end.mel_mean"] = torch.full((N_MELS,), float("nan"))
     converted["front_end.mel_std"] = torch.full((N_MELS,), float("nan"))
     arguments.update(num_classes=0, pool="mean", norm_after_pool="fc_norm.weight" in weights)
-    return Conversion("an image transformer (its encoder)", "maskspec_classifier", arguments, converted, CLIP_SEC)
+    return Conversion("an image transformer (its encoder)", FINETUNING_MODEL, arguments, converted, CLIP_SEC)

@@ -20,6 +20,7 @@ from maskspec_fairseq.conversion.vit import (
     with_positions,
 )
 from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.registered_names import FINETUNING_MODEL, PRETRAINING_MODEL
 
 FRONT_END = dict(front_end="reference", sample_rate=32000, mel_jitter=True)
 DECODER_HEADS = 16  # of all its decoders
@@ -34,7 +35,7 @@ def convert_pretraining(weights: Dict[str, Tensor], options: Dict[str, Any]) -> 
     Raises:
         ValueError: no such model.
     """
-    conversion = _convert("MaskSpec, pretraining", "maskspec", weights, left_behind=("decoder_pos_embed",))
+    conversion = _convert("MaskSpec, pretraining", PRETRAINING_MODEL, weights, left_behind=("decoder_pos_embed",))
     width, pred = (weights.get(name) for name in ("decoder_embed.weight", "decoder_blocks.0.mlp.fc1.weight"))
     if width is None or pred is None:
         raise ValueError("expected a decoder with decoder_embed and decoder_blocks, found none")
@@ -56,7 +57,7 @@ def convert_finetuned(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Co
     Raises:
         ValueError: no such model.
     """
-    conversion = _convert("MaskSpec, finetuned", "maskspec_classifier", weights)
+    conversion = _convert("MaskSpec, finetuned", FINETUNING_MODEL, weights)
     conversion.arguments.update(num_classes=len(weights.get("head.weight", ())), pool="mean", norm_after_pool=True)
     return conversion
 

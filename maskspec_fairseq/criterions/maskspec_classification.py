@@ -9,6 +9,7 @@ from omegaconf import II
 
 from maskspec_fairseq.criterions.non_finite import drop_if_not_finite
 from maskspec_fairseq.modules.losses import binary_cross_entropy, smooth, soft_cross_entropy
+from maskspec_fairseq.registered_names import CLASSIFICATION_CRITERION
 
 
 @dataclass
@@ -20,7 +21,7 @@ class MaskSpecClassificationConfig(FairseqDataclass):
     )
 
 
-@register_criterion("maskspec_classification", dataclass=MaskSpecClassificationConfig)
+@register_criterion(CLASSIFICATION_CRITERION, dataclass=MaskSpecClassificationConfig)
 class MaskSpecClassificationCriterion(FairseqCriterion):
     """The summed loss, with the number of clips (one class) or of labels (several) as the sample size."""
 

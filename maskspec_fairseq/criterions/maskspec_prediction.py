@@ -6,14 +6,15 @@ from fairseq.dataclass import FairseqDataclass
 
 from maskspec_fairseq.criterions.non_finite import drop_if_not_finite
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
+from maskspec_fairseq.registered_names import PREDICTION_CRITERION
 
 
-@register_criterion("maskspec_prediction", dataclass=FairseqDataclass)
+@register_criterion(PREDICTION_CRITERION, dataclass=FairseqDataclass)
 class MaskSpecPredictionCriterion(FairseqCriterion):
     """Squared error over masked patches.
 
     fairseq divides the summed gradient by the summed `sample_size`, so that 1 x 8 and 2 x 4 clips give the same
-    update. Logged beside the loss a value: `mean_loss`, what a predictor would get that always answers the mean of
+    update. Logged beside the loss a value: `baseline_loss`, what a predictor would get that always answers the mean of
     the values that it is asked for, under which a model that learns must fall.
     """
 
@@ -48,7 +49,7 @@ class MaskSpecPredictionCriterion(FairseqCriterion):
         metrics.log_scalar("_target", total["target_sum"] / values, values)
         metrics.log_scalar("_target_squares", total["target_squares"] / values, values)
         metrics.log_derived(
-            "mean_loss", lambda meters: round(meters["_target_squares"].avg - meters["_target"].avg ** 2, 5)
+            "baseline_loss", lambda meters: round(meters["_target_squares"].avg - meters["_target"].avg ** 2, 5)
         )
         metrics.log_scalar("masked_share", total["masked"] / patches, patches, round=4)
         metrics.log_speed("clips_per_sec", total["nsentences"], priority=90, round=1)

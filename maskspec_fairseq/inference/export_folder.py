@@ -16,10 +16,11 @@ from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, with_weights
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
+from maskspec_fairseq.registered_names import PRETRAINING_MODEL
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-MODEL_TYPE = "maskspec"
+MODEL_TYPE = PRETRAINING_MODEL
 PROBLEM_TYPES = {True: "multi_label_classification", False: "single_label_classification"}
 # Argument of `SpectrogramClassifier` -> field of the config.
 TRANSFORMERS_NAMES = {

@@ -10,6 +10,7 @@ from omegaconf import II
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.registered_names import PRETRAINING_MODEL
 
 
 @dataclass
@@ -38,7 +39,7 @@ class MaskSpecConfig(FairseqDataclass):
     norm_pix_loss: bool = field(default=False, metadata={"help": "normalise each target patch (released scripts)"})
 
 
-@register_model("maskspec", dataclass=MaskSpecConfig)
+@register_model(PRETRAINING_MODEL, dataclass=MaskSpecConfig)
 class MaskSpecModel(MaskedAutoencoder, BaseFairseqModel):
     """See `MaskedAutoencoder`."""
 

@@ -10,6 +10,7 @@ from omegaconf import II
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
+from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
 
 @dataclass
@@ -42,7 +43,7 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     label_names: List[str] = field(default_factory=list, metadata={"help": "set by the task"})
 
 
-@register_model("maskspec_classifier", dataclass=MaskSpecClassifierConfig)
+@register_model(FINETUNING_MODEL, dataclass=MaskSpecClassifierConfig)
 class MaskSpecClassifierModel(SpectrogramClassifier, BaseFairseqModel):
     """See `SpectrogramClassifier`."""
 

@@ -14,6 +14,8 @@ from fairseq.optim.adam import Adam
 from omegaconf import II
 from torch.nn import Parameter
 
+from maskspec_fairseq.registered_names import OPTIMIZER
+
 logger = logging.getLogger(__name__)
 
 
@@ -37,7 +39,7 @@ def has_fused_adamw(parameter: Parameter) -> bool:
     return True
 
 
-@register_optimizer("maskspec_adamw", dataclass=MaskSpecAdamWConfig)
+@register_optimizer(OPTIMIZER, dataclass=MaskSpecAdamWConfig)
 class MaskSpecAdamW(FairseqOptimizer):
     """AdamW (arXiv:1711.05101) without decay of parameters of one dimension, with smaller steps for lower layers.
 

@@ -12,6 +12,7 @@ from fairseq.optim.lr_scheduler import FairseqLRScheduler, register_lr_scheduler
 from omegaconf import II
 
 from maskspec_fairseq.fairseq_compat import get_batches_per_epoch
+from maskspec_fairseq.registered_names import LR_SCHEDULER
 
 
 @dataclass
@@ -36,7 +37,7 @@ def cosine_lr(updates: float, warmup: float, total: float, peak: float, floor: f
     return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-@register_lr_scheduler("maskspec_cosine", dataclass=MaskSpecCosineConfig)
+@register_lr_scheduler(LR_SCHEDULER, dataclass=MaskSpecCosineConfig)
 class MaskSpecCosineSchedule(FairseqLRScheduler):
     """The schedule of `cosine_lr` over `optimization.max_epoch` epochs.
 

@@ -17,6 +17,7 @@ from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, join_labels, read_subset_labels, read_vocabulary
+from maskspec_fairseq.registered_names import FINETUNING_MODEL, FINETUNING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
 
@@ -41,7 +42,7 @@ class MaskSpecFinetuningConfig(AudioTaskConfig):
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 
 
-@register_task("maskspec_finetuning", dataclass=MaskSpecFinetuningConfig)
+@register_task(FINETUNING_TASK, dataclass=MaskSpecFinetuningConfig)
 class MaskSpecFinetuningTask(AudioTask):
     """Classification, of one class a clip or of several.
 
@@ -174,7 +175,7 @@ class MaskSpecFinetuningTask(AudioTask):
                 stats[f"best_{name}"] = max(stats[f"best_{name}"], value)
 
     def _check_classes(self, checkpoint: str, keys: List[str]) -> None:
-        theirs = read_checkpoint(checkpoint, ("maskspec_classifier",))["cfg"]["model"]["label_keys"]
+        theirs = read_checkpoint(checkpoint, (FINETUNING_MODEL,))["cfg"]["model"]["label_keys"]
         if list(theirs) != list(keys):
             raise ManifestError(
                 f"{self.data_dir}/{LABELS_FILE}: expected the {len(theirs)} classes of the run that is resumed "

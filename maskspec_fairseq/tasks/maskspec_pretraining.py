@@ -6,6 +6,7 @@ from fairseq.tasks import register_task
 
 from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.modules.masking import num_masked
+from maskspec_fairseq.registered_names import PRETRAINING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 
 
@@ -14,7 +15,7 @@ class MaskSpecPretrainingConfig(AudioTaskConfig):
     pass
 
 
-@register_task("maskspec_pretraining", dataclass=MaskSpecPretrainingConfig)
+@register_task(PRETRAINING_TASK, dataclass=MaskSpecPretrainingConfig)
 class MaskSpecPretrainingTask(AudioTask):
     """Pretraining on the subset `dataset.train_subset` of `task.data`."""
 

@@ -15,7 +15,7 @@ from tests.factories import REPOSITORY
 from tests.integration.runs import command, entries, train
 
 SHORT = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
-TRAINING = {"loss", "lr", "gnorm", "masked_share", "mean_loss", "clips_per_sec"}
+TRAINING = {"loss", "lr", "gnorm", "masked_share", "baseline_loss", "clips_per_sec"}
 
 
 def test_the_start_is_short_and_says_what_is_needed(whole_run):
@@ -39,7 +39,7 @@ def test_tensorboard_shows_training_and_validation(labelled_dir, data_dir, tmp_p
         return {name: [event.value for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
 
     assert TRAINING <= set(scalars("one", "train_inner"))
-    assert {"loss", "mean_loss", "masked_share", "clips_per_sec"} <= set(scalars("one", "valid"))
+    assert {"loss", "baseline_loss", "masked_share", "clips_per_sec"} <= set(scalars("one", "valid"))
     accuracies = [float(entry["valid_accuracy"]) for entry in entries(two, "valid")]
     assert scalars("two", "valid")["accuracy"] == pytest.approx(accuracies)
 
@@ -64,7 +64,7 @@ def test_weights_and_biases_gets_training_and_validation(data_dir, tmp_path, mon
     assert calls[0]["project"] == "digits"
     logged = {name for call in calls[1:] for name in call}
     assert {f"train_inner/{name}" for name in TRAINING} <= logged
-    assert {"valid/loss", "valid/mean_loss", "valid/clips_per_sec"} <= logged
+    assert {"valid/loss", "valid/baseline_loss", "valid/clips_per_sec"} <= logged
 
 
 def test_the_progress_bar_moves_on_a_terminal(data_dir, tmp_path):

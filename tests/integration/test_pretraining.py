@@ -31,12 +31,12 @@ def test_smoke_pretraining_learns_and_saves(whole_run):
     validations = entries(output, "valid")
     assert len(validations) == 8
     last = validations[-1]
-    assert float(last["valid_loss"]) < 0.8 * float(last["valid_mean_loss"])
+    assert float(last["valid_loss"]) < 0.8 * float(last["valid_baseline_loss"])
     assert float(last["valid_loss"]) < float(validations[0]["valid_loss"])
-    assert len({entry["valid_mean_loss"] for entry in validations}) == 1  # the same clips and masks every time
+    assert len({entry["valid_baseline_loss"] for entry in validations}) == 1  # the same clips and masks every time
     for entry in entries(output, "train_inner"):
         assert float(entry["masked_share"]) == 0.75
-        assert {"loss", "mean_loss", "gnorm", "clips_per_sec", "lr"} <= set(entry)
+        assert {"loss", "baseline_loss", "gnorm", "clips_per_sec", "lr"} <= set(entry)
     for name in ("checkpoint_last.pt", "checkpoint_best.pt", "checkpoint8.pt"):
         assert (run_dir / "checkpoints" / name).is_file()
     assert (run_dir / "hydra_train.log").is_file()
@@ -164,7 +164,7 @@ def test_the_released_codes_recipe_runs(data_dir, tmp_path):
     losses = [float(entry["valid_loss"]) for entry in entries(output, "valid")]
     assert losses[-1] < losses[0]
     # every patch has a mean of 0 and a deviation of 1, but for those of an empty band, where there is nothing to divide
-    assert 0.8 < float(entries(output, "valid")[-1]["valid_mean_loss"]) <= 1
+    assert 0.8 < float(entries(output, "valid")[-1]["valid_baseline_loss"]) <= 1
 
 
 def test_loader_processes_do_not_outlive_their_epoch(data_dir, tmp_path):

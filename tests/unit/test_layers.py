@@ -9,7 +9,7 @@ from tests.factories import REPOSITORY
 
 PACKAGE = REPOSITORY / "maskspec_fairseq"
 LAYER = {
-    "fairseq_compat": 0, "argument_types": 0, "atomic_write": 0, "clip_rng": 0, "metrics": 0,
+    "fairseq_compat": 0, "argument_types": 0, "atomic_write": 0, "clip_rng": 0, "metrics": 0, "registered_names": 0,
     "audio": 1, "data_dir": 1, "modules": 1, "plots": 1,
     "checkpoints": 2, "data": 2,
     "corpora": 3, "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "conversion": 3, "inference": 3,
@@ -17,7 +17,17 @@ LAYER = {
 }  # fmt: skip
 FAIRSEQ = ("fairseq_compat", "data", "models", "criterions", "tasks", "optim")
 NO_FAIRSEQ = tuple(name for name in LAYER if name not in FAIRSEQ)
-NO_TORCH = ("argument_types", "atomic_write", "clip_rng", "metrics", "audio", "data_dir", "corpora", "plots")
+NO_TORCH = (
+    "argument_types",
+    "atomic_write",
+    "clip_rng",
+    "metrics",
+    "registered_names",
+    "audio",
+    "data_dir",
+    "corpora",
+    "plots",
+)
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 

@@ -50,7 +50,7 @@ def test_a_perfect_prediction_restores_the_clip(model, monkeypatch):
     monkeypatch.setattr(model.decoder, "forward", lambda *args: truth)
     result = reconstruct.reconstruct(model, waveform, 32000, mask_ratio=0.75, seed=3)
     np.testing.assert_allclose(result.restored, result.original, atol=1e-2)
-    assert result.loss == pytest.approx(0, abs=1e-9) and result.mean_loss > 0.1
+    assert result.loss == pytest.approx(0, abs=1e-9) and result.baseline_loss > 0.1
 
 
 def test_picture_is_written(model, tmp_path, capsys):
@@ -93,9 +93,9 @@ def pickled(path):
 
 
 LOG = """\
-[2026-01-01 00:00:00,000][train_inner][INFO] - {"epoch": 1, "update": 0.5, "loss": "1.5", "mean_loss": "1.1"}
+[2026-01-01 00:00:00,000][train_inner][INFO] - {"epoch": 1, "update": 0.5, "loss": "1.5", "baseline_loss": "1.1"}
 [2026-01-01 00:00:00,000][fairseq.trainer][INFO] - begin training epoch 1
-[2026-01-01 00:00:00,000][valid][INFO] - {"epoch": 1, "valid_loss": "0.9", "valid_mean_loss": "1.0"}
+[2026-01-01 00:00:00,000][valid][INFO] - {"epoch": 1, "valid_loss": "0.9", "valid_baseline_loss": "1.0"}
 [2026-01-01 00:00:00,000][train][INFO] - {"epoch": 1, "train_loss": "1.2"}
 """
 
@@ -103,8 +103,8 @@ LOG = """\
 def test_curves_are_read_from_the_log(tmp_path, capsys):
     (tmp_path / "hydra_train.log").write_text(LOG)
     assert plot_loss.read_curves(str(tmp_path / "hydra_train.log")) == {
-        "train_inner loss": [(0.5, 1.5)], "train_inner mean_loss": [(0.5, 1.1)],
-        "valid loss": [(1.0, 0.9)], "valid mean_loss": [(1.0, 1.0)],
+        "train_inner loss": [(0.5, 1.5)], "train_inner baseline_loss": [(0.5, 1.1)],
+        "valid loss": [(1.0, 0.9)], "valid baseline_loss": [(1.0, 1.0)],
     }  # fmt: skip
     out = tmp_path / "l.png"
     assert plot_loss.main([str(tmp_path / "hydra_train.log"), "--out", str(out)]) == 0

@@ -102,7 +102,7 @@ def test_what_is_logged(criterion, dataset):
     errors = torch.cat([(o["prediction"] - o["target"])[o["scored"]].square() for o in outputs])
     assert values["loss"] == pytest.approx(float(errors.mean()), abs=1e-4)
     # what the best single number would get, for all batches together
-    assert values["mean_loss"] == pytest.approx(float(targets.var(unbiased=False)), abs=1e-4)
+    assert values["baseline_loss"] == pytest.approx(float(targets.var(unbiased=False)), abs=1e-4)
     assert values["masked_share"] == 0.75
     assert "clips_per_sec" in values and "replaced" not in values
     assert all(isinstance(value, (int, float)) and not isinstance(value, np.generic) for value in values.values())
