@@ -79,7 +79,7 @@ def draw(result: Reconstruction, model: MaskedAutoencoder, title: str, path: str
     """Draw the three spectrograms side by side into a PNG."""
     front_end = model.front_end
     params = front_end.params
-    centres = mel_centres_hz(params.mel_scale, params.n_mels, params.f_min, params.f_max)
+    centres = mel_centres_hz(params.mel_scale, params.n_mels, front_end.sample_rate, params.f_min, params.f_max)
     ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres[0] <= hz <= centres[-1]]
     seconds = result.original.shape[1] * front_end.hop_length / front_end.sample_rate
     low, high = float(result.original.min()), float(result.original.max())

@@ -3,26 +3,33 @@
 Shapes: B batch, T samples, S frames, W samples of a window, K = n_fft // 2 + 1 frequency bins.
 """
 
+from typing import Callable, Dict
+
 import torch
 from torch import Tensor, nn
 
-WINDOWS = {
-    "hamming": torch.hamming_window,
-    "hann_symmetric": lambda length: torch.hann_window(length, periodic=False),
-}
+
+def hann_symmetric(length: int) -> Tensor:
+    """(W,), the Hann window whose first and last value are 0."""
+    return torch.hann_window(length, periodic=False)
+
+
+WINDOWS: Dict[str, Callable[[int], Tensor]] = {"hamming": torch.hamming_window, "hann_symmetric": hann_symmetric}
 
 
 class CentredFrames(nn.Module):
     """Frames centred on the multiples of the hop, as `torch.stft` has them; pre-emphasis goes before.
 
-    They are a view of the waveform, of which a caller may take the power some at a time: `torch.stft` writes all frames
-    and spectra of a batch to memory, which takes a CPU longer than to compute them.
+    The frames are a view of the waveform, so that a caller can take the power of a few at a time: `torch.stft` writes
+    all frames and spectra of a batch to memory, which takes a CPU longer than computing them.
 
     Args:
         n_fft, hop_length, win_length: samples.
         window: a row of `WINDOWS`.
-        preemphasis: share of the last sample that is taken from each one, 0 for none.
+        preemphasis: share of the previous sample that is subtracted from each one, 0 for none.
     """
+
+    window: Tensor
 
     def __init__(self, n_fft: int, hop_length: int, win_length: int, window: str, preemphasis: float) -> None:
         super().__init__()
@@ -34,14 +41,15 @@ class CentredFrames(nn.Module):
 
     @property
     def least_samples(self) -> int:
-        """What a waveform needs for its ends to be reflected."""
+        """The fewest samples whose ends can be reflected."""
         return self.n_fft // 2 + 1
 
     def num_frames(self, num_samples: int) -> int:
+        """S of a waveform of `num_samples`."""
         return 1 + (num_samples - (1 if self.preemphasis else 0)) // self.hop_length
 
     def forward(self, waveform: Tensor, frames: int) -> Tensor:
-        """(B, T) -> the first frames, as much of each as the window takes (B, S, W)."""
+        """(B, T) -> the first S = `frames` frames, of each what the window covers, (B, S, W)."""
         if self.preemphasis:
             waveform = waveform[:, 1:] - self.preemphasis * waveform[:, :-1]
         half = self.n_fft // 2
@@ -51,13 +59,13 @@ class CentredFrames(nn.Module):
         return padded.unfold(1, self.win_length, self.hop_length)[:, :frames]
 
     def power(self, frames: Tensor) -> Tensor:
-        """(B, S, W) -> (B, S, K); where in the FFT the window stands makes no difference to it."""
-        spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)
+        """(B, S, W) -> (B, S, K); where in the FFT the window stands makes no difference to the power."""
+        spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)  # (B, S, K)
         return spectrum.real.square() + spectrum.imag.square()
 
 
 class KaldiFrames(CentredFrames):
-    """Frames that begin at the multiples of the hop, each with its mean removed and pre-emphasised for itself.
+    """Frames that begin at the multiples of the hop; each loses its own mean, and is pre-emphasised separately.
 
     Source: `torchaudio.compliance.kaldi.fbank` with `snip_edges` and `round_to_power_of_two`. `num_frames` counts those
     that begin in the waveform, `forward` returns those that end in it: one or two fewer.
@@ -65,10 +73,11 @@ class KaldiFrames(CentredFrames):
 
     @property
     def least_samples(self) -> int:
-        """What a waveform needs for one frame."""
+        """The fewest samples that make a frame."""
         return self.win_length
 
     def num_frames(self, num_samples: int) -> int:
+        """Frames that begin in a waveform of `num_samples`."""
         return num_samples // self.hop_length
 
     def forward(self, waveform: Tensor, frames: int) -> Tensor:

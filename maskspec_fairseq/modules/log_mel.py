@@ -5,7 +5,7 @@ Source: MaskSpec, arXiv:2204.12768, section 3.1. The numbers of every front end:
 Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
 """
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from maskspec_fairseq.clip_rng import MEL_RANGE, clip_rng
 from maskspec_fairseq.modules.float32_bits import from_bits
 from maskspec_fairseq.modules.framing import CentredFrames, KaldiFrames
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
-from maskspec_fairseq.modules.mel_banks import MEL_BANKS, mel_bands, mel_power
+from maskspec_fairseq.modules.mel_banks import make_mel_banks, mel_bands, mel_power
 
 # A bin whose deviation is under this share of the median bin's is divided by that share instead of by its own
 # deviation, so that an empty band does not become loud noise. Small enough to leave the statistics that the
@@ -27,7 +27,7 @@ MIN_STD_RATIO = 0.05
 JITTER_F_MIN = (0, 9)
 JITTER_F_MAX = (14001, 16000)
 
-FRAMES = {"centred": CentredFrames, "kaldi": KaldiFrames}
+FRAMES: Dict[str, Type[CentredFrames]] = {"centred": CentredFrames, "kaldi": KaldiFrames}
 # The smallest power that a logarithm is taken of, as in Kaldi. It has no effect with a larger `log_offset`.
 LOG_FLOOR = 2.0**-23
 # Frames of every clip that a CPU processes at a time, so that intermediate results stay in its cache.
@@ -40,14 +40,29 @@ class LogMel(nn.Module):
     The statistics are buffers and travel in the checkpoint; window and filters are computed, and do not. The
     module stays in float32 under `.half()`, `.bfloat16()`, `.double()` and autocast.
 
+    Example:
+        >>> import torch
+        >>> from maskspec_fairseq.modules.log_mel import LogMel
+        >>> log_mel = LogMel("paper", sample_rate=32000)
+        >>> log_mel(torch.zeros(2, 32000)).shape  # 1 s: 96 frames of 10 ms
+        torch.Size([2, 128, 96])
+
     Args:
         front_end: a name out of `FRONT_ENDS`.
         sample_rate: of the waveform, Hz.
         frame_multiple: frames are cut to a multiple of this (the patch size); 10 s at 32 kHz gives 1001 frames,
             of which 992 remain at 16.
         mel_jitter: draw the filters' outer edges anew for every clip and epoch in training (released code; there
-            one draw serves a whole batch, here the clip's own key decides, so that batches do not matter).
+            one draw serves a whole batch; here the draw depends on the clip's own key, and not on its batch).
+
+    Raises:
+        ValueError: an unknown front end, or a `frame_multiple` or sample rate that does not fit it.
+        ImportError: torchaudio, which makes the filters, does not import; the message has the cure.
     """
+
+    mel_banks: Tensor
+    mel_mean: Tensor
+    mel_std: Tensor
 
     def __init__(
         self, front_end: str = "paper", sample_rate: int = 32000, frame_multiple: int = 16, mel_jitter: bool = False
@@ -77,9 +92,8 @@ class LogMel(nn.Module):
             self.params.window,
             self.params.preemphasis,
         )
-        banks = self._make_mel_banks(self.params.f_min, self.params.f_max)
-        self.register_buffer("mel_banks", banks, persistent=False)
-        self.mel_bands = mel_bands(banks)
+        self.register_buffer("mel_banks", self._make_banks(self.params.f_min, self.params.f_max), persistent=False)
+        self.mel_bands = mel_bands(self.mel_banks)
         self.register_buffer("mel_mean", torch.zeros(n_mels))
         self.register_buffer("mel_std", torch.ones(n_mels))
 
@@ -97,33 +111,37 @@ class LogMel(nn.Module):
 
     @property
     def has_statistics(self) -> bool:
-        """False for an encoder of images, which has never seen a log-mel: its checkpoint has NaN for them."""
+        """False for an encoder of images, which has never seen a log-mel: its checkpoint has NaN instead."""
         return not bool(self.mel_std.isnan().any())
 
     def set_statistics(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Set the mean and the standard deviation of every bin of the log-mel.
+        """Set the mean and the standard deviation of each bin of the log-mel.
+
+        Args:
+            mean, std: (F,).
 
         Raises:
-            ValueError: not one finite number a bin, or no bin that varies.
+            ValueError: not one finite number per bin, or hardly a bin that varies.
         """
-        mean, std = torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
-        if mean.shape != (self.n_mels,) or std.shape != (self.n_mels,):
+        means, deviations = (torch.as_tensor(values, dtype=torch.float32) for values in (mean, std))
+        if means.shape != (self.n_mels,) or deviations.shape != (self.n_mels,):
             raise ValueError(
-                f"expected statistics of {self.n_mels} mel bins, found {tuple(mean.shape)} and {tuple(std.shape)}"
+                f"expected statistics of {self.n_mels} mel bins, found {tuple(means.shape)} and "
+                f"{tuple(deviations.shape)}"
             )
-        if not (torch.isfinite(mean).all() and torch.isfinite(std).all()):
+        if not (torch.isfinite(means).all() and torch.isfinite(deviations).all()):
             raise ValueError("expected finite statistics, found NaN or infinity; measure them again")
-        floor = MIN_STD_RATIO * std.median()
+        floor = MIN_STD_RATIO * deviations.median()
         if floor <= 0:
             raise ValueError(
                 "expected log-mel bins that vary, found a deviation of zero in at least half of them; "
                 "were the statistics measured on silence?"
             )
-        self.mel_mean.copy_(mean)
-        self.mel_std.copy_(std.clamp(min=floor))
+        self.mel_mean.copy_(means)
+        self.mel_std.copy_(deviations.clamp(min=floor))
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames that `forward` returns for a waveform of `num_samples`.
+        """Number of frames that `forward` returns for a waveform of `num_samples`.
 
         Raises:
             ValueError: the clip is shorter than one patch.
@@ -138,25 +156,29 @@ class LogMel(nn.Module):
         return frames - frames % self.frame_multiple
 
     def grid(self, num_samples: int) -> Tuple[int, int]:
-        """(rows, columns) of squares of `frame_multiple` bins and frames in a waveform of `num_samples`."""
+        """(rows, columns) of patches of `frame_multiple` x `frame_multiple` in the log-mel of `num_samples` samples."""
         return self.n_mels // self.frame_multiple, self.num_frames(num_samples) // self.frame_multiple
 
     def log_mel(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
-        """(B, T) in [-1, 1] -> log-mel before normalisation, float32 (B, F, S)."""
+        """The log-mel before normalisation: (B, T) in [-1, 1] -> float32 (B, F, S); arguments of `forward`.
+
+        Raises:
+            ValueError: another shape or dtype, a clip shorter than one patch, or no keys for `mel_jitter`.
+        """
         waveform = from_bits(waveform)
         if waveform.dim() != 2:
             raise ValueError(f"expected a waveform of shape (B, T), found {tuple(waveform.shape)}")
         frames = self.num_frames(waveform.shape[1])
         with torch.autocast(waveform.device.type, enabled=False):
             windows = self.frames(waveform, frames)  # (B, S, W), a view
-            together = CPU_CHUNK_FRAMES if waveform.device.type == "cpu" else frames
+            chunk = CPU_CHUNK_FRAMES if waveform.device.type == "cpu" else frames
             banks, bands = self._banks_of(clip_key)
-            parts = [mel_power(banks, bands, self.frames.power(part)) for part in windows.split(together, dim=1)]
+            parts = [mel_power(banks, bands, self.frames.power(part)) for part in windows.split(chunk, dim=1)]
             mel = torch.cat(parts, dim=1)  # (B, S, F)
             log_mel = torch.log((mel + self.params.log_offset).clamp(min=LOG_FLOOR))
             log_mel = (log_mel + self.params.log_shift) / self.params.log_scale
             # Kaldi has no frame or two that would end after the clip, and AudioMAE puts zeros there.
-            return F.pad(log_mel, (0, 0, 0, frames - log_mel.shape[1])).transpose(1, 2)
+            return F.pad(log_mel, (0, 0, 0, frames - log_mel.shape[1])).transpose(1, 2)  # (B, S, F) -> (B, F, S)
 
     def forward(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
         """Normalised log-mel.
@@ -167,6 +189,9 @@ class LogMel(nn.Module):
 
         Returns:
             float32 (B, F, S), S a multiple of `frame_multiple`.
+
+        Raises:
+            ValueError: see `log_mel`.
         """
         log_mel = self.log_mel(waveform, clip_key)
         return (log_mel - self.mel_mean[:, None]) / self.mel_std[:, None]
@@ -177,24 +202,26 @@ class LogMel(nn.Module):
         natural_log = log_mel * self.params.log_scale - self.params.log_shift
         return natural_log * (10 / np.log(10))
 
-    def _make_mel_banks(self, f_min: Union[float, np.ndarray], f_max: Union[float, np.ndarray]) -> Tensor:
-        make = MEL_BANKS[self.params.mel_scale]
-        return make(self.n_mels, self.params.n_fft, self.sample_rate, f_min, f_max)
+    def _make_banks(self, f_min: float, f_max: float) -> Tensor:
+        """(F, K)."""
+        return make_mel_banks(self.params.mel_scale, self.n_mels, self.params.n_fft, self.sample_rate, f_min, f_max)
 
     def _banks_of(self, clip_key: Optional[np.ndarray]) -> Tuple[Tensor, List[Tuple[slice, slice]]]:
-        """(F, K), or with `mel_jitter` in training (B, F, K), and their bands."""
+        """The filters, (F, K), or with `mel_jitter` in training those of each clip, (B, F, K); and their bands."""
         if not (self.mel_jitter and self.training):
             return self.mel_banks, self.mel_bands
         if clip_key is None:
             raise ValueError("expected the clips' keys (seed, epoch, clip) for mel_jitter in training, found none")
-        streams = [clip_rng(key, MEL_RANGE) for key in clip_key]
-        edges = [
-            [rng.integers(*JITTER_F_MIN, endpoint=True), rng.integers(*JITTER_F_MAX, endpoint=True)] for rng in streams
-        ]
-        f_min, f_max = np.array(edges).T
-        banks = self._make_mel_banks(f_min, f_max)
+        banks = torch.stack([self._make_banks(*jittered_edges(key)) for key in clip_key])  # (B, F, K)
         return banks.to(self.mel_banks.device), mel_bands(banks)
 
     def _apply(self, fn, *args, **kwargs):
         # Follow the model to its device, but not to its dtype.
         return super()._apply(lambda t: t.to(fn(t).device) if t.is_floating_point() else fn(t), *args, **kwargs)
+
+
+def jittered_edges(clip_key: Sequence[int]) -> Tuple[float, float]:
+    """The outer edges of a clip's filters under `mel_jitter`, f_min and f_max in Hz, from its (seed, epoch, clip)."""
+    rng = clip_rng(clip_key, MEL_RANGE)
+    f_min, f_max = (rng.integers(*limits, endpoint=True) for limits in (JITTER_F_MIN, JITTER_F_MAX))
+    return float(f_min), float(f_max)

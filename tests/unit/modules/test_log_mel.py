@@ -10,8 +10,7 @@ import torchaudio.compliance.kaldi as kaldi
 from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.modules.float32_bits import from_bits, to_bits
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
-from maskspec_fairseq.modules.log_mel import LogMel
-from maskspec_fairseq.modules.mel_banks import kaldi_mel_banks, mel_bands, mel_centres_hz, mel_power, slaney_mel_banks
+from maskspec_fairseq.modules.log_mel import JITTER_F_MAX, JITTER_F_MIN, LogMel, jittered_edges
 from tests.factories import audiomae_input
 
 RATE = 32000
@@ -27,10 +26,12 @@ def waveform() -> torch.Tensor:
     return torch.tensor(np.stack([chirp, burst]), dtype=torch.float32)
 
 
-def librosa_mel_power(clip: np.ndarray, sr=RATE, n_fft=1024, hop_length=320, n_mels=128, fmax=14000.0) -> np.ndarray:
+def librosa_mel_power(
+    clip: np.ndarray, sr=RATE, n_fft=1024, hop_length=320, n_mels=128, fmin=50.0, fmax=14000.0
+) -> np.ndarray:
     return librosa.feature.melspectrogram(
         y=clip.astype(np.float64), sr=sr, n_fft=n_fft, hop_length=hop_length, window="hamming", center=True,
-        pad_mode="reflect", power=2.0, n_mels=n_mels, fmin=50.0, fmax=fmax, norm=None, htk=False,
+        pad_mode="reflect", power=2.0, n_mels=n_mels, fmin=fmin, fmax=fmax, norm=None, htk=False,
     )  # fmt: skip
 
 
@@ -43,46 +44,6 @@ def assert_agrees(found: np.ndarray, expected: np.ndarray, mel_power: np.ndarray
     assert quiet.mean() < 0.8
     difference = np.abs(found - expected)
     assert difference[~quiet].max() < 1e-4 and difference.max() < 1e-3 and difference.mean() < 2e-5
-
-
-@pytest.mark.parametrize("f_min, f_max", [(50.0, 14000.0), (0.0, 16000.0)])
-def test_slaney_filters_are_librosas(f_min, f_max):
-    expected = librosa.filters.mel(sr=RATE, n_fft=1024, n_mels=128, fmin=f_min, fmax=f_max, norm=None)
-    np.testing.assert_allclose(slaney_mel_banks(128, 1024, RATE, f_min, f_max), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("f_min, f_max", [(0.0, 15000.0), (9.0, 14001.0)])
-def test_kaldi_filters_are_torchaudios(f_min, f_max):
-    expected, centres = kaldi.get_mel_banks(128, 1024, RATE, f_min, f_max, 100.0, -500.0, 1.0)[:2]
-    banks = kaldi_mel_banks(128, 1024, RATE, f_min, f_max)
-    np.testing.assert_allclose(banks[:, :-1], expected, atol=1e-6)
-    assert (banks[:, -1] == 0).all()
-
-
-@pytest.mark.parametrize("name, rate", [("paper", 32000), ("narrowband", 8000)])
-def test_no_filter_is_empty(name, rate):
-    assert (LogMel(name, rate).mel_banks.sum(1) > 0).all()
-
-
-def test_centres_are_the_filters_peaks():
-    for scale, banks in [("slaney", slaney_mel_banks), ("kaldi", kaldi_mel_banks)]:
-        filters = banks(128, 2**15, RATE, 50.0, 14000.0)
-        peaks = filters.argmax(1) * RATE / 2**15
-        np.testing.assert_allclose(mel_centres_hz(scale, 128, 50.0, 14000.0), peaks, atol=2.0)
-
-
-@pytest.mark.parametrize("f_min, f_max", [(50.0, 14000.0), (np.array([0.0, 9.0]), np.array([14001.0, 16000.0]))])
-def test_the_trimmed_product_is_the_whole_one(f_min, f_max):
-    banks = kaldi_mel_banks(128, 1024, RATE, f_min, f_max)
-    power = torch.rand(2, 7, 513)
-    bands = mel_bands(banks)
-    assert sum(bins.stop - bins.start for _, bins in bands) < 2 * 513
-    assert torch.allclose(mel_power(banks, bands, power), power @ banks.mT, rtol=1e-5)
-
-
-def test_filters_that_take_nothing_give_nothing():
-    banks = torch.zeros(32, 513)
-    assert torch.equal(mel_power(banks, mel_bands(banks), torch.rand(1, 3, 513)), torch.zeros(1, 3, 32))
 
 
 def test_paper_front_end_is_librosas_log_mel(waveform):
@@ -283,12 +244,35 @@ def test_rate_too_low_for_the_filters_is_refused():
         LogMel(sample_rate=16000)
 
 
-def test_mel_jitter_depends_on_the_clips_key_alone(waveform):
-    front_end = LogMel("reference", mel_jitter=True).train()
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_mel_jitter_depends_on_the_clips_key_alone(waveform, name):
+    front_end = LogMel(name, mel_jitter=True).train()
     keys = np.array([[1, 1, 0], [1, 1, 1]])
     both = front_end(waveform, keys)
     assert torch.allclose(front_end(waveform[1:], keys[1:])[0], both[1], atol=1e-5)
     assert not torch.allclose(front_end(waveform, keys + [0, 1, 0]), both, atol=1e-2)
     with pytest.raises(ValueError, match="keys .* for mel_jitter in training, found none"):
         front_end(waveform)
-    assert torch.equal(front_end.eval()(waveform), LogMel("reference").eval()(waveform))
+    assert torch.equal(front_end.eval()(waveform), LogMel(name).eval()(waveform))
+
+
+def test_mel_jitter_has_the_filters_between_the_clips_edges(waveform):
+    keys = np.array([[1, 1, 0], [1, 1, 1]])
+    found = LogMel(mel_jitter=True).train().log_mel(waveform, keys)
+    for clip, mel, key in zip(waveform.numpy(), found.numpy(), keys):
+        f_min, f_max = jittered_edges(key)
+        power = librosa_mel_power(clip, fmin=f_min, fmax=f_max)[:, :192]
+        assert_agrees(mel, np.log(power + 1e-5), power)
+
+
+def test_jittered_edges_are_whole_numbers_all_over_their_ranges():
+    edges = np.array([jittered_edges((1, 1, clip)) for clip in range(1000)])
+    assert set(edges[:, 0]) == set(range(JITTER_F_MIN[0], JITTER_F_MIN[1] + 1))
+    assert (edges == edges.round()).all()
+    low, high = JITTER_F_MAX
+    assert low <= edges[:, 1].min() < low + 20 and high - 20 < edges[:, 1].max() <= high
+
+
+def test_mel_jitter_needs_a_rate_for_its_highest_edge():
+    with pytest.raises(ValueError, match="at least 32000 Hz for the mel filters .* found 31999"):
+        LogMel(sample_rate=31999, mel_jitter=True)
