@@ -11,6 +11,7 @@ GELU, softmax or optimizer is counted, nor what fused attention computes twice.
 """
 
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Callable, List
 
@@ -25,11 +26,11 @@ from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.masking import num_masked
 from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.sizes import SIZES
 from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWConfig
 
 RATE, CLIPS, SECONDS, MASK_RATIO, LEARNING_RATE = 32000, 8, 10, 0.75, 1e-3
-SIZES = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}  # width and heads of the encoder
-ENCODER_LAYERS, DECODER_LAYERS, DECODER_WIDTH, PATCH = 12, 8, 512, 16
+PATCH = 16
 WAYS = ["ours", "bf16", "explicit", "fused"]
 ROUNDS = {"tiny": 3, "base": 3}
 
@@ -39,13 +40,7 @@ def our_optimizer(model: torch.nn.Module) -> MaskSpecAdamW:
 
 
 def our_step(size: str, waveform: torch.Tensor, mask_ratio: float, bf16: bool) -> Callable[[], object]:
-    width, heads = SIZES[size]
-    model = MaskedAutoencoder(
-        mask_ratio=mask_ratio,
-        encoder_embed_dim=width,
-        encoder_attention_heads=heads,
-        encoder_ffn_embed_dim=4 * width,
-    )
+    model = MaskedAutoencoder(mask_ratio=mask_ratio, **asdict(SIZES[size]))
     optimizer = our_optimizer(model)
     clip_key = np.stack([np.array([1, 1, clip]) for clip in range(len(waveform))])
 
@@ -62,7 +57,8 @@ def our_step(size: str, waveform: torch.Tensor, mask_ratio: float, bf16: bool) -
 
 def timm_step(size: str, waveform: torch.Tensor, mask_ratio: float, fused: bool) -> Callable[[], object]:
     front_end = LogMel("paper", RATE, frame_multiple=PATCH)
-    model = TimmMae(front_end.grid(waveform.shape[1]), *SIZES[size], mask_ratio=mask_ratio, fused=fused)
+    width, heads = SIZES[size].encoder_embed_dim, SIZES[size].encoder_attention_heads
+    model = TimmMae(front_end.grid(waveform.shape[1]), width, heads, mask_ratio=mask_ratio, fused=fused)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
 
     def step() -> None:
@@ -91,15 +87,15 @@ def block_flops(width: int, tokens: int, outputs: int) -> int:
 
 def step_flops(size: str, clips: int = CLIPS, seconds: int = SECONDS, mask_ratio: float = MASK_RATIO) -> int:
     """Floating-point operations of our step's matrix products, forward and (twice as many) backward."""
-    width, values = SIZES[size][0], PATCH**2
+    width, decoder_width, values = SIZES[size].encoder_embed_dim, SIZES[size].decoder_embed_dim, PATCH**2
     rows, columns = LogMel("paper", RATE, frame_multiple=PATCH).grid(seconds * RATE)
     patches = rows * columns
     masked = num_masked(patches, mask_ratio)
     visible = patches - masked
-    linear = visible * width * (values + DECODER_WIDTH) + masked * DECODER_WIDTH * values
-    encoder = ENCODER_LAYERS * block_flops(width, visible, visible)
-    decoder = (DECODER_LAYERS - 1) * block_flops(DECODER_WIDTH, patches, patches)
-    return 3 * clips * (2 * linear + encoder + decoder + block_flops(DECODER_WIDTH, patches, masked))
+    linear = visible * width * (values + decoder_width) + masked * decoder_width * values
+    encoder = SIZES[size].encoder_layers * block_flops(width, visible, visible)
+    decoder = (SIZES[size].decoder_layers - 1) * block_flops(decoder_width, patches, patches)
+    return 3 * clips * (2 * linear + encoder + decoder + block_flops(decoder_width, patches, masked))
 
 
 def bf16_units() -> str:

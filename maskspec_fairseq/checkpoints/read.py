@@ -11,6 +11,7 @@ from torch import nn
 
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.sizes import SIZES
 from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAINING_MODEL
 
 # What an encoder and the weights for it must agree in.
@@ -20,8 +21,8 @@ ENCODER_FIELDS = (
 )  # fmt: skip
 # Fields that older checkpoints lack, with the values that those models have.
 NEWER_FIELDS: Dict[str, Any] = {"position_grid": []}
-# The overrides that make an encoder of another size.
-SIZES = {768: "base", 384: "small", 192: "tiny"}
+# The override `size=` that makes an encoder of a width.
+SIZE_OF_WIDTH = {size.encoder_embed_dim: name for name, size in SIZES.items()}
 # What torch 2.1 and newer call a function or class that is no data.
 FOREIGN = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 
@@ -124,7 +125,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         f"{name}: expected {cfg[name]}, found {theirs[name]}" for name in ENCODER_FIELDS if cfg[name] != theirs[name]
     ]
     if differing:
-        size = SIZES.get(theirs["encoder_embed_dim"])
+        size = SIZE_OF_WIDTH.get(theirs["encoder_embed_dim"])
         cure = f"size={size} on the command line makes a model of that size, " if size else ""
         raise ValueError(
             f"{path}: expected the encoder that model.* describes, found another one ({'; '.join(differing)}); "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from maskspec_fairseq.modules.positions import sincos_positions
+from maskspec_fairseq.modules.sizes import SIZES
 
 # What a name of theirs begins with, and the same in our models.
 NAMES = {
@@ -25,8 +26,9 @@ NAMES = {
     "decoder_norm.": "decoder.norm.",
     "decoder_pred.": "decoder.pred.",
 }
-# Attention heads of an encoder by its width, from tiny to huge: no weight tells their number.
-HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16}
+# Attention heads of an encoder by its width, which no weight tells; 1024 and 1280 are ViT's large and huge.
+HEADS = {size.encoder_embed_dim: size.encoder_attention_heads for size in SIZES.values()}
+HEADS.update({1024: 16, 1280: 16})
 NEEDED = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
 N_MELS = 128
 SAME_POSITIONS = 1e-5

@@ -10,6 +10,7 @@ from omegaconf import II
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.registered_names import PRETRAINING_MODEL
 
 
@@ -22,14 +23,20 @@ class MaskSpecConfig(FairseqDataclass):
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
     mask_ratio: float = field(default=0.75, metadata={"help": "share of patches that is masked, 0.05 to 0.95"})
-    encoder_embed_dim: int = field(default=768, metadata={"help": "encoder width"})
-    encoder_layers: int = field(default=12, metadata={"help": "encoder blocks"})
-    encoder_attention_heads: int = field(default=12, metadata={"help": "encoder attention heads"})
-    encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "encoder FFN width; the paper's text: 2048"})
-    decoder_embed_dim: int = field(default=512, metadata={"help": "decoder width"})
-    decoder_layers: int = field(default=8, metadata={"help": "decoder blocks"})
-    decoder_attention_heads: int = field(default=16, metadata={"help": "decoder attention heads"})
-    decoder_ffn_embed_dim: int = field(default=2048, metadata={"help": "decoder FFN width"})
+    encoder_embed_dim: int = field(default=BASE.encoder_embed_dim, metadata={"help": "encoder width"})
+    encoder_layers: int = field(default=BASE.encoder_layers, metadata={"help": "encoder blocks"})
+    encoder_attention_heads: int = field(
+        default=BASE.encoder_attention_heads, metadata={"help": "encoder attention heads"}
+    )
+    encoder_ffn_embed_dim: int = field(
+        default=BASE.encoder_ffn_embed_dim, metadata={"help": "encoder FFN width; the paper's text: 2048"}
+    )
+    decoder_embed_dim: int = field(default=BASE.decoder_embed_dim, metadata={"help": "decoder width"})
+    decoder_layers: int = field(default=BASE.decoder_layers, metadata={"help": "decoder blocks"})
+    decoder_attention_heads: int = field(
+        default=BASE.decoder_attention_heads, metadata={"help": "decoder attention heads"}
+    )
+    decoder_ffn_embed_dim: int = field(default=BASE.decoder_ffn_embed_dim, metadata={"help": "decoder FFN width"})
     cls_token: bool = field(default=False, metadata={"help": "prepend a CLS token (released code)"})
     position_grid: List[int] = field(
         default_factory=list, metadata={"help": "rows and columns of learned positions; empty: sinusoidal ones"}
@@ -45,5 +52,5 @@ class MaskSpecModel(MaskedAutoencoder, BaseFairseqModel):
 
     @classmethod
     def build_model(cls, cfg: MaskSpecConfig, task=None) -> "MaskSpecModel":
-        """Build a new model; its mel statistics are the task's to set."""
+        """Build a new model; the task sets its mel statistics."""
         return cls(**model_arguments(MaskedAutoencoder, cfg))

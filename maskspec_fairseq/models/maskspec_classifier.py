@@ -10,22 +10,25 @@ from omegaconf import II
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
+from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
 
 @dataclass
 class MaskSpecClassifierConfig(FairseqDataclass):
-    """The arguments of `SpectrogramClassifier`, by the same names, and where its weights and labels come from."""
+    """The arguments of `SpectrogramClassifier`, by the same names, and the source of its weights and labels."""
 
     pretrained: str = field(default="", metadata={"help": "checkpoint to start from; empty for random weights"})
     front_end: str = field(default="paper", metadata={"help": "log-mel: " + ", ".join(FRONT_ENDS)})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
-    encoder_embed_dim: int = field(default=768, metadata={"help": "encoder width"})
-    encoder_layers: int = field(default=12, metadata={"help": "encoder blocks"})
-    encoder_attention_heads: int = field(default=12, metadata={"help": "encoder attention heads"})
-    encoder_ffn_embed_dim: int = field(default=3072, metadata={"help": "encoder FFN width"})
+    encoder_embed_dim: int = field(default=BASE.encoder_embed_dim, metadata={"help": "encoder width"})
+    encoder_layers: int = field(default=BASE.encoder_layers, metadata={"help": "encoder blocks"})
+    encoder_attention_heads: int = field(
+        default=BASE.encoder_attention_heads, metadata={"help": "encoder attention heads"}
+    )
+    encoder_ffn_embed_dim: int = field(default=BASE.encoder_ffn_embed_dim, metadata={"help": "encoder FFN width"})
     cls_token: bool = field(default=False, metadata={"help": "prepend a CLS token (released code)"})
     position_grid: List[int] = field(
         default_factory=list, metadata={"help": "rows and columns of learned positions; empty: sinusoidal ones"}
@@ -49,16 +52,16 @@ class MaskSpecClassifierModel(SpectrogramClassifier, BaseFairseqModel):
 
     @classmethod
     def build_model(cls, cfg: MaskSpecClassifierConfig, task=None) -> "MaskSpecClassifierModel":
-        """Build a new model; pretrained weights and statistics are the task's to set."""
+        """Build a new model; the task sets pretrained weights and statistics."""
         model = cls(**model_arguments(SpectrogramClassifier, cfg))
         for name, parameter in model.named_parameters():
-            # The only attribute that fairseq's half-precision optimizers hand on.
-            parameter.param_group = f"{layer_of(name, cfg.encoder_layers)}:{name}"
+            # fairseq's half-precision optimizers copy this attribute, and no other, to the parameters that they make.
+            parameter.param_group = f"{layer_of(name, cfg.encoder_layers)}:{name}"  # type: ignore[attr-defined]
         return model
 
 
 def layer_of(name: str, num_layers: int) -> int:
-    """How deep a parameter lies: 0 in the embedding, 1 to `num_layers` in the blocks, one more after them."""
+    """Depth of a parameter: 0 in the embedding, 1 to `num_layers` in the blocks, `num_layers` + 1 after them."""
     if name.startswith(("encoder.patch_embed.", "encoder.cls_token", "encoder.learned_positions")):
         return 0
     if name.startswith("encoder.blocks."):

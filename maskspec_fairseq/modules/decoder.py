@@ -19,10 +19,27 @@ class SpectrogramDecoder(TokenStack):
 
     The paper inserts the vector at the encoder's width; here it is inserted after the projection to the decoder's
     width, as in the released code: the same functions can be learned.
+
+    Args:
+        patch_size: side of a patch, mel bins and frames.
+        encoder_embed_dim: D.
+        embed_dim, layers, attention_heads, ffn_embed_dim, dropout: see `TokenStack`; embed_dim is E.
+
+    Raises:
+        ValueError: see `TokenStack`.
     """
 
-    def __init__(self, patch_size: int, encoder_embed_dim: int, embed_dim: int, *args, **kwargs) -> None:
-        super().__init__(embed_dim, *args, **kwargs)
+    def __init__(
+        self,
+        patch_size: int,
+        encoder_embed_dim: int,
+        embed_dim: int,
+        layers: int,
+        attention_heads: int,
+        ffn_embed_dim: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(embed_dim, layers, attention_heads, ffn_embed_dim, dropout)
         self.embed = nn.Linear(encoder_embed_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pred = nn.Linear(embed_dim, patch_size * patch_size)
@@ -32,21 +49,22 @@ class SpectrogramDecoder(TokenStack):
     def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor, grid: Tuple[int, int]) -> Tensor:
         """Predict the masked patches.
 
-        Attention does not care for order, so the tokens stay as [CLS,] visible, masked, each with its own
-        position; only the masked ones go through the last layer, and in the last block only they ask for anything.
+        Attention does not depend on the order of tokens, so they stay as [CLS,] visible, masked, each with its own
+        position. In the last block the masked ones alone are query tokens, and they alone are projected to patches.
 
         Args:
             encoded: (B, V, D), or (B, 1 + V, D) with a CLS token.
             visible, masked: (B, V) and (B, N) indices.
+            grid: (rows, columns), L = rows * columns.
 
         Returns:
             (B, N, P).
         """
-        tokens = self.embed(encoded)
+        tokens = self.embed(encoded)  # (B, [1 +] V, E)
         batch, num_cls = len(tokens), tokens.shape[1] - visible.shape[1]
-        mask_tokens = self.mask_token.to(tokens.dtype).expand(batch, masked.shape[1], -1)
-        positions = self.positions(grid, tokens).expand(batch, -1, -1)
-        positions = gather_tokens(positions, torch.cat([visible, masked], dim=1))
-        patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions
-        tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)
-        return self.pred(self.run_blocks(tokens, num_outputs=masked.shape[1]))
+        mask_tokens = self.mask_token.to(tokens.dtype).expand(batch, masked.shape[1], -1)  # (B, N, E)
+        positions = self.positions(grid, tokens).expand(batch, -1, -1)  # (B, L, E)
+        positions = gather_tokens(positions, torch.cat([visible, masked], dim=1))  # (B, V + N, E)
+        patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions  # (B, V + N, E)
+        tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)  # (B, [1 +] V + N, E)
+        return self.pred(self.run_blocks(tokens, num_queries=masked.shape[1]))  # (B, N, E) -> (B, N, P)

@@ -20,41 +20,52 @@ class SpectrogramEncoder(TokenStack):
     """Linear projection of the visible patches, positions, transformer (section 2.2).
 
     Args:
+        patch_size: side of a patch, mel bins and frames.
+        embed_dim, layers, attention_heads, ffn_embed_dim, dropout, drop_path: see `TokenStack`.
+        cls_token: prepend a CLS token (released code; the paper has none).
         position_grid: (rows, columns) of patches that learned positions are for, which begin as the sinusoidal ones;
             empty for the paper's sinusoidal positions, which are not learned.
+
+    Raises:
+        ValueError: a grid that is not (rows, columns); see `TokenStack`.
     """
 
     def __init__(
         self,
         patch_size: int,
         embed_dim: int,
-        *args,
+        layers: int,
+        attention_heads: int,
+        ffn_embed_dim: int,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
         cls_token: bool = False,
         position_grid: Sequence[int] = (),
-        **kwargs,
     ) -> None:
-        super().__init__(embed_dim, *args, **kwargs)
+        super().__init__(embed_dim, layers, attention_heads, ffn_embed_dim, dropout, drop_path)
         self.position_grid = tuple(position_grid)
-        if self.position_grid and (len(self.position_grid) != 2 or min(self.position_grid) < 1):
-            raise ValueError(
-                f"expected model.position_grid as [rows, columns], or [] for sinusoidal positions, "
-                f"found {list(self.position_grid)}"
-            )
-        self.learned_positions = None
+        self.learned_positions: Optional[nn.Parameter] = None
         if self.position_grid:
+            if len(self.position_grid) != 2 or min(self.position_grid) < 1:
+                raise ValueError(
+                    f"expected model.position_grid as [rows, columns], or [] for sinusoidal positions, "
+                    f"found {list(self.position_grid)}"
+                )
+            rows, columns = self.position_grid
             # Flat, because maskspec_adamw spares what has one dimension from decay, and positions must be spared.
-            self.learned_positions = nn.Parameter(sincos_positions(*self.position_grid, embed_dim).flatten())
+            self.learned_positions = nn.Parameter(sincos_positions(rows, columns, embed_dim).flatten())
         self.patch_embed = nn.Linear(patch_size * patch_size, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if cls_token else None
         self.apply(init_weights)
-        if cls_token:
+        if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=0.02)
 
     def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
+        """(1, L, D) for a grid of (rows, columns): the learned ones where there are any, else the sinusoidal ones."""
         if self.learned_positions is None:
             return super().positions(grid, like)
-        table = self.learned_positions.view(*self.position_grid, self.embed_dim)
-        return first_columns(table, *grid)[None].to(like)
+        table = self.learned_positions.view(*self.position_grid, self.embed_dim)  # (R, M, D)
+        return first_columns(table, *grid)[None].to(like)  # (1, L, D)
 
     def forward(
         self,
@@ -64,7 +75,7 @@ class SpectrogramEncoder(TokenStack):
         clip_key: Optional[np.ndarray] = None,
         layers: Optional[List[Tensor]] = None,
     ) -> Tensor:
-        """Encode what is visible; masked patches cost nothing, not even their projection.
+        """Encode the visible patches; masked ones cost nothing, not even their projection.
 
         Args:
             patches: (B, L, P), all of them.
@@ -75,9 +86,13 @@ class SpectrogramEncoder(TokenStack):
 
         Returns:
             (B, V, D), or (B, 1 + V, D) with a CLS token.
+
+        Raises:
+            ValueError: stochastic depth in training without the clips' keys.
         """
-        tokens = self.patch_embed(gather_tokens(patches, visible).to(self.patch_embed.weight.dtype))
+        tokens = self.patch_embed(gather_tokens(patches, visible).to(self.patch_embed.weight.dtype))  # (B, V, D)
         tokens = tokens + gather_tokens(self.positions(grid, tokens).expand(patches.shape[0], -1, -1), visible)
         if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1), tokens], dim=1)
+            cls_token = self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1)  # (B, 1, D)
+            tokens = torch.cat([cls_token, tokens], dim=1)  # (B, 1 + V, D)
         return self.run_blocks(tokens, clip_key, layers)

@@ -1,8 +1,8 @@
-"""A float32 waveform that survives `common.fp16`.
+"""Float32 waveforms that survive `common.fp16`.
 
 fairseq halves every float32 tensor of a batch before the model sees it, and a waveform rounded to half precision
-changes the log-mel of quiet bins by more than one nat. The dataset therefore ships the 32 bits of each sample as
-an integer, and the front end reads them as the float32 that they are: nothing is rounded, nothing is copied.
+changes the log-mel of quiet bins by more than one nat. The dataset therefore passes the 32 bits of each sample as
+an integer, and the front end reads them as float32 again: nothing is rounded, nothing is copied.
 """
 
 import torch
@@ -15,7 +15,11 @@ def to_bits(waveform: Tensor) -> Tensor:
 
 
 def from_bits(waveform: Tensor) -> Tensor:
-    """The inverse of `to_bits`; a floating-point waveform passes as float32."""
+    """The inverse of `to_bits`; a floating-point waveform is returned as float32.
+
+    Raises:
+        ValueError: integers that are not int32.
+    """
     if waveform.dtype == torch.int32:
         return waveform.view(torch.float32)
     if not waveform.is_floating_point():

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskspec_fairseq.clip_rng import MEL_RANGE, clip_rng
+from maskspec_fairseq.clip_rng import MEL_RANGE, check_clip_keys, clip_rng
 from maskspec_fairseq.modules.float32_bits import from_bits
 from maskspec_fairseq.modules.framing import CentredFrames, KaldiFrames
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
@@ -210,9 +210,8 @@ class LogMel(nn.Module):
         """The filters, (F, K), or with `mel_jitter` in training those of each clip, (B, F, K); and their bands."""
         if not (self.mel_jitter and self.training):
             return self.mel_banks, self.mel_bands
-        if clip_key is None:
-            raise ValueError("expected the clips' keys (seed, epoch, clip) for mel_jitter in training, found none")
-        banks = torch.stack([self._make_banks(*jittered_edges(key)) for key in clip_key])  # (B, F, K)
+        keys = check_clip_keys(clip_key, "mel_jitter")
+        banks = torch.stack([self._make_banks(*jittered_edges(key)) for key in keys])  # (B, F, K)
         return banks.to(self.mel_banks.device), mel_bands(banks)
 
     def _apply(self, fn, *args, **kwargs):

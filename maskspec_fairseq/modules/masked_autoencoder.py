@@ -1,12 +1,13 @@
-"""Encoder, decoder, and the masked autoencoder that they make with the front end.
+"""The masked autoencoder: front end, masking, encoder and decoder.
 
 Source: MaskSpec, arXiv:2204.12768, sections 2.2 to 2.4 and figure 1.
 
-Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible, P values a patch, D encoder width,
+Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible, P values per patch, D encoder width,
 E decoder width.
 """
 
-from typing import Dict, Optional, Sequence
+from dataclasses import asdict
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 import torch
@@ -17,21 +18,37 @@ from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import gather_tokens, num_masked, random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.sizes import BASE, SMALL, TINY, ModelSize
 
 TARGET_EPS = 1e-6
 
 
 class MaskedAutoencoder(nn.Module):
-    """Front end, masking, encoder and decoder: everything of MaskSpec but its loss.
+    """Front end, masking, encoder and decoder: all of MaskSpec except the loss, `losses.masked_spectrogram_loss`.
+
+    The defaults are the paper's base model; `maskspec_tiny`, `maskspec_small` and `maskspec_base` name the sizes.
 
     Args:
         front_end, sample_rate, mel_jitter: see `LogMel`.
+        patch_size: side of a patch, mel bins and frames.
         mask_ratio: share of the patches that is hidden, alpha of algorithm 1.
+        encoder_*, decoder_*, dropout, drop_path: see `TokenStack`; drop_path is the encoder's alone.
         cls_token: prepend a CLS token (released code; the paper has none).
         position_grid: of the encoder's learned positions, see `SpectrogramEncoder`; the decoder's are sinusoidal.
         norm_pix_loss: normalise each target patch by its own mean and deviation (released scripts; not in the paper).
-        encoder_ffn_embed_dim: 4 x the width. The paper's text says 2048 for the base model, but its table's 86 M
-            parameters and its released code are 3072.
+
+    Raises:
+        ValueError: an argument outside its range, or a front end that the sample rate or the patch size does not fit.
+        ImportError: torchaudio does not import, see `LogMel`.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+        >>> model = MaskedAutoencoder(encoder_layers=1, decoder_layers=1)
+        >>> waveform = torch.randn(2, 32000)  # two clips of 1 s: 8 x 6 patches
+        >>> output = model(waveform, clip_key=np.array([[1, 1, 0], [1, 1, 1]]))  # (seed, epoch, clip)
+        >>> output["prediction"].shape, output["target"].shape, output["mask"].shape
+        (torch.Size([2, 36, 256]), torch.Size([2, 36, 256]), torch.Size([2, 48]))
     """
 
     def __init__(
@@ -41,14 +58,14 @@ class MaskedAutoencoder(nn.Module):
         mel_jitter: bool = False,
         patch_size: int = 16,
         mask_ratio: float = 0.75,
-        encoder_embed_dim: int = 768,
-        encoder_layers: int = 12,
-        encoder_attention_heads: int = 12,
-        encoder_ffn_embed_dim: int = 3072,
-        decoder_embed_dim: int = 512,
-        decoder_layers: int = 8,
-        decoder_attention_heads: int = 16,
-        decoder_ffn_embed_dim: int = 2048,
+        encoder_embed_dim: int = BASE.encoder_embed_dim,
+        encoder_layers: int = BASE.encoder_layers,
+        encoder_attention_heads: int = BASE.encoder_attention_heads,
+        encoder_ffn_embed_dim: int = BASE.encoder_ffn_embed_dim,
+        decoder_embed_dim: int = BASE.decoder_embed_dim,
+        decoder_layers: int = BASE.decoder_layers,
+        decoder_attention_heads: int = BASE.decoder_attention_heads,
+        decoder_ffn_embed_dim: int = BASE.decoder_ffn_embed_dim,
         cls_token: bool = False,
         position_grid: Sequence[int] = (),
         dropout: float = 0.0,
@@ -92,26 +109,29 @@ class MaskedAutoencoder(nn.Module):
         """Hide patches of the clips and predict them.
 
         Args:
-            waveform: (B, T), floats or float32 bits (see `bit_pattern`), padded to a common length.
+            waveform: (B, T), floats or float32 bits (see `float32_bits.py`), padded to a common length.
             num_samples: (B,) samples before the padding; None if nothing is padded.
             clip_key: (B, 3) integers (seed, epoch, clip) on the host, from which the masks are drawn.
             mask: bool (B, L) on the CPU, to choose the mask instead of drawing it.
 
         Returns:
-            prediction: (B, N, P), what the decoder says of the masked patches.
-            target: float32 (B, N, P), what they hold.
+            prediction: (B, N, P), the decoder's output for the masked patches.
+            target: float32 (B, N, P), their true values.
             scored: bool (B, N), False where a masked patch begins (the centre of its first frame) in the padding.
             mask: bool (B, L) on the CPU, True where masked.
+
+        Raises:
+            ValueError: neither a mask nor keys, or a waveform that the front end refuses (see `LogMel.forward`).
         """
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)
-        patches = patchify(spectrogram, self.patch_size)
+        patches = patchify(spectrogram, self.patch_size)  # (B, L, P)
         grid = self.front_end.grid(waveform.shape[1])
         if mask is None:
             if clip_key is None:
                 raise ValueError("expected either a mask or the clips' keys (seed, epoch, clip), found neither")
             mask = random_masking(clip_key, patches.shape[1], self.mask_ratio)
         visible, masked = (index.to(patches.device, non_blocking=True) for index in split_by_mask(mask))
-        encoded = self.encoder(patches, visible, grid, clip_key)
+        encoded = self.encoder(patches, visible, grid, clip_key)  # (B, [1 +] V, D)
         return {
             "prediction": self.decoder(encoded, visible, masked, grid),
             "target": self.normalise_target(gather_tokens(patches, masked)),
@@ -120,7 +140,7 @@ class MaskedAutoencoder(nn.Module):
         }
 
     def normalise_target(self, patches: Tensor) -> Tensor:
-        """(B, N, P) -> (B, N, P), with `norm_pix_loss` each patch by its own mean and deviation."""
+        """(B, N, P) -> (B, N, P): with `norm_pix_loss`, each patch is normalised by its own mean and deviation."""
         if not self.norm_pix_loss:
             return patches
         variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
@@ -139,3 +159,32 @@ class MaskedAutoencoder(nn.Module):
             return torch.ones_like(masked, dtype=torch.bool)
         first_sample = (masked % columns) * (self.patch_size * self.front_end.hop_length)
         return first_sample < num_samples[:, None]
+
+
+def maskspec_tiny(**kwargs: Any) -> MaskedAutoencoder:
+    """MaskSpec-Tiny: an encoder of 5.4 M parameters (table 1: 5.6 M with AudioSet's head) and the paper's decoder.
+
+    Args:
+        **kwargs: other arguments of `MaskedAutoencoder`, such as front_end, sample_rate, mask_ratio.
+
+    Example:
+        >>> import maskspec_fairseq
+        >>> model = maskspec_fairseq.maskspec_tiny(front_end="narrowband", sample_rate=8000)
+        >>> sum(weight.numel() for weight in model.encoder.parameters())
+        5388096
+    """
+    return _of_size(TINY, kwargs)
+
+
+def maskspec_small(**kwargs: Any) -> MaskedAutoencoder:
+    """MaskSpec-Small: an encoder of 21.4 M parameters (table 1: 22 M) and the paper's decoder; see `maskspec_tiny`."""
+    return _of_size(SMALL, kwargs)
+
+
+def maskspec_base(**kwargs: Any) -> MaskedAutoencoder:
+    """MaskSpec: an encoder of 85.3 M parameters (table 1: 86 M) and the paper's decoder; see `maskspec_tiny`."""
+    return _of_size(BASE, kwargs)
+
+
+def _of_size(size: ModelSize, kwargs: Dict[str, Any]) -> MaskedAutoencoder:
+    return MaskedAutoencoder(**{**asdict(size), **kwargs})

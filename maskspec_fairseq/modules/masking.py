@@ -19,7 +19,7 @@ MIN_MASK_RATIO, MAX_MASK_RATIO = 0.05, 0.95
 
 
 def num_masked(num_patches: int, mask_ratio: float) -> int:
-    """N = floor(n * alpha), for the masks of pretraining.
+    """N = floor(n * alpha) for the masks of pretraining.
 
     Raises:
         ValueError: the ratio is outside the paper's [0.05, 0.95], or the clip is too short for it.
@@ -30,7 +30,7 @@ def num_masked(num_patches: int, mask_ratio: float) -> int:
 
 
 def num_hidden(num_patches: int, share: float) -> int:
-    """floor(n * share), for any share that hides some patches and leaves some.
+    """floor(n * share) for any share that hides some patches and leaves some.
 
     Raises:
         ValueError: the share is not between 0 and 1, or the clip is too short for it.
@@ -52,13 +52,22 @@ def random_masking(clip_keys: np.ndarray, num_patches: int, mask_ratio: float, s
 
     Args:
         clip_keys: (B, 3) integers (seed, epoch, clip).
-        stream: what the mask is for, MASK or PATCHOUT of `clip_rng.py`; the paper's range of ratios binds MASK alone.
+        num_patches: L.
+        mask_ratio: share of the patches that is masked.
+        stream: what the mask is for, MASK or PATCHOUT of `clip_rng.py`; the paper's range of ratios is for MASK alone.
 
     Returns:
-        bool (B, L) on the CPU, True where masked, exactly N a row.
+        bool (B, L) on the CPU, True where masked, exactly N per row.
 
     Raises:
         ValueError: see `num_masked` for MASK, `num_hidden` for another stream.
+
+    Example:
+        >>> import numpy as np
+        >>> from maskspec_fairseq.modules.masking import random_masking
+        >>> mask = random_masking(np.array([[1, 1, 0], [1, 1, 1]]), num_patches=48, mask_ratio=0.75)
+        >>> mask.shape, mask.sum(dim=1)
+        (torch.Size([2, 48]), tensor([36, 36]))
     """
     count = num_masked(num_patches, mask_ratio) if stream == MASK else num_hidden(num_patches, mask_ratio)
     mask = np.zeros((len(clip_keys), num_patches), dtype=bool)
@@ -68,7 +77,7 @@ def random_masking(clip_keys: np.ndarray, num_patches: int, mask_ratio: float, s
 
 
 def split_by_mask(mask: Tensor) -> Tuple[Tensor, Tensor]:
-    """bool (B, L) -> indices of the visible patches (B, V) and of the masked ones (B, N), both ascending.
+    """Indices of the visible and of the masked patches: bool (B, L) -> (B, V) and (B, N), both ascending.
 
     Raises:
         ValueError: the rows do not hide the same number of patches.
@@ -76,13 +85,13 @@ def split_by_mask(mask: Tensor) -> Tuple[Tensor, Tensor]:
     counts = mask.sum(dim=1)
     if (counts != counts[0]).any():
         raise ValueError(f"expected the same number of masked patches in every clip, found {counts.tolist()}")
-    order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)
-    visible = mask.shape[1] - int(counts[0])
-    return order[:, :visible], order[:, visible:]
+    order = torch.argsort(mask.to(torch.uint8), dim=1, stable=True)  # (B, L), the visible ones first
+    num_visible = mask.shape[1] - int(counts[0])
+    return order[:, :num_visible], order[:, num_visible:]
 
 
 def gather_tokens(tokens: Tensor, indices: Optional[Tensor]) -> Tensor:
-    """(B, L, D) and (B, K) -> (B, K, D), the tokens at the indices; all of them for None."""
+    """The tokens at some indices: (B, L, D) and (B, K) -> (B, K, D); all tokens for None."""
     if indices is None:
         return tokens
     return tokens.gather(1, indices[:, :, None].expand(-1, -1, tokens.shape[2]))

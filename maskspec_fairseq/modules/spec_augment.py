@@ -1,9 +1,9 @@
-"""What training does to a clip: mixup, roll, gain, and masks over the spectrogram.
+"""SpecAugment: masks over bands of frequency and stretches of time, in finetuning.
 
-MaskSpec, arXiv:2204.12768, section 3.2, mixes waveforms and spectrograms and rolls over time; its released code also
-changes the gain and applies SpecAugment. Patchout is `random_masking` with the stream PATCHOUT.
+Source: SpecAugment, arXiv:1904.08779, section 2; MaskSpec's released code applies it, its paper does not mention it.
+What training does to waveforms is in `data/waveform_augmentation.py`; patchout is `random_masking`.
 
-Shapes: B batch, T samples, C classes, F mel bins, S frames.
+Shapes: B batch, F mel bins, S frames.
 """
 
 import numpy as np
@@ -14,11 +14,11 @@ from maskspec_fairseq.clip_rng import SPEC_AUGMENT, clip_rng
 
 
 def spec_augment(spectrogram: Tensor, clip_keys: np.ndarray, max_bins: int, max_frames: int) -> Tensor:
-    """Hide one band of mel bins and one stretch of frames of every clip behind 0, the normalised spectrogram's mean.
+    """Set one band of mel bins and one stretch of frames of every clip to 0, the normalised spectrogram's mean.
 
-    Source: SpecAugment, arXiv:1904.08779, section 2, without the time warping. A width is uniform in 0..max, then a
-    start uniform among those where the width fits; the paper never starts at the last of them. The released code
-    draws once for the whole batch (pytorch/audio#1504); here every clip has masks of its own.
+    There is no time warping. A width is uniform in 0..max, then a start uniform among those where the width fits; the
+    paper never starts at the last of them. The released code draws once for the whole batch (pytorch/audio#1504); here
+    every clip has masks of its own.
 
     Args:
         spectrogram: (B, F, S), any dtype and device; not changed.
@@ -26,8 +26,11 @@ def spec_augment(spectrogram: Tensor, clip_keys: np.ndarray, max_bins: int, max_
         max_bins: the widest band; F if that is smaller.
         max_frames: the longest stretch; S if that is smaller.
 
+    Returns:
+        (B, F, S), of the input's dtype and device.
+
     Raises:
-        ValueError: not one key a clip, or a maximum below 0.
+        ValueError: not one key per clip, or a maximum below 0.
     """
     batch, n_mels, frames = spectrogram.shape
     if len(clip_keys) != batch:
@@ -43,6 +46,7 @@ def spec_augment(spectrogram: Tensor, clip_keys: np.ndarray, max_bins: int, max_
 
 
 def _stretch(rng: np.random.Generator, size: int, longest: int) -> slice:
+    """A random part of 0..size, at most `longest` long."""
     width = rng.integers(0, min(longest, size), endpoint=True)
     start = rng.integers(0, size - width, endpoint=True)
     return slice(int(start), int(start + width))

@@ -10,6 +10,7 @@ from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.masking import random_masking
 from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.sizes import ModelSize
 
 pytest.importorskip("timm")
 from benchmarks import pretraining_step  # noqa: E402
@@ -71,7 +72,7 @@ def test_arithmetic_is_what_torch_counts(monkeypatch):
 
 @pytest.mark.parametrize("way", pretraining_step.WAYS)
 def test_every_way_of_a_step_runs(way, monkeypatch):
-    monkeypatch.setattr(pretraining_step, "SIZES", {"tiny": (48, 3)})
+    monkeypatch.setattr(pretraining_step, "SIZES", {"tiny": ModelSize(48, 3, 192)})
     pretraining_step.make_step(way, "tiny", 2, 1)()
 
 

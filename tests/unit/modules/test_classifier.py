@@ -96,3 +96,14 @@ def test_first_predictions_are_all_but_uniform(waveform):
 def test_bad_arguments_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         SpectrogramClassifier(5, **{**SMALL_ENCODER, **kwargs})
+
+
+@pytest.mark.parametrize("kwargs, use", [(dict(spec_augment_bins=8), "SpecAugment"), (dict(patchout=0.4), "patchout")])
+def test_draws_of_training_need_keys(waveform, kwargs, use):
+    with pytest.raises(ValueError, match=f"expected the clips' keys .* for {use} in training, found none"):
+        small_classifier(**kwargs).train()(waveform)
+
+
+def test_mixing_needs_a_ratio(waveform):
+    with pytest.raises(ValueError, match="expected mix_ratio with mix_waveform, found none"):
+        small_classifier()(waveform, mix_waveform=waveform)

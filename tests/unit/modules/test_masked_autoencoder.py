@@ -82,7 +82,7 @@ def test_the_last_tokens_of_a_stack_are_those_of_the_whole_stack(layers):
     stack = TokenStack(32, layers, 2, 64)
     tokens = torch.randn(2, 10, 32)
     outputs = []
-    last = stack.run_blocks(tokens, layers=outputs, num_outputs=4)
+    last = stack.run_blocks(tokens, layers=outputs, num_queries=4)
     assert torch.allclose(last, stack.run_blocks(tokens)[:, -4:], atol=1e-5)
     assert [output.shape[1] for output in outputs] == [10] * (layers - 1) + [4]
 

@@ -56,7 +56,7 @@ def test_the_last_tokens_alone_are_those_of_the_whole_block():
     x = torch.randn(3, 10, 64, dtype=torch.float64, requires_grad=True)
     scale = torch.tensor([[1.0, 1.0], [0.0, 2.0], [2.0, 0.0]])
     inputs = [x, *block.parameters()]
-    whole, some = block(x, scale)[:, -4:], block(x, scale, num_outputs=4)
+    whole, some = block(x, scale)[:, -4:], block(x, scale, num_queries=4)
     assert some.shape == (3, 4, 64) and torch.allclose(some, whole, atol=1e-10)
     weights = torch.randn_like(some)
     expected = torch.autograd.grad((whole * weights).sum(), inputs)
