@@ -17,7 +17,10 @@ EXAMPLE = "maskspec-average --inputs runs/esc50/fold1/checkpoints --num-epoch-ch
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("maskspec-average", __doc__, EXAMPLE)
     parser.add_argument(
-        "--inputs", nargs="+", required=True, help="checkpoints; or, with an option --num-..., a run's directory of them"
+        "--inputs",
+        nargs="+",
+        required=True,
+        help="checkpoints; or, with an option --num-..., a run's directory of them",
     )
     parser.add_argument("--output", required=True, metavar="FILE", help="the checkpoint to write")
     number = parser.add_mutually_exclusive_group()
@@ -25,7 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     number.add_argument("--num-update-checkpoints", type=int_at_least(1), metavar="N", help=f"the last N {UPDATE.like}")
     number.add_argument("--num-best-checkpoints", type=int_at_least(1), metavar="N", help=f"the best N {BEST.like}")
     parser.add_argument(
-        "--checkpoint-upper-bound", type=int_at_least(0), metavar="N", help="ignore those of an epoch, or update, after N"
+        "--checkpoint-upper-bound",
+        type=int_at_least(0),
+        metavar="N",
+        help="ignore those of an epoch, or update, after N",
     )
     return parser
 
