@@ -5,14 +5,14 @@ rebuild arrays and numbers.
 """
 
 import pickle
-from typing import Any, BinaryIO, Tuple
+from typing import Any, BinaryIO, Dict, Tuple
 
 import numpy as np
 
 KEYS = ("frame_mean", "frame_std")
 N_MELS = 128
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # until numpy 2, and since
-_ALLOWED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+_ALLOWED: Dict[Tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
 for _module in _MODULES:
     _ALLOWED[_module, "_reconstruct"] = np.zeros(0).__reduce__()[0]
     _ALLOWED[_module, "scalar"] = np.float64(0).__reduce__()[0]

@@ -128,8 +128,8 @@ def are_sinusoids(positions: Tensor, rows: int, columns: int) -> bool:
 def sinusoid_similarity(positions: Tensor, rows: int, columns: int) -> float:
     """Cosine similarity of positions (L, D), less their mean, to the sinusoids of a grid in row-major order."""
     expected = sincos_positions(rows, columns, positions.shape[1])  # (R * M, D)
-    centred = [(table - table.mean(0)).flatten() for table in (positions, expected)]
-    return float(torch.cosine_similarity(*centred, dim=0))
+    found, expected = ((table - table.mean(0)).flatten() for table in (positions, expected))  # (R * M * D,) each
+    return float(torch.cosine_similarity(found, expected, dim=0))
 
 
 def count_columns(length: int, patch_size: int) -> int:
