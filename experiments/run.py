@@ -1,13 +1,13 @@
-"""Run a list of experiments and keep their figures in results/: `python -m experiments.run experiments/esc10.yaml`.
+"""Run a list of experiments and keep their results in results/NAME: `python -m experiments.run experiments/esc10.yaml`.
 
-The list has steps, in the order of worth. A step is a command of this project, the file that it makes (its score, where
-it has one), and the steps that it needs; `over` repeats it for some values, whose names stand in braces: lists, of
-which every combination is taken, or one list of combinations. A step with a `score` (what maskspec-evaluate or
-maskspec-probe has written) leaves a row in runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its
-resolved config as configs/STEP.yaml.
+The list has steps, the most informative first. A step is a command of this project, the file that it makes (by default
+its score), and the steps that it needs. `over` repeats a step for values whose names stand in braces: a dictionary of
+lists, for every combination of them, or one list of combinations. A step with a `score` (a file that maskspec-evaluate
+or maskspec-probe writes) adds a row to runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its resolved
+config as configs/STEP.yaml.
 
-What has its row, or its file, is not done again; what was interrupted goes on, because the commands do. A step whose
-row is there runs again only where a later one needs its file and that is gone.
+Steps with a row, or a file, are not run again; an interrupted step resumes, because its command does. A step with a row
+runs again only if a later step needs its file and the file is gone.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import yaml
 
-from maskspec_fairseq.cli.plot_loss import log_entries
+from maskspec_fairseq.training_log import TRAINING, log_entries
 
 COLUMNS = ["step", "accuracy", "deviation", "wall_s", "peak_mib", "commit", "date", "command"]
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -32,10 +32,10 @@ LOGGED = ["loss", "baseline_loss", "accuracy", "lr", "gnorm", "clips_per_sec", "
 
 
 def read_steps(path: Path) -> Dict[str, Dict[str, Any]]:
-    """Steps by their names, those with `over` once for each of its values.
+    """Steps by name; one with `over` is there once per combination of its values.
 
     Raises:
-        ValueError: two of one name, or a need that no earlier step has.
+        ValueError: two steps have one name, or a step needs one that is not before it.
     """
     steps: Dict[str, Dict[str, Any]] = {}
     for step in yaml.safe_load(path.read_text(encoding="utf-8"))["steps"]:
@@ -64,21 +64,21 @@ def fill(value: Any, named: Dict[str, Any]) -> Any:
 
 
 def read_log(run_dir: Path) -> List[Dict[str, str]]:
-    """A row an epoch of a run's hydra_train.log: train_loss, valid_loss and so on; of an epoch run twice, the last.
+    """A row per epoch of a run's hydra_train.log: train_loss, valid_loss and so on; the last one of an epoch run twice.
 
-    What is validated on is valid, whatever its subset is called.
+    The subset that is validated on is named valid, whatever its name in the log.
     """
     epochs: Dict[int, Dict[str, str]] = {}
-    for kind, entry in log_entries(str(run_dir / "hydra_train.log")):
+    for kind, entry in log_entries(run_dir / "hydra_train.log"):
         if kind != "train_inner":
             row = epochs.setdefault(int(entry["epoch"]), {"epoch": str(entry["epoch"])})
-            to = "train" if kind == "train" else "valid"
+            to = "train" if kind in TRAINING else "valid"
             row.update({f"{to}_{name}": entry[f"{kind}_{name}"] for name in LOGGED if f"{kind}_{name}" in entry})
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
 def read_score(path: Path) -> Tuple[str, str]:
-    """Accuracy by maskspec-evaluate, and no deviation; by a linear maskspec-probe, mean and deviation of the folds."""
+    """Accuracy and deviation: of maskspec-evaluate, without deviation, or over the folds of a linear maskspec-probe."""
     found = json.loads(path.read_text(encoding="utf-8"))
     if "features" not in found:
         return f"{found['scores']['accuracy']:.4f}", ""
@@ -87,7 +87,7 @@ def read_score(path: Path) -> Tuple[str, str]:
 
 
 def append_csv(path: Path, rows: List[Dict[str, Any]], columns: List[str]) -> None:
-    """Add rows to a file, which begins with the columns' names."""
+    """Append rows to a CSV file, which begins with the names of the columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
@@ -101,7 +101,7 @@ def git(*arguments: str) -> str:
 
 
 class Experiments:
-    """The steps of a list, and the names of those whose row is there."""
+    """The steps of a list, and the names of those that have a row."""
 
     def __init__(self, path: Path, out: Path) -> None:
         self.out = out
@@ -112,10 +112,10 @@ class Experiments:
                 self.recorded = {row["step"] for row in csv.DictReader(stream)}
 
     def do(self, name: str) -> None:
-        """Make a step's file, and first those of the steps that it needs; record what came of it.
+        """Make the files that a step needs, then its own, and record its result.
 
         Raises:
-            RuntimeError: the command failed, or did not make its file.
+            RuntimeError: a command failed, or did not make its file.
         """
         step = self.steps[name]
         if os.path.exists(step["makes"]):
@@ -126,7 +126,7 @@ class Experiments:
             print(f"{name}: {step['command']}", flush=True)
             start = time.time()
             process = subprocess.Popen(step["command"], shell=True)
-            _, status, usage = os.wait4(process.pid, 0)  # of this step alone, with all that it started
+            _, status, usage = os.wait4(process.pid, 0)  # of this step only, with the processes it started
             code, peak_mib = os.waitstatus_to_exitcode(status), usage.ru_maxrss / 1024
             seconds = time.time() - start
             if code or not os.path.exists(step["makes"]):
@@ -143,10 +143,10 @@ class Experiments:
             columns = [key for key in columns if any(key in row for row in log)]
             (self.out / "logs" / f"{name}.csv").unlink(missing_ok=True)
             append_csv(self.out / "logs" / f"{name}.csv", log, columns)
-            seconds = float(log[-1]["train_wall"])  # of all its parts, where it was interrupted
+            seconds = float(log[-1]["train_wall"])  # of all parts of an interrupted run
             (self.out / "configs").mkdir(exist_ok=True)
             config = (Path(step["run_dir"]) / ".hydra" / "config.yaml").read_text(encoding="utf-8")
-            config = config.replace(os.getcwd() + "/", "")  # no paths of this machine
+            config = config.replace(os.getcwd() + "/", "")  # no absolute paths
             (self.out / "configs" / f"{name}.yaml").write_text(config, encoding="utf-8")
         values = {
             "step": step["name"],
@@ -163,11 +163,13 @@ class Experiments:
         print(f"{step['name']}: accuracy {accuracy or '-'}, {values['wall_s']} s", flush=True)
 
 
-def main(argv: Optional[list] = None) -> int:
+def main(argv: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiments", type=Path, help="the list, experiments/esc10.yaml say")
-    parser.add_argument("--out", type=Path, help="where the figures go (default: results/, by the name of the list)")
-    parser.add_argument("--only", nargs="+", help="names of steps, or how they begin (default: all with a score)")
+    parser.add_argument("experiments", type=Path, help="the list, for example experiments/esc10.yaml")
+    parser.add_argument("--out", type=Path, help="where the results go (default: results/NAME of the list)")
+    parser.add_argument(
+        "--only", nargs="+", help="names of steps, or prefixes of them (default: all steps with a score)"
+    )
     args = parser.parse_args(argv)
     experiments = Experiments(args.experiments, args.out or RESULTS / args.experiments.stem)
     for name, step in experiments.steps.items():
@@ -176,7 +178,7 @@ def main(argv: Optional[list] = None) -> int:
             try:
                 experiments.do(name)
             except RuntimeError as error:
-                print(f"run.py: {error}; the same command goes on from here", file=sys.stderr)
+                print(f"experiments.run: {error}; the same command resumes from here", file=sys.stderr)
                 return 1
     return 0
 

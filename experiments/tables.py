@@ -1,8 +1,8 @@
 """Tables and plots of what `experiments.run` has recorded: `python -m experiments.tables experiments/esc10.yaml`.
 
-results/NAME/tables.md, NAME being that of the list: accuracy of every experiment, of each fold or seed, with mean and
-standard deviation. The plots are those that the list names: steps whose names have a number where `{x}` stands, one
-curve per pattern.
+It writes results/NAME/tables.md, where NAME is that of the list: the accuracy of every experiment, per fold or seed,
+with mean and standard deviation. The list names the plots: one curve per pattern of step names, with a number in the
+place of `{x}`.
 """
 
 import argparse
@@ -10,21 +10,18 @@ import csv
 import re
 import statistics
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import matplotlib
 import yaml
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-REPEATED = re.compile(r"(.+)/((?:fold|seed)\d+)")  # experiment, and which fold or seed
+REPEATED = re.compile(r"(.+)/((?:fold|seed)\d+)")  # experiment, and the fold or seed
 Score = Tuple[float, Optional[float]]  # accuracy and its deviation
 
 
 def read_scores(path: Path) -> Dict[str, Score]:
-    """Scores of the steps of a runs.csv that have one."""
+    """The scores in a runs.csv, by step; steps without one are left out."""
     with open(path, encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["accuracy"]]
     return {
@@ -33,7 +30,7 @@ def read_scores(path: Path) -> Dict[str, Score]:
 
 
 def table(scores: Dict[str, Score]) -> str:
-    """Markdown, a line an experiment, in the order of the list."""
+    """Markdown with a line per experiment, in the order of the rows."""
     experiments: Dict[str, Dict[str, float]] = {}
     lines = ["| experiment | each | mean | standard deviation |", "|---|---|---|---|"]
     for step, (accuracy, _) in scores.items():
@@ -52,18 +49,19 @@ def table(scores: Dict[str, Score]) -> str:
 
 
 def curve(scores: Dict[str, Score], pattern: str) -> List[Tuple[float, float, float]]:
-    """(x, accuracy, deviation or 0) of the steps of a pattern, by x."""
+    """(x, accuracy, deviation or 0) of the steps that match a pattern, ordered by x."""
     before, after = map(re.escape, pattern.split("{x}"))
     matches = [re.fullmatch(f"{before}([0-9.]+){after}", step) for step in scores]
     return sorted((float(m[1]), scores[m[0]][0], scores[m[0]][1] or 0.0) for m in matches if m)
 
 
-def draw(scores: Dict[str, Score], plot: Dict, path: Path) -> None:
-    """Draw a plot of the list into a PNG, if any of its steps is recorded."""
+def draw(scores: Dict[str, Score], plot: Dict[str, Any], path: Path) -> None:
+    """Draw a plot of the list into a PNG, if any of its steps has a score."""
     curves = {label: curve(scores, pattern) for label, pattern in plot["curves"].items()}
     if not any(curves.values()):
         return
-    figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.subplots()
     for label, points in curves.items():
         if points:
             x, accuracy, deviation = zip(*points)
@@ -72,13 +70,12 @@ def draw(scores: Dict[str, Score], plot: Dict, path: Path) -> None:
     axis.grid(alpha=0.3)
     axis.legend()
     figure.savefig(path, dpi=100)
-    plt.close(figure)
 
 
-def main(argv: Optional[list] = None) -> None:
+def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiments", type=Path, help="the list that experiments/run.py has run")
-    parser.add_argument("--out", type=Path, help="where the figures are (default: results/, by the name of the list)")
+    parser.add_argument("experiments", type=Path, help="the list that experiments.run has run")
+    parser.add_argument("--out", type=Path, help="where the results are (default: results/NAME of the list)")
     args = parser.parse_args(argv)
     out = args.out or RESULTS / args.experiments.stem
     scores = read_scores(out / "runs.csv")

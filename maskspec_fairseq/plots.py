@@ -1,10 +1,13 @@
 """Pictures of an evaluation."""
 
-from typing import Sequence
+from typing import Mapping, Sequence, Tuple
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
+
+from maskspec_fairseq.training_log import Curve
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -34,3 +37,30 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path
     axis.set_xlabel(score)
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def draw_loss_curves(curves: Mapping[Tuple[str, str], Curve], path: str) -> None:
+    """Draw what `training_log.read_curves` returns into a PNG: training and each held-out subset in a color of its own.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axis = figure.subplots()
+    kinds = dict.fromkeys(kind for kind, _ in curves)  # in order, each once
+    subsets = [kind for kind in kinds if kind != "train_inner"]
+    for (kind, name), curve in curves.items():
+        is_baseline = name == "baseline_loss"
+        color = f"C{1 + subsets.index(kind)}" if kind in subsets else "C0"
+        label = f"held out ({kind})" if kind in subsets else "training"
+        label += ", predicting the mean" if is_baseline else ""
+        marker = "." if kind in subsets and not is_baseline else None
+        axis.plot(*zip(*curve), label=label, color=color, marker=marker, linestyle="--" if is_baseline else "-")
+    axis.set_xlabel("epochs")
+    # only pretraining has a baseline
+    is_pretraining = any(name == "baseline_loss" for _, name in curves)
+    axis.set_ylabel("squared error per masked value" if is_pretraining else "loss")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(path, dpi=110)

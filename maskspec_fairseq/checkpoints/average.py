@@ -1,4 +1,4 @@
-"""The mean of the weights of several checkpoints, and which checkpoints of a run to take."""
+"""Average the weights of several checkpoints, and choose which checkpoints of a run to average."""
 
 import os
 import re
@@ -7,11 +7,10 @@ from typing import Any, Dict, List, NamedTuple, Optional, Pattern, Sequence
 import torch
 from torch import Tensor
 
-from maskspec_fairseq.checkpoints.read import listed, read_checkpoint
+from maskspec_fairseq.checkpoints.read import STATISTICS, listed, read_checkpoint
 from maskspec_fairseq.registered_names import MODELS
 
-STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
-# How a model is trained, and not what it computes: checkpoints may differ in it.
+# How a model is trained, not what it computes: checkpoints may differ in these.
 TRAINING_FIELDS = (
     "pretrained", "mel_jitter", "mask_ratio", "dropout", "drop_path", "spec_augment_bins", "spec_augment_frames",
     "patchout",
@@ -19,10 +18,12 @@ TRAINING_FIELDS = (
 
 
 class Kind(NamedTuple):
-    """Checkpoints that fairseq names alike.
+    """A kind of checkpoint, by the pattern of its file name.
 
-    name has the number that orders them: the epoch, the update, the score. like is the name for readers, kept_by the
-    field that makes a run keep more of them.
+    Attributes:
+        name: the pattern, whose group is the number that orders them: epoch, update or score.
+        like: the pattern as shown to users.
+        kept_by: the config field that makes a run keep more of them.
     """
 
     name: Pattern[str]
@@ -31,15 +32,11 @@ class Kind(NamedTuple):
 
 
 EPOCH = Kind(re.compile(r"checkpoint(\d+)\.pt"), "checkpoint<epoch>.pt", "checkpoint.keep_last_epochs")
-
-
 UPDATE = Kind(
     re.compile(r"checkpoint_\d+_(\d+)\.pt"),
     "checkpoint_<epoch>_<update>.pt",
     "checkpoint.keep_interval_updates, with checkpoint.save_interval_updates,",
 )
-
-
 BEST = Kind(
     re.compile(r"checkpoint\.best_.+_(\d+\.?\d*)\.pt"),
     "checkpoint.best_<metric>_<score>.pt",
@@ -48,23 +45,26 @@ BEST = Kind(
 
 
 def average_checkpoints(paths: Sequence[str]) -> Dict[str, Any]:
-    """The first of some checkpoints with the mean of all their weights.
+    """Average the weights of checkpoints; everything else comes from the first of them.
 
     The mean is that of fairseq's scripts/average_checkpoints.py, which its packages leave out: summed in float32 in
-    the order of the files, then divided; weights of half precision become float32. Config, optimizer, epoch and all
-    else come from the first file, as there. What differs: integers and the statistics of the front end are the first
-    file's, unchanged; models that are not alike are refused; and the float32 master weights of a half-precision run
-    are left out, because a run that starts from the result would take them instead of the mean.
+    the order of the files, then divided; half-precision weights become float32. Three things differ from it: integers
+    and the front end's statistics are taken from the first file unchanged; models that are not alike are refused; and
+    the float32 master weights of a half-precision run are left out, because a run that starts from the result would
+    use them instead of the mean.
 
-    Two checkpoints are in memory at a time, however many are averaged.
+    At most two checkpoints are in memory at a time, however many are averaged.
 
     Args:
         paths: at least one, of pretraining or of finetuning.
 
+    Returns:
+        A checkpoint, for `write_checkpoint`.
+
     Raises:
-        ValueError: a file that is no checkpoint of a maskspec run, or models that differ in what they compute, in the
+        ValueError: a file is not a checkpoint of a maskspec run, or the models differ in what they compute, in the
             names or shapes of their weights, in their labels or in their statistics.
-        OSError: a file that cannot be read.
+        OSError: a file cannot be read.
     """
     state = read_checkpoint(paths[0], MODELS)
     (state.get("last_optimizer_state") or {}).pop("master", None)
@@ -82,13 +82,13 @@ def _is_averaged(name: str, value: Tensor) -> bool:
 
 
 def _summable(value: Tensor) -> Tensor:
-    """A copy, as two names may stand for one storage, of at least 32 bits where it is a float."""
+    """A copy, because two names may share one storage; floats get at least 32 bits."""
     dtype = torch.promote_types(value.dtype, torch.float32) if value.is_floating_point() else value.dtype
     return value.to(dtype, copy=True)
 
 
 def _add(state: Dict[str, Any], first_path: str, path: str) -> None:
-    """Add the weights of one checkpoint, which is gone again when the next one is read."""
+    """Add the weights of one checkpoint, which is freed before the next one is read."""
     other = read_checkpoint(path, MODELS)
     differing = _differing_fields(state["cfg"]["model"], other["cfg"]["model"])
     differing = differing or _differing_weights(state["model"], other["model"])
@@ -105,14 +105,14 @@ def _add(state: Dict[str, Any], first_path: str, path: str) -> None:
 def _differing_fields(expected: Dict[str, Any], found: Dict[str, Any]) -> List[str]:
     differing = []
     for name in sorted({*expected, *found} - {*TRAINING_FIELDS}):
-        ours, theirs = expected.get(name), found.get(name)
-        if ours == theirs:
+        left, right = expected.get(name), found.get(name)
+        if left == right:
             continue
-        if isinstance(ours, list) and isinstance(theirs, list):  # of labels, hundreds maybe
-            pairs = enumerate(zip(ours, theirs))
-            number = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(ours), len(theirs)))
-            ours, theirs = f"{len(ours)} of them", f"{len(theirs)}, other ones from number {number} on"
-        differing.append(f"{name}: expected {ours}, found {theirs}")
+        if isinstance(left, list) and isinstance(right, list):  # labels, possibly hundreds
+            pairs = enumerate(zip(left, right))
+            number = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(left), len(right)))
+            left, right = f"{len(left)} of them", f"{len(right)}, other ones from number {number} on"
+        differing.append(f"{name}: expected {left}, found {right}")
     return differing
 
 
@@ -132,18 +132,18 @@ def _differing_weights(expected: Dict[str, Tensor], found: Dict[str, Tensor]) ->
 
 
 def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bound: Optional[int] = None) -> List[str]:
-    """The last checkpoints of a run, the newest first, or its best ones, the best first.
+    """The last checkpoints of a run, newest first, or its best ones, best first.
 
-    Whether a high score is good stands in the checkpoints' config. fairseq's script takes the lowest scores of any
-    metric: the same for a loss, the worst for an accuracy.
+    Whether a high score is good is read from the checkpoints' config. fairseq's script takes the lowest scores of any
+    metric: the best for a loss, but the worst for an accuracy.
 
     Args:
-        inputs: the directory with them, or the files to choose from.
-        upper_bound: the last epoch, or update, that is considered.
+        inputs: the directory with the checkpoints, or the files to choose from.
+        upper_bound: the last epoch, or update, to consider.
 
     Raises:
-        ValueError: fewer than `number` of them, files of another name, or scores of several metrics.
-        OSError: a directory or file that cannot be read.
+        ValueError: there are fewer than `number`, files have other names, or the scores are of several metrics.
+        OSError: a directory or file cannot be read.
     """
     paths = list(inputs)
     if len(paths) == 1 and os.path.isdir(paths[0]):
@@ -161,11 +161,11 @@ def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bou
             f"{', '.join(inputs)}: expected at least {number} checkpoints named {kind.like}{within}, found "
             f"{len(numbers)}; {kind.kept_by} says how many a run keeps"
         )
-    from_above = True
+    highest_first = True
     if kind is BEST:
         metrics = sorted({os.path.basename(path).rpartition("_")[0] for path in numbers})
         if len(metrics) > 1:
             raise ValueError(f"expected scores of one metric, found {', '.join(metrics)}; name the files of one")
         cfg = read_checkpoint(next(iter(numbers)), MODELS)["cfg"]
-        from_above = cfg["checkpoint"]["maximize_best_checkpoint_metric"]
-    return sorted(numbers, key=numbers.__getitem__, reverse=from_above)[:number]
+        highest_first = cfg["checkpoint"]["maximize_best_checkpoint_metric"]
+    return sorted(numbers, key=numbers.__getitem__, reverse=highest_first)[:number]

@@ -1,26 +1,25 @@
 """Write checkpoints."""
 
-import contextlib
-import os
+from pathlib import Path
 from typing import Any, Dict
 
 import torch
 
+from maskspec_fairseq.atomic_write import PathLike, write_whole
 
-def write_checkpoint(state: Dict[str, Any], path: str) -> None:
-    """Write a checkpoint; until it is whole, what was at `path` stays there.
+
+def write_checkpoint(state: Dict[str, Any], path: PathLike) -> None:
+    """Write a checkpoint; until it is complete, what was at `path` stays there.
 
     Raises:
-        OSError: it cannot be written, on a full disk say.
+        OSError: it cannot be written, for example because the disk is full.
     """
-    scratch = f"{path}.{os.getpid()}.tmp"
-    try:
+
+    def save(scratch: Path) -> None:
         with open(scratch, "wb") as stream:
             try:
                 torch.save(state, stream)
-            except RuntimeError as error:  # torch's writer on top of the OSError that it met
+            except RuntimeError as error:  # torch's writer raises it on top of the OSError that it met
                 raise OSError(f"{path}: cannot be written: {error.__context__ or error}") from error
-        os.replace(scratch, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(scratch)
+
+    write_whole(path, save)

@@ -1,56 +1,65 @@
-"""maskspec-crossval: finetune on every fold in turn, score the fold held out, and print mean and deviation."""
+"""maskspec-crossval: finetune on every fold in turn, score the one held out, and print mean and standard deviation."""
 
 import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
-from typing import Any, Dict, List, Optional
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 from maskspec_fairseq.argument_types import int_at_least
-from maskspec_fairseq.cli import evaluate
+from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.data_dir.manifest import list_folds
+from maskspec_fairseq.hydra_override import format_override
 
 EXAMPLE = "maskspec-crossval --config-name esc50 --data data/esc50 --pretrained CHECKPOINT task.clip_sec=4"
 HEADLINE = {False: "accuracy", True: "mAP"}
+# Which checkpoint of a run is scored -> its name in the summary.
+TITLES = {"last": "last epoch", "best": "best epoch, optimistic: chosen on the test fold"}
+# The first line of an exception at the end of a traceback: "hydra.errors.MissingConfigException: Cannot find ...".
+EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception|Interrupt)\b(?:: .*)?")
 
 
-def train_command(args: argparse.Namespace, fold: int, run_dir: str) -> List[str]:
-    """fairseq-hydra-train, by this interpreter, for one fold."""
+def train_command(args: argparse.Namespace, fold: int, run_dir: Path) -> List[str]:
+    """fairseq-hydra-train for one fold, by this interpreter."""
     command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", args.config_dir]
-    command += ["--config-name", args.config_name, f"task.data={os.path.abspath(args.data)}", f"task.fold={fold}"]
-    command += [f"hydra.run.dir={os.path.abspath(run_dir)}"]
+    command += ["--config-name", args.config_name, format_override("task.data", os.path.abspath(args.data))]
+    command += [f"task.fold={fold}", format_override("hydra.run.dir", os.path.abspath(run_dir))]
     if args.pretrained:
-        command += [f"model.pretrained={os.path.abspath(args.pretrained)}"]
+        command += [format_override("model.pretrained", os.path.abspath(args.pretrained))]
     return command + args.overrides
 
 
-def expect_same_run(args: argparse.Namespace, fold: int, run_dir: str) -> None:
-    """See that what is in a fold's directory was made by the same command, or note the command there.
+def check_same_run(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
+    """Check that a fold's checkpoints, if there are any, were made by the same command; if none, note the command.
 
     Raises:
-        RuntimeError: it was made by another one.
+        ValueError: they were made by another command.
     """
-    # only what decides the result: another interpreter or directory does not
+    # only what decides the result; the interpreter does not
     command = train_command(args, fold, run_dir)[1:]
     run = {"command": command, "pretrained_sha256": sha256(args.pretrained) if args.pretrained else None}
-    path = os.path.join(run_dir, "crossval_run.json")
-    if not os.path.isfile(path):
-        os.makedirs(run_dir, exist_ok=True)
-        with open(path, "w", encoding="utf-8") as stream:
-            json.dump(run, stream, indent=1)
+    path = run_dir / "crossval_run.json"
+    if not path.is_file() or not any((run_dir / "checkpoints").glob("*.pt")):
+        write_json(path, run)
         return
-    with open(path, encoding="utf-8") as stream:
-        theirs = json.load(stream)
-    if theirs != run:
-        raise RuntimeError(
-            f"expected {run_dir} to be of this command, found that of {' '.join(theirs['command'])} with "
-            f"a pretrained checkpoint of SHA-256 {theirs['pretrained_sha256']}; choose another --out, or remove it"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found != run:
+        raise ValueError(
+            f"expected {run_dir} to be of this command, found that of {' '.join(found['command'])} with "
+            f"a pretrained checkpoint of SHA-256 {found['pretrained_sha256']}; choose another --out, or remove it"
         )
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_whole(path, lambda scratch: scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
 
 
 def sha256(path: str) -> str:
@@ -61,101 +70,151 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def score_fold(args: argparse.Namespace, run_dir: str, fold: int, checkpoint: str) -> Dict[str, Any]:
-    """Scores of a checkpoint on the fold held out, from an earlier call where there are any."""
-    out = os.path.join(run_dir, "scores_" + checkpoint)
-    path = os.path.join(out, "scores.json")
-    if not os.path.isfile(path):
-        arguments = ["--checkpoint", os.path.join(run_dir, "checkpoints", f"checkpoint_{checkpoint}.pt")]
-        arguments += ["--data", args.data, "--subset", f"fold{fold}", "--out", out]
-        if evaluate.main(arguments):
-            raise RuntimeError(f"fold {fold} cannot be scored")
-    with open(path, encoding="utf-8") as stream:
-        return json.load(stream)["scores"]
+def score_fold(args: argparse.Namespace, run_dir: Path, fold: int, checkpoint: str) -> Dict[str, float]:
+    """Scores of a checkpoint on the fold held out; those of an earlier call, if there are any.
+
+    Raises:
+        ChildProcessError: maskspec-evaluate failed.
+    """
+    out = run_dir / f"scores_{checkpoint}"
+    path = out / "scores.json"
+    if not path.is_file():
+        command = [
+            sys.executable,
+            "-m",
+            "maskspec_fairseq.cli.evaluate",
+            "--data",
+            args.data,
+            "--subset",
+            f"fold{fold}",
+        ]
+        command += ["--checkpoint", str(run_dir / "checkpoints" / f"checkpoint_{checkpoint}.pt"), "--out", str(out)]
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, errors="replace")
+        if done.returncode:
+            raise ChildProcessError(f"fold {fold}: cannot be scored, maskspec-evaluate says: {done.stderr.strip()}")
+    return json.loads(path.read_text(encoding="utf-8"))["scores"]
 
 
 def run_fold(args: argparse.Namespace, fold: int) -> Dict[str, Dict[str, float]]:
-    """Train where that has not been done, and score.
+    """Train, unless that has been done, and score.
 
     Raises:
-        RuntimeError: the training failed, or another command has trained there.
+        ValueError: another command has trained there.
+        ChildProcessError: the training or the scoring failed.
     """
-    run_dir = os.path.join(args.out, f"fold{fold}")
-    expect_same_run(args, fold, run_dir)
-    done = os.path.join(run_dir, "done")
-    if not os.path.isfile(done):
+    run_dir = Path(args.out, f"fold{fold}")
+    check_same_run(args, fold, run_dir)
+    done = run_dir / "done"
+    if not done.is_file():
         print(f"fold {fold}: training in {run_dir}", flush=True)
-        log = os.path.join(run_dir, "output.log")
-        for name in ("last", "best"):
-            shutil.rmtree(os.path.join(run_dir, f"scores_{name}"), ignore_errors=True)
-        with open(log, "a", encoding="utf-8") as stream:
-            code = subprocess.call(train_command(args, fold, run_dir), stdout=stream, stderr=subprocess.STDOUT)
-        if code:
-            raise RuntimeError(
-                f"fold {fold}: training failed, its output is in {log}; the same command goes on from there"
-            )
-        open(done, "w").close()
-    names = ["last", "best"] if args.best_on_test else ["last"]
-    return {name: score_fold(args, run_dir, fold, name) for name in names}
+        for name in TITLES:
+            shutil.rmtree(run_dir / f"scores_{name}", ignore_errors=True)
+        train(train_command(args, fold, run_dir), run_dir / "output.log", fold)
+        done.touch()
+    return {name: score_fold(args, run_dir, fold, name) for name in TITLES if name == "last" or args.best_on_test}
 
 
-def folds_of(args: argparse.Namespace) -> List[int]:
-    """The folds that are asked for, or all of them.
+def train(command: List[str], log: Path, fold: int) -> None:
+    """Run a training whose output is appended to a log.
 
     Raises:
-        RuntimeError: the data have none, or not those.
+        ChildProcessError: it failed.
+    """
+    env = {**os.environ, "HYDRA_FULL_ERROR": "1"}  # the exception itself instead of hydra's hint at this variable
+    with open(log, "ab") as stream:
+        start = stream.tell()
+        code = subprocess.call(command, stdout=stream, stderr=subprocess.STDOUT, env=env)
+    if code:
+        with open(log, "rb") as output:
+            output.seek(start)
+            reason = last_error(output.read().decode(errors="replace"))
+        raise ChildProcessError(
+            f"fold {fold}: training failed: {reason}; all its output is in {log}. The same command resumes from the "
+            "last checkpoint, if there is one"
+        )
+
+
+def last_error(output: str) -> str:
+    """The last line that names an exception; without one the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no output"]
+    return next((line for line in reversed(lines) if EXCEPTION.match(line)), lines[-1])
+
+
+def check_recipe(args: argparse.Namespace) -> None:
+    """Check that the recipe exists; hydra would compose fairseq's defaults instead, and complain about a field.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    recipes = sorted(path.stem for path in Path(args.config_dir).glob("*.yaml"))
+    if args.config_name not in recipes:
+        raise ValueError(
+            f"expected a recipe of {args.config_dir} ({', '.join(recipes) or 'which has none'}), found "
+            f"{args.config_name}; correct --config-name or --config-dir"
+        )
+
+
+def choose_folds(args: argparse.Namespace) -> List[int]:
+    """The folds of --folds, or all.
+
+    Raises:
+        ValueError: the data have no folds, or not those.
     """
     found = list_folds(args.data)
-    missing = [fold for fold in args.folds or [] if fold not in found]
+    missing = [fold for fold in args.folds if fold not in found]
     if len(found) < 2 or missing:
-        raise RuntimeError(
+        raise ValueError(
             f"{args.data}: expected subsets fold1, fold2, ..., found {len(found)} such manifests"
             + (f" and none of fold {', '.join(map(str, missing))}" if missing else "")
-            + "; `python manifests/build.py esc50` writes such a directory"
+            + "; `maskspec-build esc50` writes such a directory"
         )
     return args.folds or found
+
+
+def fold_or_override(text: str) -> Union[int, str]:
+    """A fold, or an override, which --folds would take for one of its values if it comes right after them."""
+    return text if "=" in text else int_at_least(1)(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("maskspec-crossval", __doc__, EXAMPLE)
     parser.add_argument("--config-dir", default="config/finetuning", help="(default: %(default)s)")
-    parser.add_argument("--config-name", required=True, help="a recipe, esc50 say")
+    parser.add_argument("--config-name", required=True, help="a recipe, for example esc50")
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with subsets fold1, fold2, ...")
     parser.add_argument("--pretrained", help="checkpoint to start from (default: random weights)")
-    parser.add_argument("--folds", nargs="+", type=int_at_least(1), help="the ones to hold out in turn (default: all)")
-    parser.add_argument("--out", help="where the runs go (default: runs/CONFIG_NAME); what is done there is kept")
     parser.add_argument(
-        "--best-on-test", action="store_true", help="also the epoch that is best on the fold held out: no fair figure"
+        "--folds", nargs="+", type=fold_or_override, metavar="N", help="those to hold out in turn (default: all)"
+    )
+    parser.add_argument("--out", help="where the runs go (default: runs/CONFIG_NAME); finished folds are not run again")
+    parser.add_argument(
+        "--best-on-test",
+        action="store_true",
+        help="also score the best epoch, which is optimistic: it is chosen on the test fold",
     )
     parser.add_argument("overrides", nargs="*", help="fields of the recipe, FIELD=VALUE")
     return parser
 
 
-def main(argv: Optional[list] = None) -> int:
-    args = build_parser().parse_intermixed_args(argv)
+def run(args: argparse.Namespace) -> None:
     args.out = args.out or os.path.join("runs", args.config_name)
-    folds = {}
-    try:
-        args.folds = folds_of(args)
-        for fold in args.folds:
-            folds[fold] = run_fold(args, fold)
-    except (OSError, RuntimeError) as error:
-        print(f"maskspec-crossval: {error}", file=sys.stderr)
-        return 1
+    args.overrides = [value for value in args.folds or [] if isinstance(value, str)] + args.overrides
+    args.folds = [value for value in args.folds or [] if not isinstance(value, str)]
+    check_recipe(args)
+    folds = {fold: run_fold(args, fold) for fold in choose_folds(args)}
     summary: Dict[str, Any] = {"folds": folds}
-    for name, title in [("last", "last epoch"), ("best", "best epoch on the test fold, no fair figure")]:
-        if name not in folds[args.folds[0]]:
-            continue
-        headline = HEADLINE["mAP" in folds[args.folds[0]][name]]
-        values = [folds[fold][name][headline] for fold in args.folds]
+    for name in next(iter(folds.values())):
+        scores = {fold: scores_of[name] for fold, scores_of in folds.items()}
+        headline = HEADLINE[all("mAP" in values for values in scores.values())]
+        values = [scores[fold][headline] for fold in scores]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-        summary[title] = {headline: statistics.mean(values), "standard_deviation": deviation}
-        listed = "  ".join(f"fold{fold} {value:.4f}" for fold, value in zip(args.folds, values))
-        print(f"{title}: {headline} {statistics.mean(values):.4f} +- {deviation:.4f}   {listed}")
-    with open(os.path.join(args.out, "crossval.json"), "w", encoding="utf-8") as stream:
-        json.dump(summary, stream, indent=1)
-        stream.write("\n")
-    return 0
+        summary[TITLES[name]] = {headline: statistics.mean(values), "standard_deviation": deviation}
+        each = "  ".join(f"fold{fold} {scores[fold][headline]:.4f}" for fold in scores)
+        print(f"{TITLES[name]}: {headline} {statistics.mean(values):.4f} +- {deviation:.4f}   {each}")
+    write_json(Path(args.out, "crossval.json"), summary)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    return run_program(build_parser(), run, argv, intermixed=True)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,19 @@ def run_program(
     parser: argparse.ArgumentParser,
     run: Callable[[argparse.Namespace], Optional[int]],
     argv: Optional[Sequence[str]] = None,
+    intermixed: bool = False,
 ) -> int:
     """Parse the arguments and run the program; a failure that a user can cure is one line, without a traceback.
 
     Args:
         run: what the program does with its arguments; it returns its exit code, None for 0.
         argv: the arguments; those of the process for None.
+        intermixed: whether options may stand between positional arguments; not with subparsers.
 
     Returns:
         The exit code: 0, 2 after a failure, 130 after Ctrl-C, or what `run` returns.
     """
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     try:
         return run(args) or 0
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""From a file of weights of others to a checkpoint as a training run of ours writes it."""
+"""Convert third-party weights to a checkpoint such as a training run of this package writes."""
 
 import inspect
 from typing import Any, Dict, Optional, Sequence, Tuple
@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskspec_fairseq.checkpoints.read import listed
-from maskspec_fairseq.conversion import audiomae, image, maskspec
-from maskspec_fairseq.conversion.vit import NEEDED, Conversion, theirs
+from maskspec_fairseq.checkpoints.read import STATISTICS, listed
+from maskspec_fairseq.conversion.image import COLOUR_CHANNELS
+from maskspec_fairseq.conversion.layout import LAYOUTS, check_weights, find_layout
+from maskspec_fairseq.conversion.vit import Conversion, to_their_name
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
@@ -19,8 +20,7 @@ MODELS = {
     PRETRAINING_MODEL: (MaskedAutoencoder, PRETRAINING_TASK),
     FINETUNING_MODEL: (SpectrogramClassifier, FINETUNING_TASK),
 }
-STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
-# Heads of as many classes as AudioSet and OpenMIC-2018 have, whose clips have several of them.
+# The numbers of classes of AudioSet and OpenMIC-2018, whose clips have several classes each.
 MULTILABEL_CLASSES = (527, 20)
 
 
@@ -29,22 +29,31 @@ def convert(
     options: Dict[str, Any],
     statistics: Optional[Tuple[np.ndarray, np.ndarray]] = None,
     labels: Sequence[Label] = (),
+    layout: Optional[str] = None,
 ) -> Tuple[str, Dict[str, Any]]:
-    """A checkpoint of weights whose layout is found from their names.
+    """Convert weights to a checkpoint.
 
     Args:
-        weights: by their own names.
+        weights: by their third-party names.
         options: of the run that wrote them, as far as known.
-        statistics: mean and deviation of every bin of the log-mel, needed by MaskSpec's files alone.
-        labels: the classes of the head, in order; none to leave it without names.
+        statistics: mean and deviation of every mel bin (128,); needed for MaskSpec's files only.
+        labels: the classes of the head, in order; empty to leave them without names.
+        layout: a key of `LAYOUTS`; found from the weights by default.
 
     Returns:
         What the weights are, in words, and the checkpoint.
 
     Raises:
-        ValueError: no layout fits, statistics are missing or of no use, or the labels are not those of the head.
+        ValueError: the weights have none of the layouts, or it is uncertain which; statistics are missing or not
+            wanted; or the labels are not those of the head.
     """
-    conversion = _layout_of(weights)(weights, options)
+    check_weights(weights)
+    if layout is None:
+        layout = find_layout(weights)
+    channels = weights["patch_embed.proj.weight"].shape[1]
+    if layout != "image" and channels == COLOUR_CHANNELS:
+        raise ValueError(f"expected patches of 1 channel for --layout {layout}, found {channels}; leave --layout out")
+    conversion = LAYOUTS[layout](weights, options)
     _add_statistics(conversion, statistics)
     num_classes = conversion.arguments.get("num_classes", 0)
     if labels and len(labels) != num_classes:
@@ -55,27 +64,6 @@ def convert(
     return conversion.layout, _as_checkpoint(conversion, labels)
 
 
-def _layout_of(weights: Dict[str, Tensor]):
-    missing = [name for name in NEEDED if name not in weights]
-    if missing:
-        raise ValueError(
-            "expected the weights of MaskSpec, AudioMAE or a vision transformer of timm's names, found "
-            f"{len(weights)} keys, {listed(list(weights))}, and not {', '.join(missing)}"
-        )
-    kernel, positions = weights["patch_embed.proj.weight"], weights["pos_embed"]
-    square = kernel.dim() == 4 and kernel.shape[2] == kernel.shape[3]
-    if not square or kernel.shape[1] not in (1, image.COLOURS) or positions.dim() != 3:
-        raise ValueError(
-            f"expected square patches of 1 or {image.COLOURS} channels and positions (1, L, D), found "
-            f"patch_embed.proj.weight {tuple(kernel.shape)} and pos_embed {tuple(positions.shape)}"
-        )
-    if kernel.shape[1] == image.COLOURS:
-        return image.convert
-    if audiomae.is_audiomae(weights):
-        return audiomae.convert
-    return maskspec.convert_pretraining if "decoder_pred.weight" in weights else maskspec.convert_finetuned
-
-
 def _add_statistics(conversion: Conversion, statistics: Optional[Tuple[np.ndarray, np.ndarray]]) -> None:
     has_own = STATISTICS[0] in conversion.weights
     if has_own and statistics:
@@ -83,10 +71,10 @@ def _add_statistics(conversion: Conversion, statistics: Optional[Tuple[np.ndarra
     if not has_own and not statistics:
         raise ValueError(
             f"expected the log-mel statistics that {conversion.layout} was trained with, found none; "
-            "its code has them in audioset/mean_std_128.npy, give that file as --statistics"
+            "its code has them in audioset/mean_std_128.npy: give that file as --statistics"
         )
     if statistics:
-        # as they are, and not by `set_statistics`, which would raise small deviations
+        # unchanged, not by `set_statistics`, which would raise small deviations
         conversion.weights.update((name, torch.as_tensor(values)) for name, values in zip(STATISTICS, statistics))
 
 
@@ -114,7 +102,7 @@ def _as_checkpoint(conversion: Conversion, labels: Sequence[Label]) -> Dict[str,
         "args": None,
         "cfg": {"_name": None, "model": model_cfg, "task": task_cfg},
         "model": model.state_dict(),
-        # what fairseq looks for in a checkpoint, of a run that has not begun
+        # what fairseq expects in a checkpoint; here of a run that has not begun
         "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],
         "task_state": {},
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
@@ -124,15 +112,15 @@ def _as_checkpoint(conversion: Conversion, labels: Sequence[Label]) -> Dict[str,
 
 def _with_weights(model: nn.Module, conversion: Conversion) -> nn.Module:
     expected = model.state_dict()
-    missing = [theirs(name) for name in expected if name not in conversion.weights]
-    left_over = [theirs(name) for name in conversion.weights if name not in expected]
+    missing = [to_their_name(name) for name in expected if name not in conversion.weights]
+    left_over = [to_their_name(name) for name in conversion.weights if name not in expected]
     if missing or left_over:
         raise ValueError(
             f"expected the weights of {conversion.layout}, to which they come closest, found {len(left_over)} keys "
             f"that do not fit ({listed(left_over)}) and {len(missing)} missing ({listed(missing)})"
         )
     shapes = [
-        f"{theirs(name)}: expected {tuple(value.shape)}, found {tuple(conversion.weights[name].shape)}"
+        f"{to_their_name(name)}: expected {tuple(value.shape)}, found {tuple(conversion.weights[name].shape)}"
         for name, value in expected.items()
         if value.shape != conversion.weights[name].shape
     ]

@@ -1,7 +1,7 @@
-"""Vision transformers of images, of timm, DeiT and MAE, as starts for finetuning: the paper's rows of ImageNet weights.
+"""Image transformers of timm, DeiT and MAE, to start finetuning from: the paper's rows with ImageNet weights.
 
-The colours of the patch embedding are summed, as if a spectrogram were an image of three equal colours, and the
-positions are stretched over the audio's grid. Head, decoder and distillation token stay behind.
+The colour channels of the patch embedding are summed, as if a spectrogram were an image of three equal channels, and
+the positions are interpolated to the audio's grid. Head, decoder and distillation token are left out.
 """
 
 import math
@@ -10,12 +10,13 @@ from typing import Any, Dict
 import torch
 from torch import Tensor
 
+from maskspec_fairseq.checkpoints.read import STATISTICS
 from maskspec_fairseq.conversion.vit import (
     N_MELS,
     Conversion,
     encoder_arguments,
     flat_kernel,
-    renamed,
+    rename_weights,
     split_positions,
     with_positions,
 )
@@ -25,15 +26,15 @@ from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
 FRONT_END = dict(front_end="paper", sample_rate=32000, mel_jitter=False)
 CLIP_SEC = 10.0
-COLOURS = 3
-LEFT_BEHIND = ("head.", "head_dist.", "pre_logits.", "dist_token", "mask_token", "decoder_")
+COLOUR_CHANNELS = 3
+LEFT_OUT = ("head.", "head_dist.", "pre_logits.", "dist_token", "mask_token", "decoder_")
 
 
 def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
-    """The encoder. It has not seen a log-mel, so the statistics are NaN: finetuning takes those of its data.
+    """Convert the encoder. It has not seen a log-mel, so its statistics are NaN: finetuning uses those of its data.
 
     Raises:
-        ValueError: no such model, or positions that are no square.
+        ValueError: the weights are not those of such a model, or the positions are not those of a square image.
     """
     arguments = {**FRONT_END, **encoder_arguments(weights)}
     front_end = LogMel(arguments["front_end"], arguments["sample_rate"], arguments["patch_size"])
@@ -42,14 +43,13 @@ def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
     side = math.isqrt(len(of_patches))
     if side**2 != len(of_patches) or not side:
         raise ValueError(f"expected positions of a square image, found {len(of_patches)} of them")
-    converted = renamed(weights, LEFT_BEHIND)
+    converted = rename_weights(weights, LEFT_OUT)
     converted["encoder.patch_embed.weight"] = flat_kernel(weights["patch_embed.proj.weight"].sum(1, keepdim=True))
-    if not any(name.endswith("attn.qkv.bias") for name in weights):  # as some of timm's are
+    if not any(name.endswith("attn.qkv.bias") for name in weights):  # as in some of timm's models
         zeros = torch.zeros(3 * arguments["encoder_embed_dim"])
         converted.update((f"encoder.blocks.{n}.attn.qkv.bias", zeros) for n in range(arguments["encoder_layers"]))
     table = interpolate_positions(of_patches.unflatten(0, (side, side)), rows, columns)
     arguments, converted = with_positions(arguments, converted, table, of_tokens[:1])
-    converted["front_end.mel_mean"] = torch.full((N_MELS,), float("nan"))
-    converted["front_end.mel_std"] = torch.full((N_MELS,), float("nan"))
+    converted.update((name, torch.full((N_MELS,), float("nan"))) for name in STATISTICS)
     arguments.update(num_classes=0, pool="mean", norm_after_pool="fc_norm.weight" in weights)
     return Conversion("an image transformer (its encoder)", FINETUNING_MODEL, arguments, converted, CLIP_SEC)

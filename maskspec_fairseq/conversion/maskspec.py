@@ -1,21 +1,21 @@
 """The files of MaskSpec's released code: https://github.com/WangHelin1997/MaskSpec.
 
-Patches are ordered as ours are, by frequency first. The statistics of the log-mel are a file of their own.
+Patches are ordered as ours are, by frequency first. The log-mel statistics are in a file of their own.
 """
 
 import math
-from typing import Any, Dict
+from typing import Any, Dict, Sequence
 
 from torch import Tensor
 
 from maskspec_fairseq.conversion.vit import (
     Conversion,
     are_sinusoids,
-    columns_of,
     count_blocks,
+    count_columns,
     encoder_arguments,
     flat_kernel,
-    renamed,
+    rename_weights,
     split_positions,
     with_positions,
 )
@@ -23,52 +23,62 @@ from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.registered_names import FINETUNING_MODEL, PRETRAINING_MODEL
 
 FRONT_END = dict(front_end="reference", sample_rate=32000, mel_jitter=True)
-DECODER_HEADS = 16  # of all its decoders
+DECODER_HEADS = 16  # in all its decoders
+
+
+def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
+    """Convert a file of pretraining, if it has a decoder, or of finetuning.
+
+    Raises:
+        ValueError: the weights are not those of such a model.
+    """
+    return convert_pretraining(weights, options) if "decoder_pred.weight" in weights else convert_finetuned(weights)
 
 
 def convert_pretraining(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
-    """Encoder and decoder: an MAE with sinusoidal positions.
+    """Convert encoder and decoder: an MAE with sinusoidal positions.
 
     Args:
-        options: of the run, of which `norm_pix_loss` and `mask_ratio` count; else they are those of its scripts.
+        options: of the run; only `norm_pix_loss` and `mask_ratio` are used, with the released scripts' values as
+            defaults.
 
     Raises:
-        ValueError: no such model.
+        ValueError: the weights are not those of such a model.
     """
-    conversion = _convert("MaskSpec, pretraining", PRETRAINING_MODEL, weights, left_behind=("decoder_pos_embed",))
-    width, pred = (weights.get(name) for name in ("decoder_embed.weight", "decoder_blocks.0.mlp.fc1.weight"))
-    if width is None or pred is None:
+    conversion = _convert("MaskSpec, pretraining", PRETRAINING_MODEL, weights, left_out=("decoder_pos_embed",))
+    embed, fc1 = (weights.get(name) for name in ("decoder_embed.weight", "decoder_blocks.0.mlp.fc1.weight"))
+    if embed is None or fc1 is None:
         raise ValueError("expected a decoder with decoder_embed and decoder_blocks, found none")
     _check_decoder_positions(weights, conversion.arguments["patch_size"])
     conversion.arguments.update(
-        decoder_embed_dim=len(width),
+        decoder_embed_dim=len(embed),
         decoder_layers=count_blocks(weights, "decoder_blocks."),
         decoder_attention_heads=DECODER_HEADS,
-        decoder_ffn_embed_dim=len(pred),
+        decoder_ffn_embed_dim=len(fc1),
         norm_pix_loss=bool(options.get("norm_pix_loss", True)),
         mask_ratio=float(options.get("mask_ratio", 0.75)),
     )
     return conversion
 
 
-def convert_finetuned(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
-    """Encoder and head: the mean over the patches, then a norm.
+def convert_finetuned(weights: Dict[str, Tensor]) -> Conversion:
+    """Convert encoder and head: the mean over the patches, then a norm.
 
     Raises:
-        ValueError: no such model.
+        ValueError: the weights are not those of such a model.
     """
     conversion = _convert("MaskSpec, finetuned", FINETUNING_MODEL, weights)
     conversion.arguments.update(num_classes=len(weights.get("head.weight", ())), pool="mean", norm_after_pool=True)
     return conversion
 
 
-def _convert(layout: str, model: str, weights: Dict[str, Tensor], left_behind=()) -> Conversion:
+def _convert(layout: str, model: str, weights: Dict[str, Tensor], left_out: Sequence[str] = ()) -> Conversion:
     arguments = {**FRONT_END, **encoder_arguments(weights)}
     of_cls, of_patches = split_positions(weights)
-    columns = columns_of(len(of_patches), arguments["patch_size"])
-    converted = renamed(weights, left_behind)
+    columns = count_columns(len(of_patches), arguments["patch_size"])
+    converted = rename_weights(weights, left_out)
     converted["encoder.patch_embed.weight"] = flat_kernel(weights["patch_embed.proj.weight"])
-    table = of_patches.unflatten(0, (-1, columns))
+    table = of_patches.unflatten(0, (-1, columns))  # (L, D) -> (R, M, D)
     arguments, converted = with_positions(arguments, converted, table, of_cls)
     return Conversion(layout, model, arguments, converted, _clip_sec(arguments, columns))
 
@@ -76,14 +86,14 @@ def _convert(layout: str, model: str, weights: Dict[str, Tensor], left_behind=()
 def _check_decoder_positions(weights: Dict[str, Tensor], patch_size: int) -> None:
     positions = weights.get("decoder_pos_embed")
     if positions is not None:
-        columns = columns_of(positions.shape[1] - 1, patch_size)
+        columns = count_columns(positions.shape[1] - 1, patch_size)
         rows = (positions.shape[1] - 1) // columns
     if positions is None or positions[0, 0].any() or not are_sinusoids(positions[0, 1:], rows, columns):
         raise ValueError("expected the sinusoids of the patches in decoder_pos_embed, found others")
 
 
 def _clip_sec(arguments: Dict[str, Any], columns: int) -> float:
-    """Seconds of clip that fill so many columns, whole ones where they do: 10 for 62."""
+    """Seconds of clip that fill so many columns, a whole number if one does: 10 for 62."""
     front_end = LogMel(arguments["front_end"], arguments["sample_rate"], arguments["patch_size"])
     samples = columns * front_end.frame_multiple * front_end.hop_length
     whole = math.ceil(samples / front_end.sample_rate)

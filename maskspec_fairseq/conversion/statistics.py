@@ -1,18 +1,18 @@
 """Read the released log-mel statistics, `mean_std_128.npy`, without running code from the file.
 
-It is a pickled dictionary in an array of objects. Of a pickle, nothing is let through but what numpy needs to put
-arrays and numbers together again.
+It is a pickled dictionary in an array of objects. The only names allowed in the pickle are those that numpy needs to
+rebuild arrays and numbers.
 """
 
 import pickle
-from typing import Any, BinaryIO, Tuple
+from typing import Any, BinaryIO, Dict, Tuple
 
 import numpy as np
 
 KEYS = ("frame_mean", "frame_std")
 N_MELS = 128
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # until numpy 2, and since
-_ALLOWED = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+_ALLOWED: Dict[Tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
 for _module in _MODULES:
     _ALLOWED[_module, "_reconstruct"] = np.zeros(0).__reduce__()[0]
     _ALLOWED[_module, "scalar"] = np.float64(0).__reduce__()[0]
@@ -29,10 +29,10 @@ class _DataUnpickler(pickle.Unpickler):
 
 
 def read_statistics(path: str) -> Tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of every bin, float32 (128,) each.
+    """Mean and deviation of every mel bin, float32 (128,) each.
 
     Raises:
-        ValueError: the file is something else.
+        ValueError: there is no such file, or it is not such a file.
         OSError: it cannot be read.
     """
     expected = f"{path}: expected log-mel statistics (a pickled dictionary with {' and '.join(KEYS)} in a .npy file)"
@@ -50,7 +50,7 @@ def read_statistics(path: str) -> Tuple[np.ndarray, np.ndarray]:
     try:
         mean, std = (np.asarray(content[key], dtype=np.float32).reshape(-1) for key in KEYS)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{expected}, found no numbers in it: {error}") from error
+        raise ValueError(f"{expected}, found values in it that are not numbers: {error}") from error
     if mean.shape != (N_MELS,) or std.shape != (N_MELS,):
         raise ValueError(f"{path}: expected statistics of {N_MELS} mel bins, found {len(mean)} and {len(std)}")
     if not np.isfinite([mean, std]).all() or std.min() <= 0:
@@ -59,7 +59,7 @@ def read_statistics(path: str) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def _read_pickled(stream: BinaryIO) -> Any:
-    """What `np.save` wrote of one object."""
+    """The object in a file of `np.save`."""
     version = np.lib.format.read_magic(stream)
     if version != (1, 0):
         raise ValueError(f"version {version} of the format, not (1, 0)")

@@ -1,4 +1,4 @@
-"""What the layouts share: names, sizes and positions of timm's vision transformer, from which all of them come.
+"""What the layouts share: names, sizes and positions of timm's vision transformer, on which all of them build.
 
 Shapes: D width, p patch size, L patches = R rows x M columns.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 from maskspec_fairseq.modules.positions import sincos_positions
 from maskspec_fairseq.modules.sizes import SIZES
 
-# What a name of theirs begins with, and the same in our models.
+# Prefix of a third-party name -> the prefix in our models.
 NAMES = {
     "patch_embed.proj.": "encoder.patch_embed.",
     "cls_token": "encoder.cls_token",
@@ -29,18 +29,20 @@ NAMES = {
 # Attention heads of an encoder by its width, which no weight tells; 1024 and 1280 are ViT's large and huge.
 HEADS = {size.encoder_embed_dim: size.encoder_attention_heads for size in SIZES.values()}
 HEADS.update({1024: 16, 1280: 16})
-NEEDED = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
 N_MELS = 128
 SAME_POSITIONS = 1e-5
 
 
 @dataclass
 class Conversion:
-    """A file of weights in our terms.
+    """Third-party weights, converted.
 
-    layout is what it is, in words. model is the registered model that it becomes, arguments are the model's and weights
-    those of its state dict; the statistics of the log-mel are among them where the layout has its own. clip_sec is the
-    length of clip that it is for.
+    Attributes:
+        layout: what the file is, in words.
+        model: the registered name of the model that it becomes.
+        arguments: that model's arguments.
+        weights: its state dict; with the log-mel statistics, if the layout has statistics of its own.
+        clip_sec: the length of clip that it is for.
     """
 
     layout: str
@@ -50,32 +52,32 @@ class Conversion:
     clip_sec: float
 
 
-def ours(name: str) -> str:
-    """Our name of a weight; one that no layout has stays as it is."""
+def to_our_name(name: str) -> str:
+    """Our name of a third-party weight; a name that no layout has is unchanged."""
     return next((new + name[len(old) :] for old, new in NAMES.items() if name.startswith(old)), name)
 
 
-def theirs(name: str) -> str:
-    """The inverse of `ours`."""
+def to_their_name(name: str) -> str:
+    """The inverse of `to_our_name`."""
     return next((old + name[len(new) :] for old, new in NAMES.items() if name.startswith(new)), name)
 
 
-def renamed(weights: Dict[str, Tensor], left_behind: Sequence[str] = ()) -> Dict[str, Tensor]:
-    """Weights by our names, but for positions and what begins like one of `left_behind`."""
-    left_behind = ("pos_embed", *left_behind)
-    return {ours(name): value for name, value in weights.items() if not name.startswith(left_behind)}
+def rename_weights(weights: Dict[str, Tensor], left_out: Sequence[str] = ()) -> Dict[str, Tensor]:
+    """Weights by our names, without the positions and those whose name begins with one of `left_out`."""
+    prefixes = ("pos_embed", *left_out)
+    return {to_our_name(name): value for name, value in weights.items() if not name.startswith(prefixes)}
 
 
 def encoder_arguments(weights: Dict[str, Tensor]) -> Dict[str, Any]:
-    """The sizes of the encoder.
+    """The sizes of the encoder, as arguments of our models.
 
     Raises:
-        ValueError: a width whose number of heads is not known.
+        ValueError: the number of heads of such a width is not known.
     """
     width = weights["pos_embed"].shape[2]
     if width not in HEADS:
         raise ValueError(
-            f"expected an encoder of a width out of {sorted(HEADS)}, found {width}, of which the weights do not tell "
+            f"expected an encoder of a width out of {sorted(HEADS)}, found {width}, for which the weights do not tell "
             "the number of attention heads"
         )
     return {
@@ -102,12 +104,12 @@ def split_positions(weights: Dict[str, Tensor]) -> Tuple[Tensor, Tensor]:
 def with_positions(
     arguments: Dict[str, Any], weights: Dict[str, Tensor], table: Tensor, of_cls: Tensor
 ) -> Tuple[Dict[str, Any], Dict[str, Tensor]]:
-    """Arguments and weights of a model with these positions: learned ones, unless they are the sinusoids that it has.
+    """Add positions to arguments and weights: as learned positions, unless they are the sinusoids of our models.
 
     Args:
         weights: by our names.
         table: (R, M, D).
-        of_cls: (D,), which is added to the CLS token, or empty where there is none.
+        of_cls: (1, D), which is added to the CLS token; (0, D) without one.
     """
     rows, columns, width = table.shape
     arguments, weights = dict(arguments, position_grid=[]), dict(weights)
@@ -120,16 +122,23 @@ def with_positions(
 
 
 def are_sinusoids(positions: Tensor, rows: int, columns: int) -> bool:
-    """Whether (L, D) are the sinusoids of a grid, patches ordered by its rows."""
+    """Whether positions (L, D) are the sinusoids of a grid with patches in row-major order."""
     expected = sincos_positions(rows, columns, positions.shape[1])
     return positions.shape == expected.shape and torch.allclose(positions, expected, rtol=0, atol=SAME_POSITIONS)
 
 
-def columns_of(length: int, patch_size: int) -> int:
-    """Columns of a grid over all mel bins.
+def sinusoid_similarity(positions: Tensor, rows: int, columns: int) -> float:
+    """Cosine similarity of positions (L, D), less their mean, to the sinusoids of a grid in row-major order."""
+    expected = sincos_positions(rows, columns, positions.shape[1])  # (R * M, D)
+    found, expected = ((table - table.mean(0)).flatten() for table in (positions, expected))  # (R * M * D,) each
+    return float(torch.cosine_similarity(found, expected, dim=0))
+
+
+def count_columns(length: int, patch_size: int) -> int:
+    """Columns (time) of a grid of patches over all mel bins.
 
     Raises:
-        ValueError: the patches fill no such grid.
+        ValueError: the patches do not fill such a grid.
     """
     rows = N_MELS // patch_size
     if not rows or not length or length % rows:
@@ -138,5 +147,5 @@ def columns_of(length: int, patch_size: int) -> int:
 
 
 def flat_kernel(kernel: Tensor) -> Tensor:
-    """(D, 1, p, p), mel bins first -> (D, p * p)."""
+    """(D, 1, p, p) with mel bins first -> (D, p * p)."""
     return kernel.flatten(1)

@@ -1,14 +1,21 @@
-"""experiments/: what run.py does again, what it does not, and what it records; means and plots of tables.py."""
+"""experiments/: which steps run.py repeats and what it records; means and plots of tables.py; the lists themselves."""
 
 import csv
+import importlib
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments import run, tables
+from tests.factories import REPOSITORY
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+LISTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
+PROGRAMS = dict(re.findall(r'"(maskspec-[\w-]+)=([\w.]+):main"', (REPOSITORY / "setup.py").read_text()))
+SHELL = ("cp", "mkdir", "rm", "test", "touch", "for", "ln", "number=${path##*_};", "done")
 SCORES = json.dumps({"scores": {"accuracy": 0.75}})
 LOG = "\n".join(
     f'[2026-01-01 00:00:00,000][{kind}][INFO] - {{"epoch": {epoch}, {entry}}}'
@@ -144,3 +151,43 @@ def test_a_plot_is_drawn_of_what_is_there(scores, tmp_path):
     assert not (tmp_path / "none.png").exists()
     tables.draw(scores, {"x": "mask ratio", "curves": {"probe": "mask/{x}/probe"}}, tmp_path / "mask.png")
     assert (tmp_path / "mask.png").read_bytes().startswith(b"\x89PNG")
+
+
+def commands(path):
+    """Every command of a list once, as words; loops of the shell count as one each."""
+    found = {part.strip() for step in run.read_steps(path).values() for part in step["command"].split("&&")}
+    return [shlex.split(command) for command in sorted(found)]
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+def test_every_command_of_the_lists_parses(path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    for words in commands(path):
+        if words[0] in PROGRAMS:
+            parser = importlib.import_module(PROGRAMS[words[0]]).build_parser()
+            if words[0] == "maskspec-crossval":
+                args = parser.parse_intermixed_args(words[1:])
+                config, overrides = Path(args.config_dir, f"{args.config_name}.yaml"), args.overrides
+            else:
+                parser.parse_args(words[1:])
+                continue
+        elif words[0] == "fairseq-hydra-train":
+            words = [word for word in words if word != "-m"]
+            assert words[1] == "--config-dir" and words[3] == "--config-name"
+            config, overrides = Path(words[2], f"{words[4]}.yaml"), words[5:]
+        else:
+            assert words[0] in SHELL, words
+            continue
+        assert config.is_file(), config
+        assert len(OverridesParser.create().parse_overrides(overrides)) == len(overrides)
+
+
+@pytest.mark.parametrize("path", LISTS, ids=lambda path: path.stem)
+def test_results_go_to_the_directory_of_the_list(path, monkeypatch, tmp_path):
+    """Every recorded step is one of the list, so the list does not run it again."""
+    monkeypatch.chdir(tmp_path)
+    assert run.main([str(path), "--only", "nothing of this name"]) == 0
+    out = REPOSITORY / "results" / path.stem
+    assert run.RESULTS / path.stem == out and run.Experiments(path, out).recorded <= set(run.read_steps(path))
+    scores = tables.read_scores(out / "runs.csv")
+    assert tables.table(scores) == (out / "tables.md").read_text()

@@ -45,11 +45,20 @@ def test_a_finetuned_model_brings_its_head_for_the_same_classes_alone(tmp_path):
     assert torch.equal(other.encoder.patch_embed.weight, same.encoder.patch_embed.weight)
 
 
-def test_the_norm_of_pretraining_stays_behind_where_the_released_code_leaves_it(tmp_path):
-    cfg = classifier_cfg(norm_after_pool=True)
-    load_pretrained(
-        build_classifier(cfg), cfg, save_checkpoint(tmp_path / "p.pt", small_autoencoder(), pretraining_cfg())
-    )
+@pytest.mark.parametrize("norm_after_pool", [False, True])
+def test_the_last_norm_of_pretraining_is_loaded_unless_the_norm_comes_after_pooling(tmp_path, norm_after_pool):
+    """The released code replaces the norm of pretraining by a new one after pooling."""
+    pretrained = small_autoencoder()
+    torch.nn.init.normal_(pretrained.encoder.norm.weight)
+    cfg = classifier_cfg(norm_after_pool=norm_after_pool)
+    model = build_classifier(cfg)
+    load_pretrained(model, cfg, save_checkpoint(tmp_path / "p.pt", pretrained, pretraining_cfg()))
+    loaded = {name: value for name, value in model.state_dict().items() if "blocks" not in name and "norm" in name}
+    if norm_after_pool:
+        assert set(loaded) == {"pool_norm.weight", "pool_norm.bias"}
+        assert torch.equal(model.pool_norm.weight, torch.ones(32))
+    else:
+        assert torch.equal(loaded["encoder.norm.weight"], pretrained.encoder.norm.weight)
 
 
 @pytest.mark.parametrize(
@@ -133,3 +142,6 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     assert not (tmp_path / "marker").exists()
     with pytest.raises(ValueError, match="none.pt: expected a checkpoint of a maskspec run, found no such file"):
         read_checkpoint(str(tmp_path / "none.pt"), ("maskspec",))
+    cfg = classifier_cfg()
+    with pytest.raises(ValueError, match="none.pt: expected a checkpoint of a maskspec run, found no such file"):
+        load_pretrained(build_classifier(cfg), cfg, str(tmp_path / "none.pt"))

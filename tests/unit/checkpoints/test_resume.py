@@ -34,7 +34,7 @@ def test_another_file_that_is_cut_off_is_refused_and_the_newest_whole_one_offere
     lost = save(tmp_path / "checkpoint_last.pt", 4.0, 5)[:-100]
     (tmp_path / "checkpoint_last.pt").write_bytes(lost)
     with pytest.raises(
-        ValueError, match=r"checkpoint_last.pt: expected a whole .*`cp \S+checkpoint_1_50.pt \S+last.pt"
+        ValueError, match=r"checkpoint_last.pt: expected a complete .*`cp \S+checkpoint_1_50.pt \S+last.pt"
     ):
         check_last_checkpoint(str(tmp_path))
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == lost
@@ -42,7 +42,7 @@ def test_another_file_that_is_cut_off_is_refused_and_the_newest_whole_one_offere
 
 def test_without_another_one_starting_anew_is_offered(tmp_path):
     (tmp_path / "checkpoint_last.pt").write_bytes(b"PK\x03\x04 no more")
-    with pytest.raises(ValueError, match="found a file that is cut off; remove it to start anew"):
+    with pytest.raises(ValueError, match="found a file that is cut off; remove it to start from scratch"):
         check_last_checkpoint(str(tmp_path))
 
 

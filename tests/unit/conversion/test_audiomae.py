@@ -59,7 +59,7 @@ def test_a_finetuned_file_gives_audiomaes_logits(tmp_path, waveform, image):
         assert expected.std() > 0.1 and (model(waveform) - expected).abs().max() < 1e-4
 
 
-def test_finetuning_starts_from_it_with_its_own_statistics(tmp_path, folds):  # noqa: F811
+def test_finetuning_starts_from_it_with_its_own_statistics(tmp_path, folds):
     path = converted(tmp_path, randomise(Mae((64, 8))).state_dict())
     cfg = classifier_config(
         pretrained=path, front_end="audiomae", encoder_embed_dim=192, encoder_attention_heads=3,

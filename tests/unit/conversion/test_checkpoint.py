@@ -6,13 +6,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from maskspec_fairseq.cli.convert import OF_THE_TASK, RECIPE, main
+from maskspec_fairseq.cli.convert import main
 from maskspec_fairseq.conversion import weights as reading
 from maskspec_fairseq.conversion.statistics import read_statistics
 from maskspec_fairseq.data_dir.labels import Label, write_vocabulary
-from tests.factories import REPOSITORY, Intruder
+from tests.factories import Intruder
 from tests.fairseq_factories import classifier_config, finetuning_task
 from tests.unit.conversion.originals import WIDTH, Mae, finetuned, randomise, write_statistics
 
@@ -92,7 +91,7 @@ def test_functions_of_numpy_are_no_data_either(tmp_path):
         (MEAN[:64], STD[:64], "s.npy: expected statistics of 128 mel bins, found 64 and 64"),
         (MEAN, np.zeros(128), "s.npy: expected finite statistics and deviations above 0"),
         (MEAN * np.nan, STD, "s.npy: expected finite statistics"),
-        (["a"] * 128, STD, "found no numbers in it"),
+        (["a"] * 128, STD, "found values in it that are not numbers"),
     ],
 )
 def test_statistics_that_cannot_be_are_refused(tmp_path, mean, std, message):
@@ -186,11 +185,11 @@ def test_unknown_layouts_are_refused_by_the_keys_that_do_not_fit(tmp_path, tagge
         path = save(tmp_path / "u.pth", state)
         return assert_refused(capsys, tmp_path / "out.pt", message, path, "--statistics", statistics)
 
-    refused("expected weights by name, all there is or under the key 'model', found 'epoch'", {"epoch": 1})
+    refused("expected weights by name, at the top level or under the key 'model', found 'epoch'", {"epoch": 1})
     refused("found 'list'", [torch.zeros(2)])
     resnet = {f"layer{n}.conv.weight": torch.zeros(2) for n in range(7)}
     message = "found 7 keys, layer0.conv.weight, layer1.conv.weight, layer2.conv.weight, layer3.conv.weight, "
-    refused(message + "layer4.conv.weight and 2 more, and not patch_embed.proj.weight, pos_embed, blocks.0.", resnet)
+    refused(message + "layer4.conv.weight and 2 more, without patch_embed.proj.weight, pos_embed, blocks.0.", resnet)
     scaled = {**tagged, "blocks.0.ls1.gamma": torch.zeros(2), "blocks.1.ls1.gamma": torch.zeros(2)}
     message = "found 2 keys that do not fit (blocks.0.ls1.gamma, blocks.1.ls1.gamma) and 0 missing (none)"
     refused("u.pth: expected the weights of MaskSpec, finetuned, to which they come closest, " + message, scaled)
@@ -227,8 +226,7 @@ def test_fairseq_loads_what_it_writes(tmp_path, pretrained, tagged, statistics):
         model.eval()(0.1 * torch.randn(1, 32000), clip_key=np.ones((1, 3), dtype=int))
 
 
-def test_finetuning_starts_from_a_released_file(tmp_path, pretrained, statistics, folds):  # noqa: F811
-
+def test_finetuning_starts_from_a_released_file(tmp_path, pretrained, statistics, folds):
     out = str(tmp_path / "out.pt")
     assert main([save(tmp_path / "in.pth", {"model": pretrained}), "--statistics", statistics, "--out", out]) == 0
     cfg = classifier_config(
@@ -238,8 +236,3 @@ def test_finetuning_starts_from_a_released_file(tmp_path, pretrained, statistics
     model = finetuning_task(folds, fold=1).build_model(cfg)
     assert torch.equal(model.encoder.blocks[1].mlp.fc2.weight, pretrained["blocks.1.mlp.fc2.weight"])
     assert np.array_equal(model.front_end.mel_mean.numpy(), MEAN)
-
-
-def test_the_overrides_start_from_what_the_recipes_have():
-    recipe = yaml.safe_load((REPOSITORY / "config" / "finetuning" / "base.yaml").read_text())
-    assert {name: recipe["task" if name in OF_THE_TASK else "model"][name] for name in RECIPE} == RECIPE

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from maskspec_fairseq.checkpoints.read import load_classifier
-from maskspec_fairseq.cli.convert import finetuning_overrides, main
+from maskspec_fairseq.cli.convert import main
 from maskspec_fairseq.inference.load import load_model
 from tests.fairseq_factories import classifier_config, finetuning_task
 from tests.unit.conversion.originals import BLOCKS, HEADS, WIDTH, VisionTransformer, randomise, timm
@@ -92,7 +92,7 @@ def test_the_decoder_of_an_mae_stays_behind(tmp_path):
     assert torch.equal(model.encoder.blocks[1].attn.qkv.bias, state["blocks.1.attn.qkv.bias"])
 
 
-def test_finetuning_starts_with_the_statistics_of_its_data(tmp_path, folds, caplog):  # noqa: F811
+def test_finetuning_starts_with_the_statistics_of_its_data(tmp_path, folds, caplog):
     torch.save(image_model().state_dict(), tmp_path / "vit.pth")
     path = converted(tmp_path / "vit.pth", tmp_path / "out.pt")
     cfg = dict(
@@ -120,13 +120,10 @@ def test_a_model_without_statistics_is_no_model_to_use(tmp_path):
         load_model(path)
 
 
-def test_overrides_are_what_differs_from_the_recipes():
-    from tests.unit.test_configs import compose_recipe
-
-    recipe = compose_recipe("finetuning/esc50", "task.fold=1")
-    model, task = dict(recipe.model), dict(recipe.task)
-    assert finetuning_overrides({"model": model, "task": dict(task, clip_sec=10.0)}) == []
-    other = {"model": dict(model, cls_token=True, encoder_layers=24), "task": dict(task, sample_rate=16000, clip_sec=5)}
-    assert finetuning_overrides(other) == [
-        "task.sample_rate=16000", "model.encoder_layers=24", "model.cls_token=true", "task.clip_sec=5"
-    ]  # fmt: skip
+def test_a_transformer_of_grey_images_is_converted_where_the_user_says_so(tmp_path, capsys):
+    torch.save(image_model(in_chans=1, img_size=256).state_dict(), tmp_path / "grey.pth")
+    arguments = [str(tmp_path / "grey.pth"), "--out", str(tmp_path / "out.pt")]
+    assert main(arguments) == 2
+    assert "found a similarity of " in capsys.readouterr().err
+    assert main([*arguments, "--layout", "image"]) == 0
+    assert "an image transformer (its encoder): 2 blocks" in capsys.readouterr().out

@@ -137,7 +137,7 @@ def test_clip_length_and_kind_of_labels_are_told_by_the_file(
     path = converted(tmp_path, state, "--statistics", statistics)
     _, cfg = load_classifier(path)
     assert cfg["task"]["clip_sec"] == seconds and cfg["task"]["target_is_multilabel"] is several
-    assert f"{classes} classes, of which a clip has {'several' if several else 'one'}" in capsys.readouterr().out
+    assert f"{classes} classes, {'several' if several else 'one'} per clip" in capsys.readouterr().out
     assert load_model(path).labels == []  # without names, the head stays behind
 
 

@@ -1,0 +1,25 @@
+"""Which fields of a finetuning recipe to set for a checkpoint."""
+
+from typing import Any, Dict, List
+
+from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
+from maskspec_fairseq.hydra_override import format_override
+
+# The values of config/finetuning/base.yaml.
+RECIPE = {
+    "front_end": "paper", "sample_rate": 32000, "patch_size": 16, "encoder_embed_dim": 768, "encoder_layers": 12,
+    "encoder_attention_heads": 12, "encoder_ffn_embed_dim": 3072, "cls_token": False, "position_grid": [],
+    "norm_after_pool": False, "clip_sec": 10.0,
+}  # fmt: skip
+TASK_FIELDS = ("sample_rate", "clip_sec")
+
+
+def finetuning_overrides(cfg: Dict[str, Any]) -> List[str]:
+    """The hydra overrides with which a finetuning recipe starts from a checkpoint with this config."""
+    values = {**cfg["model"], **cfg["task"]}
+    overrides = []
+    for name in (*ENCODER_FIELDS, "norm_after_pool", "clip_sec"):
+        value = values.get(name, RECIPE[name])
+        if value != RECIPE[name]:
+            overrides.append(format_override(f"{'task' if name in TASK_FIELDS else 'model'}.{name}", value))
+    return overrides

@@ -1,0 +1,47 @@
+import pytest
+from matplotlib.figure import Figure
+
+from maskspec_fairseq.cli import plot_loss
+
+LOG = """\
+[2026-01-01 00:00:00,000][train_inner][INFO] - {"epoch": 1, "update": 0.5, "loss": "1.5", "baseline_loss": "1.1"}
+[2026-01-01 00:00:00,000][test][INFO] - {"epoch": 1, "test_loss": "0.9", "test_baseline_loss": "1.0"}
+"""
+FINETUNING_LOG = """\
+[2026-01-01 00:00:00,000][train_inner][INFO] - {"epoch": 1, "update": 0.5, "loss": "1.5"}
+[2026-01-01 00:00:00,000][fold1][INFO] - {"epoch": 1, "fold1_loss": "0.9"}
+"""
+BOTH = ["training", "training, predicting the mean", "held out (test)", "held out (test), predicting the mean"]
+
+
+@pytest.mark.parametrize(
+    "log, labels, unit",
+    [(LOG, BOTH, "squared error per masked value"), (FINETUNING_LOG, ["training", "held out (fold1)"], "loss")],
+    ids=["pretraining", "finetuning"],
+)
+def test_every_curve_is_drawn_and_named(tmp_path, capsys, monkeypatch, log, labels, unit):
+    drawn, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *args, **kw: (drawn.append(figure), save(figure, *args, **kw))
+    )
+    (tmp_path / "hydra_train.log").write_text(log)
+    out = tmp_path / "l.png"
+    assert plot_loss.main([str(tmp_path / "hydra_train.log"), "--out", str(out)]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert "train_inner loss 1.5000 at epoch 0.5, " in capsys.readouterr().out
+    (axis,) = drawn[0].axes
+    assert [line.get_label() for line in axis.lines] == labels and axis.get_ylabel() == unit
+    assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == len(labels)
+
+
+def test_what_cannot_be_drawn_is_refused_in_a_line(tmp_path, capsys):
+    (tmp_path / "hydra_train.log").write_text(LOG)
+    (tmp_path / "empty.log").write_text("nothing\n")
+    for log, out, message in [
+        ("empty.log", "l.png", "common.log_format=json, found none"),
+        ("none.log", "l.png", "none.log: No such file or directory"),
+        ("hydra_train.log", "no/l.png", "l.png: No such file or directory"),
+    ]:
+        assert plot_loss.main([str(tmp_path / log), "--out", str(tmp_path / out)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("maskspec-plot-loss: ") and message in error and error.count("\n") == 1

@@ -1,0 +1,34 @@
+import pytest
+
+from maskspec_fairseq.training_log import log_entries, read_curves
+
+LOG = """\
+[2026-01-01 00:00:00,000][train_inner][INFO] - {"epoch": 1, "update": 0.5, "loss": "1.5", "baseline_loss": "1.1"}
+[2026-01-01 00:00:00,000][fairseq.trainer][INFO] - begin training epoch 1
+[2026-01-01 00:00:00,000][SUBSET][INFO] - {"epoch": 1, "SUBSET_loss": "0.9", "SUBSET_baseline_loss": "1.0"}
+[2026-01-01 00:00:00,000][train][INFO] - {"epoch": 1, "train_loss": "1.2", "train_wall": "9"}
+"""
+
+
+@pytest.mark.parametrize("subset", ["valid", "test", "eval-2", "fold 5"])
+def test_curves_are_read_whatever_the_held_out_subset_is_called(tmp_path, subset):
+    (tmp_path / "hydra_train.log").write_text(LOG.replace("SUBSET", subset))
+    assert read_curves(tmp_path / "hydra_train.log") == {
+        ("train_inner", "loss"): [(0.5, 1.5)], ("train_inner", "baseline_loss"): [(0.5, 1.1)],
+        (subset, "loss"): [(1.0, 0.9)], (subset, "baseline_loss"): [(1.0, 1.0)],
+    }  # fmt: skip
+    assert [kind for kind, _ in log_entries(tmp_path / "hydra_train.log")] == ["train_inner", subset, "train"]
+
+
+def test_the_baseline_of_older_logs_is_found_by_its_old_name(tmp_path):
+    old, new = tmp_path / "old.log", tmp_path / "new.log"
+    new.write_text(LOG.replace("SUBSET", "valid"))
+    old.write_text(new.read_text().replace("baseline_loss", "mean_loss"))
+    assert "mean_loss" in old.read_text() and list(log_entries(old)) == list(log_entries(new))
+    assert read_curves(old) == read_curves(new)
+
+
+def test_a_log_without_such_lines_is_refused(tmp_path):
+    (tmp_path / "empty.log").write_text("nothing\n")
+    with pytest.raises(ValueError, match="empty.log: expected lines .* with common.log_format=json, found none"):
+        read_curves(tmp_path / "empty.log")
