@@ -1,20 +1,28 @@
-"""Write files whole or not at all."""
+"""Write files completely or not at all: a kill, a full disk or Ctrl-C never leaves a partial file under its own name."""
 
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Union
+from typing import Callable, Iterable, Mapping, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 
 
-def write_together(directory: PathLike, files: Dict[str, Callable[[Path], None]], stale: Iterable[str] = ()) -> None:
-    """Write several files of a directory so that an interrupt leaves nothing half-written: each is moved in whole.
+def write_together(
+    directory: PathLike, files: Mapping[str, Callable[[Path], object]], stale: Iterable[str] = ()
+) -> None:
+    """Write several files into a directory; each is moved in when all of them are complete.
+
+    The scratch directory is inside the target directory, because a rename is atomic within one file system only.
 
     Args:
-        files: file name -> function that writes the file at the path that it is given.
-        stale: names of files to remove where they exist, once the new ones are complete.
+        directory: created if missing.
+        files: file name -> function that writes the file to the path it is given; its return value is ignored.
+        stale: names of files to remove, if they exist, once the new ones are complete.
+
+    Raises:
+        OSError: the directory or a file cannot be written. What the functions raise is passed on.
     """
     os.makedirs(directory, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
@@ -27,3 +35,17 @@ def write_together(directory: PathLike, files: Dict[str, Callable[[Path], None]]
             os.replace(scratch / name, os.path.join(directory, name))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_whole(path: PathLike, write: Callable[[Path], object]) -> None:
+    """Write one file; until it is complete, what was at `path` stays there.
+
+    Args:
+        path: its directory is created if missing.
+        write: writes the file to the path it is given.
+
+    Raises:
+        OSError: the file cannot be written. What `write` raises is passed on.
+    """
+    directory, name = os.path.split(path)
+    write_together(directory or os.curdir, {name: write})
