@@ -1,42 +1,66 @@
-"""Pictures of an evaluation."""
+"""Pictures. They are drawn on `matplotlib.figure.Figure` objects, which need neither a display nor a backend."""
 
 from typing import Mapping, Sequence, Tuple
 
-import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.metrics import ConfusionMatrixDisplay
 
 from maskspec_fairseq.training_log import Curve
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+DPI = 110
+
+
+def new_figure(width: float, height: float) -> Tuple[Figure, Axes]:
+    """A figure of a size in inches, and its only axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
 
 
 def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[str], path: str) -> None:
-    """Confusion matrix of class indices (N,), in clips."""
+    """Draw the confusion matrix, in clips, into a PNG.
+
+    Args:
+        target: (N,), class indices.
+        predicted: (N,), class indices.
+        names: of the C classes.
+        path: of the picture.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from sklearn.metrics import ConfusionMatrixDisplay  # takes a second to import, which other pictures need not wait
+
     side = 3 + 0.35 * len(names)
-    figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    figure, axis = new_figure(side + 1, side)
     ConfusionMatrixDisplay.from_predictions(
         target, predicted, labels=np.arange(len(names)), display_labels=list(names), xticks_rotation="vertical",
         cmap="magma_r", ax=axis, colorbar=False,
     )  # fmt: skip
     axis.set_title(f"{(target == predicted).mean():.1%} of {len(target)} clips")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.savefig(path, dpi=DPI)
 
 
 def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path: str) -> None:
-    """A bar for each class (C,), the best on top; classes without a score (NaN) are left out."""
+    """Draw a bar per class into a PNG, the best on top; classes without a score are left out.
+
+    Args:
+        scores: (C,), from 0 to 1, NaN for a class without a score.
+        names: of the C classes.
+        score: the name of the score.
+        path: of the picture.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     scored = [index for index in np.argsort(scores) if not np.isnan(scores[index])]
-    figure, axis = plt.subplots(figsize=(7, 1.5 + 0.16 * len(scored)), layout="constrained")
+    figure, axis = new_figure(7, 1.5 + 0.16 * len(scored))
     axis.barh([names[index] for index in scored], scores[scored], color="C0")
     axis.tick_params(axis="y", labelsize=6)
     axis.margins(y=0.01)
     axis.set_xlim(0, 1)
     axis.set_xlabel(score)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    figure.savefig(path, dpi=DPI)
 
 
 def draw_loss_curves(curves: Mapping[Tuple[str, str], Curve], path: str) -> None:
@@ -45,8 +69,7 @@ def draw_loss_curves(curves: Mapping[Tuple[str, str], Curve], path: str) -> None
     Raises:
         OSError: the picture cannot be written.
     """
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = new_figure(9, 5)
     kinds = dict.fromkeys(kind for kind, _ in curves)  # in order, each once
     subsets = [kind for kind in kinds if kind != "train_inner"]
     for (kind, name), curve in curves.items():
@@ -63,4 +86,4 @@ def draw_loss_curves(curves: Mapping[Tuple[str, str], Curve], path: str) -> None
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=DPI)

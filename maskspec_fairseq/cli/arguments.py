@@ -1,14 +1,18 @@
-"""What the programs share: how help looks, types that refuse what makes no sense, and the list of what failed."""
+"""Arguments that the programs share, and the form of their help."""
 
 import argparse
-import sys
-from typing import Sequence
 
 from maskspec_fairseq.argument_types import int_at_least
 
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """A parser whose help ends with an example, one or several commands."""
+    """A parser whose help ends with an example.
+
+    Args:
+        name: of the program.
+        description: its first paragraph of help, usually the module's docstring.
+        example: one or several commands, a line each.
+    """
     lines = "".join(f"\n  {line}" for line in example.splitlines())
     return argparse.ArgumentParser(
         prog=name,
@@ -19,14 +23,14 @@ def make_parser(name: str, description: str, example: str) -> argparse.ArgumentP
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device: a GPU where there is one."""
-    import torch  # here and in `device`: manifests/build.py, which uses the rest, starts without it
+    """Add --device, by default the GPU if there is one."""
+    import torch  # here and in `device`: maskspec-build, which uses the rest, starts without it
 
     parser.add_argument(
         "--device",
         type=device,
         default="cuda" if torch.cuda.is_available() else "cpu",
-        help="cpu, cuda, cuda:1, ... (default here: %(default)s)",
+        help="cpu, cuda, cuda:1, ... (default: %(default)s)",
     )
 
 
@@ -41,21 +45,8 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
     )
 
 
-def exit_code(parser: argparse.ArgumentParser, failed: Sequence[str], what: str) -> int:
-    """0 where nothing has failed; else 2, and a list on stderr.
-
-    Args:
-        failed: the reasons.
-        what: of what they are, such as "6 files could not be tagged".
-    """
-    if not failed:
-        return 0
-    print(f"{parser.prog}: {len(failed)} of {what}:", *(f"  {reason}" for reason in failed), sep="\n", file=sys.stderr)
-    return 2
-
-
 def device(text: str) -> str:
-    """The name of a device that is there."""
+    """Type of an argument: the name of a device of this machine."""
     import torch
 
     try:

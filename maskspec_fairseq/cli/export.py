@@ -2,10 +2,12 @@
 
 import argparse
 import sys
-from typing import Optional
+from pathlib import Path
+from typing import Optional, Sequence
 
-from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.export_onnx import write_onnx
 from maskspec_fairseq.inference.load import load_model
@@ -20,24 +22,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", required=True, help="of a pretraining or finetuning run, or an exported folder")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for config.json and model.safetensors")
     parser.add_argument(
-        "--onnx", action="store_true", help=f"write {ONNX_FILE} too: the whole model, waveforms at its rate in"
+        "--onnx", action="store_true", help=f"also write {ONNX_FILE}: the whole model, for waveforms at its rate"
     )
     return parser
 
 
-def main(argv: Optional[list] = None) -> int:
-    args = build_parser().parse_args(argv)
-    try:
-        model = load_model(args.checkpoint)
-        write_folder(model, args.out)
-        if args.onnx:
-            write_together(args.out, {ONNX_FILE: lambda path: write_onnx(model, str(path))})
-    except (ImportError, OSError, ValueError) as error:
-        print(f"maskspec-export: {error}", file=sys.stderr)
-        return 2
+def run(args: argparse.Namespace) -> None:
+    model = load_model(args.checkpoint)
+    write_folder(model, args.out)
+    if args.onnx:
+        write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))
     head = f"a head for {len(model.labels)} classes" if model.labels else "no head"
     print(f"{args.out}: width {model.embed_dim}, {head}, {model.sample_rate} Hz, {model.clip_sec} s")
-    return 0
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    return run_program(build_parser(), run, argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How every program runs and fails: one line on stderr that names the program, and exit code 2."""
+"""How every program runs, and how it fails: one line on stderr that names the program, and exit code 2."""
 
 import argparse
 import sys
@@ -17,11 +17,12 @@ def run_program(
     argv: Optional[Sequence[str]] = None,
     intermixed: bool = False,
 ) -> int:
-    """Parse the arguments and run the program; a failure that a user can cure is one line, without a traceback.
+    """Parse the arguments and run the program; report a failure that users can cure in one line, without a traceback.
 
     Args:
-        run: what the program does with its arguments; it returns its exit code, None for 0.
-        argv: the arguments; those of the process for None.
+        parser: of the program.
+        run: does what the arguments say, and returns the exit code, None for 0.
+        argv: the arguments; those of the process if None.
         intermixed: whether options may stand between positional arguments; not with subparsers.
 
     Returns:
@@ -31,7 +32,7 @@ def run_program(
     try:
         return run(args) or 0
     except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; every file that was written is whole", file=sys.stderr)
+        print(f"{parser.prog}: interrupted; no file was left incomplete", file=sys.stderr)
         return INTERRUPTED
     except (AudioError, ManifestError, ImportError, OSError, ValueError) as error:
         print(f"{parser.prog}: {message_of(error)}", file=sys.stderr)
@@ -39,21 +40,22 @@ def run_program(
 
 
 def message_of(error: Exception) -> str:
-    """What to tell a user of an error."""
+    """The message that users get for an error."""
     if isinstance(error, AudioError):
-        return str(error).rpartition("AudioError: ")[2].strip()  # a loader process puts its traceback before it
+        return str(error).rpartition("AudioError: ")[2].strip()  # a loader process puts its traceback in front
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; check that it can be read, or written, and that its disk has room"
+        return f"{where}{error.strerror}; check the path, its permissions, and the room on its disk"
     return str(error)
 
 
 def report_failures(parser: argparse.ArgumentParser, failed: Sequence[str], what: str) -> int:
-    """0 where nothing has failed; else 2, and a list on stderr.
+    """The exit code of a program that handles many items: 0, or 2 if some failed, which are listed on stderr.
 
     Args:
-        failed: the reasons.
-        what: of what they are, such as "6 files could not be tagged".
+        parser: of the program.
+        failed: why each of them failed.
+        what: the end of the headline, such as "6 files could not be tagged".
     """
     if not failed:
         return 0

@@ -1,10 +1,10 @@
-"""A trained model as a plain module: audio of any length and rate in, scores and embeddings out. No fairseq here.
+"""A trained model as a plain module: audio of any length and rate in, logits and embeddings out. No fairseq here.
 
-Shapes: B clips, T samples, K windows of W samples, M columns of patches in a window, N frames, D width, C classes.
+Shapes: B clips, T samples, K windows of W samples, M columns of patches per window, P passes, N frames, D width,
+C classes.
 """
 
 import inspect
-import math
 import numbers
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence, Tuple
@@ -19,18 +19,18 @@ from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 
-MAX_WINDOWS = 16  # that go through the encoder together
-MAX_WINDOWS_ON_CPU = 4  # more of them fit its cache worse, and take longer each
-# What makes a model; the other arguments of `SpectrogramClassifier` are for training.
+MAX_WINDOWS = 16  # encoded together
+MAX_WINDOWS_ON_CPU = 4  # larger batches fit a CPU's cache less well, and take longer per window
+# The arguments of `SpectrogramClassifier` that define a model; the others are for training.
 ARCHITECTURE = (*ENCODER_FIELDS, "pool", "norm_after_pool")
 
 
 @dataclass
 class AudioOutput:
-    """What a model says of some clips.
+    """What a model computes for a batch of clips.
 
-    logits: (B, C), None of a model without a head.
-    embedding: (B, D), what the head sees.
+    logits: (B, C), None for a model without a head.
+    embedding: (B, D), the pooled embedding, the head's input.
     """
 
     logits: Optional[Tensor]
@@ -38,17 +38,25 @@ class AudioOutput:
 
 
 class AudioModel(nn.Module):
-    """Front end with its statistics, encoder, pooling and head, where there is one.
+    """Front end with its statistics, encoder, pooling, and the head if there is one.
 
-    A model that was finetuned pools as it did then, padding and all. One without a head takes the mean over the columns
+    A finetuned model pools as in its training, padding included. A model without a head takes the mean over the columns
     of patches that hold sound.
 
     Args:
         architecture: arguments of `SpectrogramClassifier` out of `ARCHITECTURE`; the others have their defaults.
-        clip_sec: s, the length of clip that the model was trained on: the length of a window.
-        channel: of a file that `mix_down` gives the model.
-        labels: the classes in the order of the logits; none for a model without a head.
-        target_is_multilabel: whether a clip has several classes, which each have a sigmoid, or one, by a softmax.
+        clip_sec: s, the length of the clips that the model was trained on: the length of a window.
+        channel: of a file, see `mix_down`.
+        labels: the classes in the order of the logits; empty for a model without a head.
+        target_is_multilabel: True if a clip has any number of classes (a sigmoid per class), False if it has exactly
+            one (a softmax).
+
+    Example:
+        >>> tiny = {"encoder_embed_dim": 32, "encoder_layers": 1, "encoder_attention_heads": 2}
+        >>> model = AudioModel(tiny, clip_sec=1.0, labels=[Label("dog", "Dog"), Label("rain", "Rain")]).eval()
+        >>> output = model(torch.zeros(3, 48000), sample_rate=16000)
+        >>> output.logits.shape, output.embedding.shape
+        (torch.Size([3, 2]), torch.Size([3, 32]))
     """
 
     def __init__(
@@ -70,11 +78,12 @@ class AudioModel(nn.Module):
 
     @property
     def sample_rate(self) -> int:
-        """Hz, of what the network hears."""
+        """Hz, of the network's input."""
         return self.network.front_end.sample_rate
 
     @property
     def embed_dim(self) -> int:
+        """D."""
         return self.network.encoder.embed_dim
 
     @property
@@ -87,18 +96,23 @@ class AudioModel(nn.Module):
         """Samples from one column of patches to the next."""
         return self.network.patch_size * self.network.front_end.hop_length
 
-    def forward(self, waveform: Tensor, sample_rate: int) -> AudioOutput:
-        """Logits and embeddings of clips.
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
-        A clip longer than the model's length is taken in windows, the last of which ends with the clip, and the mean of
-        their embeddings (and so of their logits) is the clip's, as in maskspec-evaluate.
+    def forward(self, waveform: Tensor, sample_rate: int) -> AudioOutput:
+        """Logits and embeddings of a batch of clips.
+
+        A clip longer than the model's length is cut into windows, the last of which ends with the clip. The clip's
+        embedding is the mean over its windows, and so are its logits.
 
         Args:
             waveform: float (B, T), full scale 1, of any length.
             sample_rate: of the waveform, Hz.
 
         Raises:
-            ValueError: another shape, no sample, a sample that is not finite, or a rate that is no whole number.
+            ValueError: another shape or type, no samples, a sample that is not finite, or a rate that is not a
+                positive whole number.
         """
         embedding = self.embed(self.resample(waveform, sample_rate))
         return AudioOutput(self.network.head(embedding) if self.labels else None, embedding)
@@ -108,93 +122,127 @@ class AudioModel(nn.Module):
         return logits.sigmoid() if self.target_is_multilabel else logits.softmax(dim=-1)
 
     def embed(self, waveform: Tensor, max_windows: Optional[int] = MAX_WINDOWS) -> Tensor:
-        """(B, T) at the model's rate -> (B, D), with at most max_windows in the encoder together, all for None."""
-        windows = self.windows(waveform)  # (B, K, W)
-        flat = windows.flatten(0, 1)
-        chunks = [flat] if max_windows is None else flat.split(self._together(max_windows))
-        embeddings = torch.cat([self.embed_windows(chunk, waveform.shape[1]) for chunk in chunks])
+        """(B, T) at the model's rate -> (B, D); max_windows as in `embed_windows`."""
+        windows = cut_windows(waveform, self.window_samples, self.window_samples)  # (B, K, W)
+        embeddings = self.embed_windows(windows.flatten(0, 1), waveform.shape[1], max_windows)  # (B * K, D)
         return embeddings.unflatten(0, windows.shape[:2]).mean(dim=1)
 
-    def _together(self, max_windows: int) -> int:
-        """How many of at most max_windows go through the encoder together on the model's device."""
-        on_cpu = self.network.front_end.mel_mean.device.type == "cpu"
-        return min(max_windows, MAX_WINDOWS_ON_CPU) if on_cpu else max_windows
+    def embed_windows(self, windows: Tensor, num_samples: int, max_windows: Optional[int] = MAX_WINDOWS) -> Tensor:
+        """(B, W) -> (B, D), the pooled embeddings of windows.
 
-    def windows(self, waveform: Tensor) -> Tensor:
-        """(B, T) -> (B, K, W): every sample is in a window, the last one ends with the clip, a short clip is padded."""
-        size = self.window_samples
-        waveform = nn.functional.pad(waveform, (0, max(0, size - waveform.shape[1])))
-        beyond = waveform.shape[1] - size
-        # not -(-beyond // size): ONNX rounds a division towards zero
-        starts = torch.arange(1 + (beyond + size - 1) // size, device=waveform.device) * size
-        starts = starts.clamp(max=beyond)
-        return waveform[:, starts[:, None] + torch.arange(size, device=waveform.device)]
+        Args:
+            windows: at the model's rate.
+            num_samples: how many samples of each window, from its start, are not padding.
+            max_windows: how many windows are encoded together at most; all of them if None.
+        """
+        if max_windows is None:
+            return self._embed_batch(windows, num_samples)
+        return torch.cat(
+            [self._embed_batch(batch, num_samples) for batch in windows.split(self._batch_size(max_windows))]
+        )
 
-    def embed_windows(self, windows: Tensor, num_samples: int) -> Tensor:
-        """(B, W), of which the first num_samples are no padding -> (B, D)."""
+    def _embed_batch(self, windows: Tensor, num_samples: int) -> Tensor:
+        """`embed_windows` in one batch."""
         if self.labels:
             return self.network.embed(windows)
-        columns = self.network.embed_columns(windows)
+        columns = self.network.embed_columns(windows)  # (B, M, D)
         return columns[:, : (num_samples + self.column_samples - 1) // self.column_samples].mean(dim=1)
+
+    def _batch_size(self, max_windows: int) -> int:
+        """How many of at most max_windows are encoded together on the model's device."""
+        return min(max_windows, MAX_WINDOWS_ON_CPU) if self.device.type == "cpu" else max_windows
 
     def frame_embeddings(
         self, waveform: Tensor, sample_rate: int, passes: int = 1, all_layers: bool = False
     ) -> Tuple[Tensor, Tensor]:
-        """Embeddings of the columns of patches, one every 160 ms, or closer by encoding the clip several times.
+        """Embeddings of the columns of patches, one every 160 ms, or more densely by encoding the clip several times.
 
-        Every pass but the first shifts the clip by a share of a column; with 4 of them there is a frame every 40 ms.
-        A clip longer than the model's length is taken in windows without overlap.
+        Each pass shifts the clip by another fraction of a column; 4 passes give a frame every 40 ms. A clip longer than
+        the model's length is cut into windows without overlap.
 
         Args:
-            waveform, sample_rate: see `forward`.
-            passes: how many times the clip is encoded.
-            all_layers: the outputs of all layers one after the other, (B, N, layers * D).
+            waveform: see `forward`.
+            sample_rate: see `forward`.
+            passes: P, how many times the clip is encoded.
+            all_layers: return the concatenated outputs of all layers, (B, N, layers * D).
 
         Returns:
-            (B, N, D), the mean over a column's frequencies, and (N,), the time of its middle in the clip, s.
+            (B, N, D), the mean over a column's frequencies, and (N,), the time of the column's middle in the clip, s.
 
         Raises:
-            ValueError: see `forward`; or passes that do not divide a column.
+            ValueError: see `forward`; or a number of passes that does not divide a column.
         """
-        column, middle = self.column_samples, (self.network.patch_size - 1) * self.network.front_end.hop_length // 2
-        if passes < 1 or column % passes:
-            raise ValueError(
-                f"expected a number of passes that divides the {column} samples of a column, found {passes}"
-            )
+        size, hop, margin = self.frame_windows(passes)
         waveform = self.resample(waveform, sample_rate)
-        frames, times = [], []
-        for number in range(passes):
-            shift = number * column // passes
-            frames.append(self._columns(nn.functional.pad(waveform, (shift, 0)), all_layers))
-            times.append(torch.arange(frames[-1].shape[1]) * column + middle - shift)
-        times, order = torch.cat(times).sort()
-        first = int((times < 0).sum())
-        last = max(first + 1, int((times < waveform.shape[1]).sum()))  # a clip of a few samples has a frame, too
-        frames = torch.cat(frames, dim=1)[:, order[first:last].to(waveform.device)]
-        return frames, (times[first:last].double() / self.sample_rate).to(waveform.device)
+        num_samples = waveform.shape[1]
+        count = -(-(num_samples + margin) // hop)  # K
+        padded = nn.functional.pad(waveform, (margin, max(0, (count - 1) * hop + size - margin - num_samples)))
+        windows = padded.unfold(1, size, hop)[:, :count]  # (B, K, margin + W)
+        frames = self.embed_frames(windows.flatten(0, 1), passes, all_layers)  # (B * K, M * P, D)
+        frames = frames.unflatten(0, windows.shape[:2]).flatten(1, 2)  # (B, K * M * P, D)
+        first, times = self.frame_times(num_samples, passes)
+        return frames[:, first : first + len(times)], times.to(waveform.device)
 
-    def _columns(self, waveform: Tensor, all_layers: bool) -> Tensor:
-        """(B, T) -> (B, N, D), with as many columns as it takes to hold T samples."""
-        size, column = self.window_samples, self.column_samples
-        hop = self.network.front_end.grid(size)[1] * column  # what a window hears: whole columns
-        count = math.ceil(waveform.shape[1] / hop)
-        padded = nn.functional.pad(waveform, (0, max(0, (count - 1) * hop + size - waveform.shape[1])))
-        windows = padded.unfold(1, size, hop)[:, :count]  # (B, K, W)
-        chunks = windows.flatten(0, 1).split(self._together(MAX_WINDOWS))
-        columns = torch.cat([self.network.embed_columns(chunk, all_layers) for chunk in chunks])
-        columns = columns.unflatten(0, windows.shape[:2]).flatten(1, 2)  # (B, K * M, D)
-        return columns[:, : math.ceil(waveform.shape[1] / column)]
+    def frame_windows(self, passes: int) -> Tuple[int, int, int]:
+        """How `frame_embeddings` cuts a clip: samples per window, from one window to the next, and of zeros before it.
+
+        A window is `margin + W` samples long, so that it holds the W samples of each pass: the first pass starts at its
+        first sample, and the last one, which is not shifted, after the margin.
+
+        Returns:
+            margin + W, the hop, and the margin, all in samples at the model's rate.
+
+        Raises:
+            ValueError: a number of passes that does not divide a column.
+        """
+        if passes < 1 or self.column_samples % passes:
+            raise ValueError(
+                f"expected a number of passes that divides the {self.column_samples} samples of a column of patches, "
+                f"found {passes}"
+            )
+        columns = self.network.front_end.grid(self.window_samples)[1]  # M; what a window holds after them is not used
+        margin = self.column_samples - self.column_samples // passes
+        return margin + self.window_samples, columns * self.column_samples, margin
+
+    def embed_frames(self, windows: Tensor, passes: int, all_layers: bool = False) -> Tensor:
+        """Windows of `frame_windows`, (B, margin + W) -> their frames in the order of time, (B, M * P, D)."""
+        together = self._batch_size(MAX_WINDOWS)
+        parts = []
+        for batch in windows.split(max(1, together // passes)):
+            shifted = batch.unfold(1, self.window_samples, self.column_samples // passes)  # (b, P, W)
+            encoded = [self.network.embed_columns(part, all_layers) for part in shifted.flatten(0, 1).split(together)]
+            columns = torch.cat(encoded).unflatten(0, shifted.shape[:2])  # (b, P, M, D)
+            parts.append(columns.transpose(1, 2).flatten(1, 2))  # (b, M * P, D)
+        return torch.cat(parts)
+
+    def frame_times(self, num_samples: int, passes: int) -> Tuple[int, Tensor]:
+        """Which of the frames that `embed_frames` gives for the windows of a clip are in the clip.
+
+        Args:
+            num_samples: of the clip, at the model's rate.
+            passes: P.
+
+        Returns:
+            The number of the first frame, and the times of it and of those that follow, float64 (N,), s.
+        """
+        step = self.column_samples // passes
+        middle = (self.network.patch_size - 1) * self.network.front_end.hop_length // 2
+        offset = middle - self.frame_windows(passes)[2]  # of frame 0, samples
+        first = max(0, -(offset // step))  # the first at 0 or later
+        last = max(first + 1, -((offset - num_samples) // step))  # a clip of a few samples has a frame, too
+        times = (torch.arange(first, last) * step + offset).double() / self.sample_rate
+        return first, times
 
     def resample(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Check clips, and bring them to the model's rate and device; errors of `forward`."""
+        """Check a batch of clips, and bring it to the model's rate and device, float32 (B, T'); errors of `forward`."""
         if not isinstance(sample_rate, numbers.Integral) or isinstance(sample_rate, bool) or sample_rate <= 0:
-            raise ValueError(f"expected the sample rate as a whole number of Hz, found {sample_rate!r}")
+            raise ValueError(f"expected the sample rate as a positive whole number of Hz, found {sample_rate!r}")
         if not (torch.is_tensor(waveform) and waveform.dim() == 2 and waveform.is_floating_point()):
             found = (
                 f"{waveform.dtype} {tuple(waveform.shape)}" if torch.is_tensor(waveform) else type(waveform).__name__
             )
             raise ValueError(
-                f"expected a waveform as a tensor of floats, (B, T), found {found}; of one clip: clip[None]"
+                f"expected a waveform as a tensor of floats, (B, T), found {found}; for a single clip: clip[None]"
             )
         if not waveform.numel():
             raise ValueError(f"expected a waveform with samples, found the shape {tuple(waveform.shape)}")
@@ -205,13 +253,36 @@ class AudioModel(nn.Module):
             clips = waveform.detach().cpu().numpy()
             resampled = np.stack([soxr.resample(clip, sample_rate, self.sample_rate, quality="HQ") for clip in clips])
             if not resampled.size:
-                raise ValueError(f"expected a sample at {self.sample_rate} Hz at least, found {clips.shape[1]} before")
+                raise ValueError(
+                    f"expected at least one sample at {self.sample_rate} Hz, found {clips.shape[1]} at {sample_rate} Hz"
+                )
             waveform = torch.from_numpy(resampled)
-        return waveform.to(self.network.front_end.mel_mean.device)
+        return waveform.to(self.device)
 
 
-def with_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) -> AudioModel:
-    """The model in eval mode with the weights of a file.
+def cut_windows(waveform: Tensor, size: int, hop: int) -> Tensor:
+    """(B, T) -> (B, K, W): each sample is in a window, the last one ends with the clip, a short clip is padded.
+
+    Args:
+        waveform: of any length.
+        size: W.
+        hop: samples from one window to the next, from 1 to W.
+    """
+    waveform = nn.functional.pad(waveform, (0, max(0, size - waveform.shape[1])))
+    beyond = waveform.shape[1] - size
+    # not -(-beyond // hop): ONNX rounds a division towards zero
+    starts = torch.arange(1 + (beyond + hop - 1) // hop, device=waveform.device) * hop  # (K,)
+    starts = starts.clamp(max=beyond)
+    return waveform[:, starts[:, None] + torch.arange(size, device=waveform.device)]
+
+
+def load_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) -> AudioModel:
+    """Load the weights of a file into a model, and put it into eval mode.
+
+    Args:
+        model: changed in place, and returned.
+        weights: of `model.network`.
+        path: of the file, for messages.
 
     Raises:
         ValueError: they do not fit, or have no statistics of the log-mel.
@@ -224,7 +295,7 @@ def with_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) ->
         ) from error
     if not model.network.front_end.has_statistics:
         raise ValueError(
-            f"{path}: expected the statistics of the log-mel, found none, as in converted weights of images; "
+            f"{path}: expected the statistics of the log-mel, found none, as in converted weights of an image model; "
             "finetune the model (model.pretrained), which measures them"
         )
     return model.eval()

@@ -1,22 +1,22 @@
-"""Embeddings of files, which may be longer than the memory.
+"""Embeddings of files of any length, which are read in blocks.
 
-Shapes: T samples, N frames, D width.
+Shapes: T samples, W samples per window, N frames, D width.
 """
 
+from itertools import chain
 from typing import Iterable, Iterator, List, NamedTuple, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.audio.stream import stream_clip
 from maskspec_fairseq.audio.windows import Window, cut, cut_evenly
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 
 
 class Span(NamedTuple):
-    """A piece of a file, from second to second, and its embedding, float32 (D,) on the CPU."""
+    """A part of a file, from start to end in seconds, and its embedding, float32 (D,) on the CPU."""
 
     start_sec: float
     end_sec: float
@@ -25,12 +25,12 @@ class Span(NamedTuple):
 
 @torch.inference_mode()
 def embed_file(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Span:
-    """The embedding that `AudioModel.forward` gives of the whole file, with a few windows in memory at a time.
+    """The embedding that `AudioModel.forward` computes for the whole file, with a few windows in memory at a time.
 
-    A batch has windows of this file only, so that the numbers do not depend on the files around it.
+    A batch holds windows of this file only, so that the result does not depend on other files.
 
     Args:
-        batch_size: windows that go through the encoder together.
+        batch_size: how many windows are encoded together.
 
     Raises:
         AudioError: see `load_clip`.
@@ -44,12 +44,13 @@ def embed_file(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> S
 
 
 def embed_spans(model: AudioModel, path: str, size: int, hop: int, batch_size: int = MAX_WINDOWS) -> Iterator[Span]:
-    """The embeddings of windows of a file; the last one is shorter where the file ends in its midst.
+    """The embeddings of the windows of a file; the last window is shorter if the file ends within it.
 
     Args:
-        size, hop: of the windows, samples at the model's rate, see `cut`. Longer ones than the model's length are taken
-            in several, shorter ones are padded, as `AudioModel.embed` does with clips.
-        batch_size: windows of the model's length that go through the encoder together.
+        size: of a window, samples at the model's rate. Windows longer than the model's length are cut into several,
+            shorter ones are padded, as `AudioModel.embed` does with clips.
+        hop: samples from one window to the next, see `cut`.
+        batch_size: how many windows of the model's length are encoded together.
 
     Raises:
         AudioError: see `load_clip`.
@@ -57,33 +58,53 @@ def embed_spans(model: AudioModel, path: str, size: int, hop: int, batch_size: i
     together = max(1, batch_size // -(-size // model.window_samples))
     pieces = stream_clip(path, model.sample_rate, model.channel)
     for batch in _batches(cut(pieces, size, hop), together):
-        embeddings = _embed(model, batch, batch_size)
-        for window, embedding in zip(batch, embeddings):
+        for window, embedding in zip(batch, _embed(model, batch, batch_size)):
             yield Span(window.start / model.sample_rate, window.end / model.sample_rate, embedding)
 
 
 @torch.inference_mode()
 def embed_frames(model: AudioModel, path: str, passes: int = 1) -> Tuple[Tensor, Tensor]:
-    """`AudioModel.frame_embeddings` of a file, (N, D) float32 and (N,) s, on the CPU; the file is read whole.
+    """The frames that `AudioModel.frame_embeddings` computes for the whole file, which is read once and in blocks.
+
+    Args:
+        passes: how many times each window is encoded.
+
+    Returns:
+        Embeddings, float32 (N, D), and times, float64 (N,), s, on the CPU. They are all that is kept in memory.
 
     Raises:
         AudioError: see `load_clip`.
-        ValueError: passes that do not divide a column.
+        ValueError: a number of passes that does not divide a column.
     """
-    waveform, _ = load_clip(path, model.sample_rate, channel=model.channel)
-    frames, times = model.frame_embeddings(torch.from_numpy(waveform)[None], model.sample_rate, passes)
-    return frames[0].float().cpu(), times.cpu()
+    size, hop, margin = model.frame_windows(passes)
+    num_samples = 0
+
+    def clip() -> Iterator[np.ndarray]:
+        nonlocal num_samples
+        for piece in stream_clip(path, model.sample_rate, model.channel):
+            num_samples += len(piece)
+            yield piece
+
+    # With these zeros after the clip, the first window that reaches the end is the last one that begins in the clip.
+    before, after = (np.zeros(length, dtype=np.float32) for length in (margin, size - hop))
+    parts = []
+    for batch in _batches(cut(chain([before], clip(), [after]), size, hop), MAX_WINDOWS):
+        samples = np.stack([np.pad(window.samples, (0, size - len(window.samples))) for window in batch])
+        waveform = model.resample(torch.from_numpy(samples), model.sample_rate)  # (b, size)
+        parts.append(model.embed_frames(waveform, passes).flatten(0, 1).float().cpu())
+    first, times = model.frame_times(num_samples, passes)
+    return torch.cat(parts)[first : first + len(times)], times
 
 
 @torch.inference_mode()
 def _embed(model: AudioModel, batch: List[Window], batch_size: int) -> Tensor:
     """Windows of one length -> (B, D) on the CPU."""
-    waveform = torch.from_numpy(np.stack([window.samples for window in batch]))
+    waveform = torch.from_numpy(np.stack([window.samples for window in batch]))  # (B, W)
     return model.embed(model.resample(waveform, model.sample_rate), batch_size).float().cpu()
 
 
 def _batches(windows: Iterable[Window], batch_size: int) -> Iterator[List[Window]]:
-    """Consecutive windows of one length together."""
+    """Consecutive windows of one length, at most batch_size of them together."""
     batch: List[Window] = []
     for window in windows:
         if batch and (len(batch) == batch_size or len(window.samples) != len(batch[0].samples)):

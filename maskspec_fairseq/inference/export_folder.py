@@ -1,7 +1,9 @@
-"""A model as a folder of two files without code: `config.json` and `model.safetensors`.
+"""Export folders: a model as two files that hold no code, `config.json` and `model.safetensors`.
 
-The config's fields have the names of the audio spectrogram transformer in Hugging Face transformers where they mean the
-same; the others are ours.
+`config.json` holds all that `AudioModel` is built from: sizes, front end, clip length, channel and labels. Its fields
+have the names of `ASTConfig` (the audio spectrogram transformer) in Hugging Face transformers where they mean the same;
+the others are ours. `model.safetensors` holds the weights of `AudioModel.network` and the statistics of the log-mel,
+without decoder and optimizer. Page: docs/export.md.
 """
 
 import json
@@ -14,7 +16,7 @@ from safetensors.torch import load_file, save
 
 from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.data_dir.labels import Label
-from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, with_weights
+from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, load_weights
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
 from maskspec_fairseq.registered_names import PRETRAINING_MODEL
 
@@ -33,7 +35,11 @@ TRANSFORMERS_NAMES = {
 
 
 def write_folder(model: AudioModel, directory: str) -> None:
-    """Write a model; the folder is made where there is none, and files of an earlier export are replaced.
+    """Write a model; files of an earlier export are replaced.
+
+    Args:
+        model: on any device.
+        directory: the folder, created if missing.
 
     Raises:
         OSError: it cannot be written.
@@ -51,12 +57,12 @@ def write_folder(model: AudioModel, directory: str) -> None:
 
 
 def folder_config(model: AudioModel) -> Dict[str, Any]:
-    """What `config.json` holds."""
+    """The content of `config.json`."""
     front_end, patch_size = model.network.front_end, model.network.patch_size
     config = {
         "model_type": MODEL_TYPE,
         **{TRANSFORMERS_NAMES.get(name, name): value for name, value in model.architecture.items()},
-        # what is the same in all our models, for those who read the file
+        # the same in all our models, for readers of the file
         "hidden_act": "gelu",
         "qkv_bias": True,
         "layer_norm_eps": LAYER_NORM_EPS,
@@ -75,10 +81,10 @@ def folder_config(model: AudioModel) -> Dict[str, Any]:
 
 
 def read_folder(directory: str) -> AudioModel:
-    """The model of a folder, in eval mode on the CPU.
+    """Load the model of a folder, in eval mode on the CPU.
 
     Raises:
-        ValueError: a file is missing or is not what it should be.
+        ValueError: a file is missing, is damaged, or does not fit the other one.
         OSError: a file cannot be read.
     """
     path, weights_path = (os.path.join(directory, name) for name in (CONFIG_FILE, WEIGHTS_FILE))
@@ -93,19 +99,23 @@ def read_folder(directory: str) -> AudioModel:
             config = json.load(stream)
         except ValueError as error:
             raise ValueError(f"{path}: expected JSON, found: {error}") from error
-    model = model_of(config, path)
+    model = model_from_config(config, path)
     try:
         weights = load_file(weights_path)
     except SafetensorError as error:
         raise ValueError(f"{weights_path}: expected safetensors, found: {error}; is the file cut off?") from error
-    return with_weights(model, weights, weights_path)
+    return load_weights(model, weights, weights_path)
 
 
-def model_of(config: Any, path: str) -> AudioModel:
+def model_from_config(config: Any, path: str) -> AudioModel:
     """The model that a config describes, with random weights.
 
+    Args:
+        config: the content of `config.json`, or whatever JSON was found there.
+        path: of the file, for messages.
+
     Raises:
-        ValueError: it describes none.
+        ValueError: the config does not describe a model.
     """
     if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
         found = config.get("model_type") if isinstance(config, dict) else type(config).__name__

@@ -1,4 +1,4 @@
-"""A whole model, log-mel included, as one ONNX file: waveforms of any number and length in, at the model's rate.
+"""Write a whole model, log-mel included, as one ONNX file, for any number of waveforms of any length.
 
 Shapes: B clips, T samples, D width, C classes.
 """
@@ -12,7 +12,7 @@ from maskspec_fairseq.inference.audio_model import AudioModel
 
 
 class _Traced(nn.Module):
-    """`AudioModel.forward` for one rate, all windows at once: (B, T) -> [(B, C),] (B, D)."""
+    """`AudioModel.forward` at the model's rate, all windows in one batch: (B, T) -> [(B, C),] (B, D)."""
 
     def __init__(self, model: AudioModel) -> None:
         super().__init__()
@@ -24,22 +24,26 @@ class _Traced(nn.Module):
 
 
 def write_onnx(model: AudioModel, path: str) -> None:
-    """Write a model in eval mode, on the CPU.
+    """Write a model.
 
-    Its input is `waveform`, float32 (B, T), at the model's rate; its outputs are `logits` (B, C), where it has a head,
-    and `embedding` (B, D).
+    The input of the ONNX model is `waveform`, float32 (B, T), at the model's rate; its outputs are `logits` (B, C), if
+    the model has a head, and `embedding` (B, D).
+
+    Args:
+        model: in eval mode, on the CPU.
+        path: of the file.
 
     Raises:
-        ImportError: the packages for it are not there.
+        ImportError: the packages for it are not installed.
         OSError: the file cannot be written.
     """
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f"expected the packages that write ONNX, found: {error}; `pip install 'maskspec-fairseq[onnx]'` brings them"
+            f"expected the packages that write ONNX, found: {error}; `pip install 'maskspec-fairseq[onnx]'`"
         ) from error
-    # Neither size is one that a window or a batch could be taken for.
+    # Sizes that equal neither those of a window nor those of a batch, which the export would take for constants.
     example = torch.zeros(2, model.window_samples + model.window_samples // 4)
     program = torch.onnx.export(
         _Traced(model).eval(),
@@ -50,4 +54,6 @@ def write_onnx(model: AudioModel, path: str) -> None:
         output_names=["logits", "embedding"] if model.labels else ["embedding"],
         dynamic_shapes={"waveform": {0: torch.export.Dim("clips"), 1: torch.export.Dim("samples")}},
     )
+    if program is None:  # so torch's annotation has it
+        raise RuntimeError("expected an ONNX program from torch.onnx.export, found none; try another release of torch")
     program.save(path)

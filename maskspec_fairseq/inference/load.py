@@ -1,19 +1,22 @@
-"""From a checkpoint or an exported folder to a model to use."""
+"""Load a model from a checkpoint or an exported folder."""
 
 import os
 
 from maskspec_fairseq.checkpoints.read import read_checkpoint
 from maskspec_fairseq.data_dir.labels import Label
-from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, with_weights
+from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, load_weights
 from maskspec_fairseq.inference.export_folder import read_folder
 from maskspec_fairseq.registered_names import MODELS
 
 
 def load_model(path: str) -> AudioModel:
-    """A model to use, in eval mode on the CPU, from a checkpoint of a run or a folder of maskspec-export.
+    """Load a trained model, in eval mode on the CPU.
 
-    A pretraining checkpoint gives a model without a head, and its decoder stays behind. So does a head that was
-    converted without the names of its classes.
+    A pretraining checkpoint gives a model without a head: its decoder is dropped. A head that was converted without the
+    names of its classes is dropped, too.
+
+    Args:
+        path: a checkpoint of a run or of maskspec-convert, or a folder of maskspec-export.
 
     Raises:
         ValueError: neither of them, weights that do not fit, or an encoder without statistics.
@@ -26,7 +29,22 @@ def load_model(path: str) -> AudioModel:
     architecture = {name: cfg[name] for name in ARCHITECTURE if name in cfg}
     labels = [Label(*pair) for pair in zip(cfg.get("label_keys", ()), cfg.get("label_names", ()))]
     model = AudioModel(architecture, task["clip_sec"], task["channel"], labels, task.get("target_is_multilabel", False))
-    # a head whose classes nobody has named stays behind, too
-    left_behind = ("decoder.",) if labels else ("decoder.", "head.")
-    weights = {name: value for name, value in state["model"].items() if not name.startswith(left_behind)}
-    return with_weights(model, weights, path)
+    dropped = ("decoder.",) if labels else ("decoder.", "head.")
+    weights = {name: value for name, value in state["model"].items() if not name.startswith(dropped)}
+    return load_weights(model, weights, path)
+
+
+def load_labelled_model(path: str) -> AudioModel:
+    """`load_model` for a model with a head.
+
+    Raises:
+        ValueError: see `load_model`; or a model without labels.
+        OSError: see `load_model`.
+    """
+    model = load_model(path)
+    if not model.labels:
+        raise ValueError(
+            f"{path}: expected a model with labels, found one without, as pretraining leaves it; finetune it "
+            "(config/finetuning), or use maskspec-embed, which needs none"
+        )
+    return model

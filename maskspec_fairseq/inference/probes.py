@@ -1,4 +1,4 @@
-"""Simple classifiers on frozen features, to judge what the features are worth.
+"""Simple classifiers on frozen features, to judge the features.
 
 Shapes: N clips, D features, C classes.
 """
@@ -16,49 +16,50 @@ MAX_ITERATIONS = 1000
 
 
 def linear_probe(
-    features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool, others: np.ndarray
+    features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool, test_features: np.ndarray
 ) -> np.ndarray:
-    """Logistic regression, fitted to some clips and asked of others.
+    """Scores by logistic regression, fitted to some clips and applied to test_features.
 
     Args:
         features: (N, D), standardised here.
         target: bool (N, C).
-        known: bool (N, C), whether a clip's class is known; only those fit a class of several.
-        target_is_multilabel: a regression for every class, or one that chooses among them.
-        others: (M, D).
+        known: bool (N, C), whether it is known if a clip has a class. With several classes per clip, the regression of
+            a class is fitted to the clips for which it is known.
+        target_is_multilabel: fit one regression per class, instead of one that chooses among the classes.
+        test_features: (M, D), of the clips to score.
 
     Returns:
-        float32 (M, C), scores that rank; a class that no clip has is never chosen.
+        float32 (M, C), scores for ranking; a class that no clip has is never chosen.
     """
-    scores = np.zeros((len(others), target.shape[1]), dtype=np.float32)
+    scores = np.zeros((len(test_features), target.shape[1]), dtype=np.float32)
     if not target_is_multilabel:
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS))
         model.fit(features, target.argmax(axis=1))
-        scores[:, model.classes_] = model.predict_proba(others)
+        scores[:, model.classes_] = model.predict_proba(test_features)
         return scores
     scaler = StandardScaler().fit(features)
-    features, others = scaler.transform(features), scaler.transform(others)
+    features, test_features = scaler.transform(features), scaler.transform(test_features)
     for index in range(target.shape[1]):
         rows = known[:, index]
         values = target[rows, index]
-        if len(np.unique(values)) == 2:  # a class that all or none of the clips have cannot be told
+        if len(np.unique(values)) == 2:  # a class that all or none of the clips have cannot be fitted
             model = LogisticRegression(max_iter=MAX_ITERATIONS).fit(features[rows], values)
-            scores[:, index] = model.decision_function(others)
+            scores[:, index] = model.decision_function(test_features)
     return scores
 
 
 def knn_probe(
-    features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool, others: np.ndarray
+    features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool, test_features: np.ndarray
 ) -> np.ndarray:
-    """What the ten nearest clips are, by the angle between standardised features; arguments as in `linear_probe`.
+    """Scores by the ten nearest clips, by the angle between standardised features; arguments as in `linear_probe`.
 
-    What is unknown of a neighbour counts as half.
+    A class that is unknown for a neighbour counts as half.
     """
     scaler = StandardScaler().fit(features)
     neighbours = min(NEIGHBOURS, len(features))
     model = KNeighborsRegressor(neighbours, metric="cosine", weights="distance", algorithm="brute")
     model.fit(scaler.transform(features), np.where(known, target, 0.5))
-    return model.predict(scaler.transform(others)).reshape(len(others), -1).astype(np.float32)
+    return model.predict(scaler.transform(test_features)).reshape(len(test_features), -1).astype(np.float32)
 
 
 PROBES: Dict[str, Callable[..., np.ndarray]] = {"linear": linear_probe, "knn": knn_probe}

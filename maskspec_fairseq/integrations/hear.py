@@ -15,15 +15,21 @@ TIMESTAMP_PASSES = 4  # a timestamp every 40 ms with patches of 16; HEAR asks fo
 
 
 def load_model(model_file_path: str = "") -> AudioModel:
-    """A model of HEAR, with `sample_rate`, `scene_embedding_size` and `timestamp_embedding_size`.
+    """A model for HEAR, with `sample_rate`, `scene_embedding_size` and `timestamp_embedding_size`.
+
+    Args:
+        model_file_path: a checkpoint or an exported folder.
 
     Raises:
         ValueError: no path (no weights come with the package), or see `maskspec_fairseq.load_model`.
     """
     if not model_file_path:
-        raise ValueError("expected a checkpoint or an exported folder as model_file_path, found none; none is built in")
+        raise ValueError(
+            "expected a checkpoint or an exported folder as model_file_path, found none; the package ships no weights"
+        )
     model = load(model_file_path)
-    model.scene_embedding_size = model.timestamp_embedding_size = model.embed_dim
+    for name in ("scene_embedding_size", "timestamp_embedding_size"):
+        setattr(model, name, model.embed_dim)
     return model
 
 

@@ -1,4 +1,4 @@
-"""The upstream's model. Its interface: s3prl/upstream/example/expert.py.
+"""The model of the upstream `maskspec`. Its interface: s3prl/upstream/example/expert.py.
 
 Shapes: B clips, N frames, D width.
 """
@@ -17,7 +17,8 @@ class UpstreamExpert(UpstreamBase):
 
     Args:
         ckpt: checkpoint of a run, or a folder of maskspec-export.
-        model_config: s3prl hands it over; a checkpoint knows its own.
+        model_config: passed by s3prl, and not used: a checkpoint holds its own.
+        **kwargs: passed on to `UpstreamBase`.
     """
 
     def __init__(self, ckpt: str, model_config: Optional[str] = None, **kwargs) -> None:
@@ -25,7 +26,7 @@ class UpstreamExpert(UpstreamBase):
         self.model = load_model(ckpt)
 
     def get_downsample_rates(self, key: str) -> int:
-        """Samples at 16 kHz from frame to frame: 2560, 160 ms, with patches of 16."""
+        """Samples at 16 kHz from one frame to the next: 2560, 160 ms, with patches of 16."""
         return self.model.column_samples * SAMPLE_RATE // self.model.sample_rate
 
     def forward(self, wavs: List[Tensor]) -> Dict[str, Union[Tensor, List[Tensor]]]:

@@ -1,0 +1,340 @@
+"""Embed many clips into numpy files, by a job that can be interrupted and resumed.
+
+Each clip's embedding is written to a file of its own as soon as it is computed; for one array of all clips, these files
+are put together at the end.
+
+Shapes: N clips, D width.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+from tqdm import tqdm
+
+from maskspec_fairseq.atomic_write import PathLike, write_together, write_whole
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.packs import split_path
+from maskspec_fairseq.data_dir.lines import problem_of_text
+from maskspec_fairseq.data_dir.manifest import read_manifest
+from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
+from maskspec_fairseq.inference.embed_files import embed_file, embed_frames
+from maskspec_fairseq.inference.export_folder import folder_config
+
+RUN_FILE = "embed_run.json"
+SOURCES_FILE = "embed_sources.jsonl"
+FLOAT32 = np.dtype("<f4")
+
+Source = Tuple[int, int]  # size in bytes and time of the last change in ns
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What to embed.
+
+    root: the directory that relative paths start from, absolute.
+    paths: as they are listed.
+    files: what to open for each of them.
+    """
+
+    root: str
+    paths: Sequence[str]
+    files: Sequence[str]
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended.
+
+    num_clips: all that were asked for, of which num_embedded have an embedding now, and num_before had one before.
+    failed: for each clip without one, why it failed.
+    """
+
+    num_clips: int
+    num_embedded: int
+    num_before: int
+    failed: List[str]
+
+
+def list_files(files: Sequence[str]) -> Clips:
+    """Clips given by their paths."""
+    return Clips(os.getcwd(), files, files)
+
+
+def list_manifest(data: str, subset: str) -> Clips:
+    """The clips of a manifest; errors of `read_manifest`."""
+    manifest = read_manifest(os.path.join(data, f"{subset}.tsv"))
+    root = os.path.abspath(manifest.root)
+    return Clips(root, manifest.paths, [os.path.join(root, path) for path in manifest.paths])
+
+
+def embed_clips(
+    model: AudioModel,
+    clips: Clips,
+    out: str,
+    frames: bool = False,
+    passes: int = 1,
+    batch_size: int = MAX_WINDOWS,
+) -> JobResult:
+    """Compute the embeddings that do not exist yet, or whose audio has changed, and write them.
+
+    Args:
+        model: on the device that it shall compute on.
+        clips: what to embed.
+        out: NAME.npy or NAME.npz for all clips, any other name for a folder with a file per clip (docs/embed.md).
+        frames: one embedding per column of patches instead of one per clip; not with NAME.npy.
+        passes: with frames, see `AudioModel.frame_embeddings`.
+        batch_size: windows that are encoded together, without frames.
+
+    Raises:
+        ValueError: clips that would share a file, what is at `out` is not of this job, frames with NAME.npy, or passes
+            that do not divide a column.
+        OSError: a file cannot be written.
+    """
+    form = output_form(out)
+    if frames and form == ".npy":
+        raise ValueError(
+            f"expected --out FILE.npz or a folder for --frames, found {out}: clips have different numbers of frames"
+        )
+    folder = f"{out}.parts" if form else out
+    check_free(out, folder)
+    model.frame_windows(passes)  # refuses what does not divide a column
+    targets = clip_targets(clips, folder)
+    run = {"model_sha256": fingerprint(model), "root": clips.root, "frames": frames, "passes": passes}
+    check_same_run(folder, {**run, "batch_size": batch_size, "device": model.device.type})
+
+    sources = SourceLog(os.path.join(folder, SOURCES_FILE))
+    files = dict(zip(targets, clips.files))  # a clip that is listed twice is embedded once
+    left = [target for target, file in files.items() if not sources.is_done(target, file)]
+    failed: Dict[str, str] = {}
+    with tqdm(total=len(files), initial=len(files) - len(left), unit="clip", desc="embed", file=sys.stderr) as bar:
+        for target in left:
+            for suffix in (".npy", ".times.npy"):
+                Path(target + suffix).unlink(missing_ok=True)  # of audio that has changed
+            source = source_of(files[target])  # before it is read: a change meanwhile is noticed the next time
+            try:
+                embed_clip(model, files[target], target, frames, passes, batch_size)
+                sources.add(target, source)
+            except AudioError as error:
+                failed[target] = str(error)
+            bar.update()
+
+    done = [(path, target) for path, target in zip(clips.paths, targets) if target not in failed]
+    if form and done:
+        paths, parts = zip(*done)
+        if form == ".npy":
+            write_npy(out, paths, parts, model.embed_dim)
+        else:
+            write_npz(out, paths, parts, model.embed_dim, frames)
+        if not failed:
+            remove_folder(folder)
+    return JobResult(len(targets), len(done), len(files) - len(left), list(failed.values()))
+
+
+def embed_clip(model: AudioModel, file: str, target: str, frames: bool, passes: int, batch_size: int) -> None:
+    """Embed a file and write `target.npy`, and before it `target.times.npy` for frames.
+
+    Raises:
+        AudioError: see `embed_file`; or a path that the list of paths cannot hold.
+    """
+    problem = problem_of_text(file)
+    if problem:
+        raise AudioError(f"{file!r}: expected a path that a list can hold, found one that {problem}; rename the file")
+    if frames:
+        embeddings, times = embed_frames(model, file, passes)
+        write_whole(f"{target}.times.npy", lambda path: np.save(path, times.numpy()))
+    else:
+        embeddings = embed_file(model, file, batch_size).embedding
+    write_whole(f"{target}.npy", lambda path: np.save(path, embeddings.numpy()))
+
+
+def source_of(file: str) -> Optional[Source]:
+    """The state of an audio file, or of the pack that a clip is in; None if there is no such file."""
+    try:
+        pack = split_path(file)
+        status = os.stat(file if pack is None else pack[0])
+    except (OSError, ValueError):  # ValueError: a path with a NUL
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+class SourceLog:
+    """The state of each audio file when it was embedded: a line of JSON per clip, [clip, size, time].
+
+    A line is appended after the clip's embedding was written, so a kill in between costs one clip.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.sources: Dict[str, Source] = {}
+        lines: List[str] = []
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as stream:
+                lines = stream.readlines()
+        for line in lines:
+            try:
+                name, size, time = json.loads(line)
+            except ValueError:  # the last line of a killed job
+                continue
+            self.sources[name] = (size, time)
+        if lines and not lines[-1].endswith("\n"):
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write("\n")
+
+    def name(self, target: str) -> str:
+        return os.path.relpath(target, os.path.dirname(self.path))
+
+    def is_done(self, target: str, file: str) -> bool:
+        """Whether the embedding exists and its audio is as it was, or is no longer there."""
+        if not os.path.isfile(f"{target}.npy"):
+            return False
+        known = self.sources.get(self.name(target))
+        return known is not None and source_of(file) in (None, known)
+
+    def add(self, target: str, source: Optional[Source]) -> None:
+        if source is not None:
+            with open(self.path, "a", encoding="utf-8") as stream:
+                stream.write(json.dumps([self.name(target), *source]) + "\n")
+
+
+def fingerprint(model: AudioModel) -> str:
+    """SHA-256 of all that decides what a model computes; a checkpoint and its export have the same."""
+    digest = hashlib.sha256(json.dumps(folder_config(model), sort_keys=True).encode())
+    for name, value in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def check_same_run(folder: str, run: Dict[str, Any]) -> None:
+    """Check that the content of a folder was made by the same model and settings, or note them there if it is new.
+
+    Raises:
+        ValueError: it was made by others, or not by this program.
+    """
+    path = os.path.join(folder, RUN_FILE)
+    if not os.path.isfile(path):
+        if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+            raise ValueError(
+                f"{folder}: expected a new or empty folder, or one of maskspec-embed with {RUN_FILE}, found another; "
+                "choose another --out"
+            )
+        write_whole(path, lambda scratch: scratch.write_text(json.dumps(run, indent=1) + "\n"))
+        return
+    with open(path, encoding="utf-8") as stream:
+        noted = json.load(stream)
+    differing = [f"{name} {noted.get(name)!r}, not {run[name]!r}" for name in run if noted.get(name) != run[name]]
+    if differing:
+        raise ValueError(
+            f"{folder}: expected embeddings by this command, found those of another one ({'; '.join(differing)}); "
+            "give the same options, choose another --out, or remove the folder"
+        )
+
+
+def output_form(out: str) -> str:
+    """ ".npy", ".npz", or "" for a folder."""
+    extension = os.path.splitext(out)[1]
+    return extension if extension in (".npy", ".npz") else ""
+
+
+def list_path(out: str) -> str:
+    """The list of the paths of `NAME.npy`, next to it."""
+    return os.path.splitext(out)[0] + ".paths.txt"
+
+
+def check_free(out: str, folder: str) -> None:
+    """Check that no file of another job is in the way.
+
+    Raises:
+        ValueError: there is one.
+    """
+    outputs = {".npy": [out, list_path(out)], ".npz": [out], "": []}[output_form(out)]
+    found = [path for path in outputs if os.path.lexists(path)]
+    if found and not os.path.isdir(folder):  # with its parts, it is this job's, of a call in which files failed
+        raise ValueError(f"expected no {found[0]} yet, found one; remove it or choose another --out")
+
+
+def clip_targets(clips: Clips, folder: str) -> List[str]:
+    """The names of each clip's files, without `.npy` and `.times.npy`.
+
+    Raises:
+        ValueError: two clips that would share one.
+    """
+    sources: Dict[str, str] = {}
+    for path in clips.paths:
+        source = os.path.abspath(os.path.join(clips.root, path))
+        other = sources.setdefault(mirrored(path), source)
+        if other != source:
+            raise ValueError(
+                f"expected clips whose files below {folder} differ, found {other} and {source}; give both paths alike, "
+                "or embed them by two commands"
+            )
+    return [os.path.join(folder, mirrored(path)) for path in clips.paths]
+
+
+def mirrored(path: str) -> str:
+    """Where a path is below the folder: as it is given, or as the absolute path if it leads upwards."""
+    path = os.path.normpath(path)
+    if path.split(os.sep)[0] == os.pardir:
+        path = os.path.abspath(path)
+    return path.lstrip(os.sep)
+
+
+def write_rows(path: PathLike, targets: Sequence[str], width: int) -> None:
+    """Write the embeddings of clips as one .npy, (N, D), with one row in memory at a time."""
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=FLOAT32, shape=(len(targets), width))
+    with open(path, "r+b") as stream:  # a full disk is an error here; a write to a map of it would be a SIGBUS
+        os.posix_fallocate(stream.fileno(), 0, os.path.getsize(path))
+    for number, target in enumerate(targets):
+        rows[number] = np.load(f"{target}.npy")
+    rows.flush()
+
+
+def write_npy(out: str, paths: Sequence[str], targets: Sequence[str], width: int) -> None:
+    """Write `NAME.npy` and the list of its paths."""
+    directory, name = os.path.split(out)
+
+    def write_list(scratch: Path) -> None:
+        with open(scratch, "w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(f"{path}\n" for path in paths)
+
+    def write_array(scratch: Path) -> None:
+        write_rows(scratch, targets, width)
+
+    write_together(directory or os.curdir, {os.path.basename(list_path(out)): write_list, name: write_array})
+
+
+def write_npz(out: str, paths: Sequence[str], targets: Sequence[str], width: int, frames: bool) -> None:
+    """Write `NAME.npz`, one array after the other. Its bytes are reproducible: the members have zipfile's own date."""
+
+    def write_archive(scratch: Path) -> None:
+        members = {}  # name in the archive -> file
+        if frames:
+            for number, target in enumerate(targets):
+                members[f"frames_{number}.npy"], members[f"times_{number}.npy"] = f"{target}.npy", f"{target}.times.npy"
+        else:
+            members["embeddings.npy"] = str(scratch.with_suffix(".rows"))
+            write_rows(members["embeddings.npy"], targets, width)
+        with zipfile.ZipFile(scratch, "w") as archive:
+            with archive.open("paths.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.array(paths), allow_pickle=False)
+            for name, file in members.items():
+                with open(file, "rb") as stream, archive.open(name, "w", force_zip64=True) as member:
+                    shutil.copyfileobj(stream, member)
+
+    write_whole(out, write_archive)
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder under another name, so that a kill meanwhile does not leave half of it under its own."""
+    scratch = f"{folder}.done"
+    shutil.rmtree(scratch, ignore_errors=True)
+    os.replace(folder, scratch)
+    shutil.rmtree(scratch)

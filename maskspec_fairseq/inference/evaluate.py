@@ -1,0 +1,273 @@
+"""Score finetuned models on a labelled subset.
+
+Shapes: N clips, T samples, K windows of W samples, B windows of a batch, D width, C classes.
+"""
+
+import csv
+import json
+import math
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from maskspec_fairseq.atomic_write import PathLike, write_together
+from maskspec_fairseq.audio.read import clip_samples, load_clip
+from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_subset_labels, read_vocabulary
+from maskspec_fairseq.data_dir.manifest import Manifest, num_rejected, read_manifest
+from maskspec_fairseq.inference.audio_model import AudioModel, cut_windows
+from maskspec_fairseq.inference.load import load_labelled_model
+from maskspec_fairseq.metrics import class_recalls, multilabel_scores, summarise
+from maskspec_fairseq.plots import draw_class_scores, draw_confusion
+
+MAX_CONFUSION_CLASSES = 60  # more of them cannot be read in a picture
+
+
+@dataclass
+class Evaluation:
+    """The scores of a subset, and what they were computed from.
+
+    summary: the content of `scores.json`.
+    manifest, vocabulary, targets: the clips, the classes, and which clip has which.
+    logits: float32 (N, C).
+    class_scores: float64 (C,), average precision or recall, NaN for a class without clips.
+    """
+
+    summary: Dict[str, Any]
+    manifest: Manifest
+    vocabulary: List[Label]
+    targets: ClipTargets
+    logits: np.ndarray
+    class_scores: np.ndarray
+
+
+def evaluate(
+    checkpoints: Sequence[str],
+    data: str,
+    subset: str,
+    hop_sec: Optional[float] = None,
+    batch_size: int = 32,
+    workers: int = 1,
+    device: str = "cpu",
+) -> Evaluation:
+    """Score one model, or several by the mean of their logits.
+
+    Args:
+        checkpoints: of finetuning runs, or folders of maskspec-export. Each model is applied to its own channel, in
+            windows of its own length.
+        data: a data directory (docs/manifests.md) with the classes of the models, in their order.
+        subset: name of a manifest there.
+        hop_sec: s from one window to the next; a model's length if None.
+        batch_size: how many windows, of any clips, are encoded together.
+        workers: processes that load audio; 0 to load in this one.
+        device: name of a torch device.
+
+    Raises:
+        AudioError: a clip cannot be read.
+        ManifestError: the subset or its labels cannot be read.
+        ValueError: not a finetuned model, other classes than the data's, models of both kinds of task, or a hop longer
+            than a model's windows.
+        OSError: a checkpoint cannot be read.
+    """
+    manifest = read_manifest(os.path.join(data, f"{subset}.tsv"))
+    vocabulary = read_vocabulary(os.path.join(data, LABELS_FILE))
+    models = {path: load_labelled_model(path) for path in checkpoints}
+    target_is_multilabel = common_task(models, vocabulary, data)
+    hops = {path: hop_samples(model, hop_sec, path) for path, model in models.items()}
+    targets = ClipTargets(read_subset_labels(data, subset, vocabulary, len(manifest), target_is_multilabel))
+    target, known = targets.stacked()
+    total = np.zeros(target.shape)
+    for path in checkpoints:
+        total += predict(models[path].to(device), manifest, hops[path], batch_size, workers, os.path.basename(path))
+        models[path].cpu()
+    logits = (total / len(checkpoints)).astype(np.float32)
+    if target_is_multilabel:
+        class_scores = multilabel_scores(logits, target > 0.5, known).average_precision
+    else:
+        class_scores = class_recalls(logits, target.argmax(axis=1))
+    summary = {
+        "checkpoints": list(checkpoints),
+        "data": data,
+        "subset": subset,
+        "clips": len(manifest),
+        "clips_listed": len(manifest) + num_rejected(os.path.join(data, f"{subset}.rejected.tsv")),
+        "scores": summarise(logits, target > 0.5, known, target_is_multilabel),
+        "class_score": "average precision" if target_is_multilabel else "recall",
+        "classes": {
+            label.key: None if np.isnan(value) else float(value) for label, value in zip(vocabulary, class_scores)
+        },
+    }
+    return Evaluation(summary, manifest, vocabulary, targets, logits, class_scores)
+
+
+def common_task(models: Dict[str, AudioModel], vocabulary: Sequence[Label], directory: str) -> bool:
+    """Whether clips have several classes, according to all of the models.
+
+    Args:
+        models: by the path that each was loaded from.
+        vocabulary: the classes of the data.
+        directory: of the data, for messages.
+
+    Raises:
+        ValueError: a model whose classes are not those of the data, or models of both kinds.
+    """
+    expected = [label.key for label in vocabulary]
+    for path, model in models.items():
+        keys = [label.key for label in model.labels]
+        if keys != expected:
+            pairs = enumerate(zip(keys, expected))
+            first = next((n for n, (key, other) in pairs if key != other), min(len(keys), len(expected)))
+            raise ValueError(
+                f"{path}: expected the {len(expected)} classes of {directory}/{LABELS_FILE} in their order, found "
+                f"{len(keys)}, which differ from number {first} on; evaluate on the data that it was trained for"
+            )
+    kinds = {model.target_is_multilabel for model in models.values()}
+    if len(kinds) > 1:
+        raise ValueError(
+            "expected checkpoints of one task, found some for one class per clip and some for several; evaluate them "
+            "separately"
+        )
+    return kinds.pop()
+
+
+def hop_samples(model: AudioModel, hop_sec: Optional[float], path: str) -> int:
+    """Samples from one window to the next.
+
+    Raises:
+        ValueError: more than a window, or less than a sample.
+    """
+    if hop_sec is None:
+        return model.window_samples
+    hop = clip_samples(hop_sec, model.sample_rate)
+    if not 1 <= hop <= model.window_samples:
+        raise ValueError(
+            f"expected --hop-sec from one sample up to the {model.clip_sec} s of {path}, found {hop_sec}; samples "
+            "between two windows would not be scored"
+        )
+    return hop
+
+
+class WindowedClips(Dataset):
+    """The clips of a manifest, each with all of its samples, as float32 windows (K, W).
+
+    Args:
+        manifest: the clips.
+        model: says rate, channel and W; it does not travel to the processes that load.
+        hop: samples from one window to the next.
+    """
+
+    def __init__(self, manifest: Manifest, model: AudioModel, hop: int) -> None:
+        self.manifest = manifest
+        self.sample_rate, self.channel, self.size = model.sample_rate, model.channel, model.window_samples
+        self.hop = hop
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, index: int) -> Tensor:
+        waveform, _ = load_clip(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
+        return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
+
+
+@torch.inference_mode()
+def predict(
+    model: AudioModel, manifest: Manifest, hop: int, batch_size: int, workers: int, title: str = ""
+) -> np.ndarray:
+    """The logits of every clip, as `AudioModel.forward` computes them, float32 (N, C).
+
+    Args:
+        model: with a head.
+        manifest: the clips.
+        hop: samples from one window to the next.
+        batch_size: how many windows are encoded together.
+        workers: processes that load audio; 0 to load in this one.
+        title: of the progress bar on stderr.
+
+    Raises:
+        AudioError: a clip cannot be read.
+    """
+    loader = DataLoader(WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers)
+    total = torch.zeros(len(manifest), model.embed_dim, dtype=torch.float64)
+    counts = torch.zeros(len(manifest), 1)
+    with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
+        for owners, batch in batches(loader, batch_size):
+            embeddings = model.embed_windows(batch.to(model.device), model.window_samples, batch_size)  # (B, D)
+            total.index_add_(0, owners, embeddings.double().cpu())
+            counts.index_add_(0, owners, torch.ones(len(owners), 1))
+            bar.update(int(owners[-1]) + 1 - bar.n)
+    mean = (total / counts).float().to(model.device)  # (N, D)
+    return model.network.head(mean).float().cpu().numpy()
+
+
+def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[Tuple[Tensor, Tensor]]:
+    """Collect the windows of consecutive clips, (K, W) each: the numbers of their clips, (B,), and the windows, (B, W).
+
+    All batches but the last have batch_size windows.
+    """
+    owners: List[int] = []
+    parts: List[Tensor] = []
+    for number, windows in enumerate(clips):
+        for window in windows:
+            owners.append(number)
+            parts.append(window)
+            if len(parts) == batch_size:
+                yield torch.tensor(owners), torch.stack(parts)
+                owners, parts = [], []
+    if parts:
+        yield torch.tensor(owners), torch.stack(parts)
+
+
+def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
+    """Write `scores.json`, `predictions.csv` and a picture, `confusion.png` or `classes.png`, together.
+
+    Args:
+        directory: created if missing.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    target, _ = evaluation.targets.stacked()
+    names = [label.name for label in evaluation.vocabulary]
+    score = evaluation.summary["class_score"]
+
+    def draw_classes(path: Path) -> None:
+        draw_class_scores(evaluation.class_scores, names, score, str(path))
+
+    def draw_matrix(path: Path) -> None:
+        draw_confusion(target.argmax(axis=1), evaluation.logits.argmax(axis=1), names, str(path))
+
+    one_class = score == "recall" and len(names) <= MAX_CONFUSION_CLASSES
+    files = {
+        "predictions.csv": lambda path: write_predictions(path, evaluation),
+        **({"confusion.png": draw_matrix} if one_class else {"classes.png": draw_classes}),
+        "scores.json": lambda path: write_scores(path, evaluation.summary),
+    }
+    write_together(directory, files)
+
+
+def write_scores(path: PathLike, summary: Dict[str, Any]) -> None:
+    """Write `scores.json`, in which a score that is not finite (d' of a perfect AUC, for example) is null."""
+    scores = {name: value if math.isfinite(value) else None for name, value in summary["scores"].items()}
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump({**summary, "scores": scores}, stream, indent=1, ensure_ascii=False, allow_nan=False)
+        stream.write("\n")
+
+
+def write_predictions(path: PathLike, evaluation: Evaluation) -> None:
+    """Write `predictions.csv`: per clip its path, its classes, the class of the highest logit, and all logits."""
+    keys = [label.key for label in evaluation.vocabulary]
+    rows = zip(evaluation.manifest.paths, evaluation.targets.present(), evaluation.logits)
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["path", "labels", "predicted", *keys])
+        for name, present, logits in rows:
+            labels = " ".join(keys[index] for index in present)
+            writer.writerow([name, labels, keys[int(logits.argmax())], *(f"{value:.4f}" for value in logits)])
