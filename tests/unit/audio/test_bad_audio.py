@@ -350,7 +350,7 @@ MANIFESTS = {  # what is made of two good lines, and why it is refused, None whe
     "an_empty_line": (lambda good: good + b"\n", EXPECTED),
     "no_root": (lambda good: good.split(b"\n")[1] + b"\n" + good.split(b"\n")[1] + b"\n", ROOT + r"'1.wav\t16000'"),
     "a_relative_root": (lambda good: b"audio\n1.wav\t5\n", ROOT + "'audio', which is not absolute"),
-    "the_root_moved": (lambda good: b"/nowhere\n1.wav\t5\n", ROOT + "'/nowhere', which is not there"),
+    "the_root_moved": (lambda good: b"/nowhere\n1.wav\t5\n", ROOT + "'/nowhere', which is not a directory"),
     "nothing_but_a_root": (lambda good: good.split(b"\n")[0] + b"\n", "at least one clip, found no clip"),
     "nothing": (lambda good: b"", "at least one clip, found no clip"),
     "an_empty_path": (lambda good: good + b"\t16000\n", "line 3: expected a path .* found '', which is empty"),
