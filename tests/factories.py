@@ -1,5 +1,6 @@
 """Models, audio, packs and data directories that several test files share."""
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 import torchaudio.compliance.kaldi as kaldi
 
 from maskspec_fairseq.checkpoints.read import model_arguments
+from maskspec_fairseq.cli import build
 from maskspec_fairseq.data_dir.labels import Label, read_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from maskspec_fairseq.inference.audio_model import AudioModel
@@ -153,6 +155,19 @@ BUILD = [sys.executable, str(REPOSITORY / "manifests" / "build.py")]
 
 
 def run_build(*args, code=0):
+    """maskspec-build in this process; checks its exit code and returns what it printed."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        try:
+            found = build.main([str(arg) for arg in args])
+        except SystemExit as exit:  # argparse
+            found = exit.code
+    assert found == code, stdout.getvalue() + stderr.getvalue()
+    return subprocess.CompletedProcess(args, found, stdout.getvalue(), stderr.getvalue())
+
+
+def run_build_program(*args, code=0):
+    """`python manifests/build.py` as a user runs it; checks its exit code and returns what it printed."""
     done = subprocess.run([*BUILD, *map(str, args)], capture_output=True, text=True)
     assert done.returncode == code, done.stdout + done.stderr
     return done

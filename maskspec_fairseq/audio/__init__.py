@@ -1,4 +1,4 @@
-"""What every reader of audio raises."""
+"""Open and decode audio files and clips in packs. Knows no data set, and does not need torch."""
 
 
 class AudioError(Exception):

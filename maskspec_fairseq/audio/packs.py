@@ -1,13 +1,13 @@
-"""Clips in packs: files that hold many clips. A path of a manifest names one by its place in a pack.
+"""Clips in packs: files that hold many clips. A path in a manifest names a clip by its place in the pack.
 
     <file>.zip:<byte offset>:<byte length>   a zip whose members are stored, not compressed; fairseq's notation
-    <file>.hdf:<index>                       an HDF5 file, by what is in it:
+    <file>.hdf:<index>                       a row of an HDF5 file, which has one of two datasets:
         `mp3`       (N,) rows of uint8, each the bytes of a whole file. Source: PaSST's and MaskSpec's packs
         `waveform`  int16 (N, T), with the attribute `sample_rate`. Source: PANNs, utils/dataset.py and utilities.py
 
-Extensions of an HDF5 file are .hdf, .hdf5 and .h5, and the case of an extension does not matter.
+HDF5 files end in .hdf, .hdf5 or .h5; the case of an extension does not matter.
 
-Shapes: N clips of a pack, T samples.
+Shapes: N clips in a pack, T samples.
 """
 
 import functools
@@ -20,30 +20,29 @@ from typing import Optional, Tuple, Union
 import numpy as np
 
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.int16_clip import Int16Clip
 
 ZIP_PATH = re.compile(r"([^\0]+\.zip):([0-9]{1,18}):([0-9]{1,18})", re.IGNORECASE)
 HDF5_EXTENSIONS = (".hdf", ".hdf5", ".h5")
 HDF5_PATH = re.compile(r"([^\0]+\.(?:hdf|hdf5|h5)):([0-9]{1,18})", re.IGNORECASE)
-OPEN_PACKS = 64  # at most, in each process; AudioSet is 43 files in PANNs' packing
+OPEN_PACKS = 64  # at most, per process; AudioSet as packed by PANNs is 43 files
+PCM_FULL_SCALE = 32767  # PANNs multiplies by it
 GET_AGAIN = "get the pack again"
 BUILD_AGAIN = "build the manifest again"
 
 
 def split_path(path: str) -> Optional[Tuple[str, Tuple[int, ...]]]:
-    """The pack that a path leads into and the numbers after it; None for a file of its own.
+    """The pack that a path points into and the numbers after it; None if the path is a file of its own.
 
-    Where there is a file of that whole name, it is meant: nothing that a manifest named before there were packs means
-    anything else now.
+    An existing file of that whole name wins, so manifests written before packs were supported keep their meaning.
     """
     match = ZIP_PATH.fullmatch(path) or HDF5_PATH.fullmatch(path)
-    if match is None or os.access(path, os.F_OK):  # which is faster than os.stat where nothing is there
+    if match is None or os.access(path, os.F_OK):  # faster than os.stat for a path that does not exist
         return None
     return match[1], tuple(map(int, match.groups()[1:]))
 
 
 def real_path(path: str) -> str:
-    """A path without links, of a clip in a pack too: two clips are the same where these are."""
+    """A path with its links resolved, for clips in packs too: equal paths are the same clip."""
     place = split_path(path)
     if place is None:
         return os.path.realpath(path)
@@ -51,29 +50,56 @@ def real_path(path: str) -> str:
     return ":".join([os.path.realpath(pack), *map(str, numbers)])
 
 
-class WaveformRow(Int16Clip):
-    """A row of `waveform`. Only the samples that are asked for are read."""
+class PcmReader:
+    """A row of `waveform`, with the methods of a `soundfile.SoundFile` that we use. Reads only the requested samples.
+
+    Attributes:
+        frames: T.
+        samplerate: Hz.
+    """
 
     format = "HDF5"
-    full_scale = 32767  # by which PANNs multiplies
+    channels = 1
 
     def __init__(self, pack: "Hdf5Pack", index: int) -> None:
-        super().__init__(pack.clips.shape[1], 1, pack.sample_rate)
-        self._pack = pack  # keeps the file open
+        self.frames = pack.clips.shape[1]
+        self.samplerate = pack.sample_rate
+        self._pack: Optional[Hdf5Pack] = pack  # keeps the file open
         self._index = index
+        self._position = 0
+
+    def __enter__(self) -> "PcmReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self._pack = None
 
-    def samples(self, start: int, end: int) -> np.ndarray:
-        return self._pack.clips[self._index, start:end][:, None]
+    def seek(self, frames: int) -> None:
+        self._position = frames
+
+    def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
+        """The next `frames` samples, fewer at the end of the row: (T, 1), full scale 1.
+
+        Raises:
+            ValueError: the reader is closed.
+        """
+        if self._pack is None:
+            raise ValueError("expected an open clip, found a closed one; open it again")
+        row = self._pack.clips[self._index, self._position : self._position + frames]  # (T,)
+        self._position += len(row)
+        samples = row[:, None].astype(dtype)
+        samples /= PCM_FULL_SCALE
+        return samples
 
 
 class ZipPack:
-    """An uncompressed zip, read by offsets alone: its directory, which may have millions of entries, is left alone."""
+    """An uncompressed zip, read by byte offsets; its directory, which may have millions of entries, is never parsed."""
 
     def __init__(self, pack: str) -> None:
-        self._file = -1  # for __del__, where the next line fails
+        self._file = -1  # for __del__, if the next line raises
         self._file = os.open(pack, os.O_RDONLY | os.O_CLOEXEC)
         self.size = os.fstat(self._file).st_size
 
@@ -85,7 +111,7 @@ class ZipPack:
         """The bytes of a member.
 
         Raises:
-            AudioError: none, or a range that is not in the file.
+            AudioError: the range is empty or not within the file.
         """
         if not length or offset + length > self.size:
             raise AudioError(
@@ -99,16 +125,16 @@ class ZipPack:
 
 
 class Hdf5Pack:
-    """An HDF5 file of PaSST's and MaskSpec's kind or of PANNs'.
+    """An HDF5 file as packed by PaSST and MaskSpec, or by PANNs.
 
     Attributes:
         file: the open `h5py.File`.
-        clips: its dataset `mp3` or `waveform`.
-        sample_rate: of waveforms, Hz; 0 where the clips are mp3s.
-        unnamed: rows of waveforms whose `audio_name` is empty.
+        clips: its dataset `mp3` (N,) or `waveform` (N, T).
+        sample_rate: of the waveforms, Hz; 0 if the clips are mp3s.
+        unnamed: rows of `waveform` whose `audio_name` is empty.
 
     Raises:
-        AudioError: it cannot be opened, or is of neither kind.
+        AudioError: the file cannot be opened, or has neither dataset.
     """
 
     def __init__(self, pack: str) -> None:
@@ -119,7 +145,7 @@ class Hdf5Pack:
                 f"{pack}: expected h5py, which reads HDF5 files, found none; pip install 'maskspec-fairseq[hdf5]'"
             ) from error
         try:
-            # without locks, which some network file systems lack: it is read only
+            # without locks, which some network file systems lack; the file is only read
             self.file = h5py.File(pack, "r", locking=False)
             kind = "mp3" if "mp3" in self.file else "waveform"
             self.clips = self.file.get(kind)
@@ -142,14 +168,14 @@ class Hdf5Pack:
             )
 
     def is_missing(self, index: int) -> bool:
-        """Whether a row has no name and no sound: PANNs leaves it so where the file was not there to be packed."""
+        """Whether a row has neither name nor sound: PANNs leaves a row like that for a file it did not find."""
         return index in self.unnamed and not self.clips[index].any()
 
-    def clip(self, path: str, index: int) -> Union[io.BytesIO, WaveformRow]:
-        """The bytes of an mp3, or a waveform.
+    def clip(self, path: str, index: int) -> Union[io.BytesIO, PcmReader]:
+        """The bytes of an mp3, or a reader of a waveform.
 
         Raises:
-            AudioError: there is none at this index, or it cannot be read.
+            AudioError: there is no clip at this index, or it cannot be read.
         """
         if index >= len(self.clips):
             raise AudioError(f"{path}: expected an index below {len(self.clips)}, found {index}; {BUILD_AGAIN}")
@@ -157,10 +183,10 @@ class Hdf5Pack:
             if self.sample_rate:
                 if self.is_missing(index):
                     raise AudioError(
-                        f"{path}: expected a clip, found a row of zeros without a name, as of a file that was not "
-                        f"there when it was packed; {BUILD_AGAIN}, which leaves it out"
+                        f"{path}: expected a clip, found a row of zeros without a name, which stands for a file that "
+                        f"was missing when the pack was made; {BUILD_AGAIN}, which leaves it out"
                     )
-                return WaveformRow(self, index)
+                return PcmReader(self, index)
             data = self.clips[index].tobytes()
         except OSError as error:
             raise AudioError(f"{path}: expected a row that can be read, found: {error}; {GET_AGAIN}") from error
@@ -172,21 +198,21 @@ class Hdf5Pack:
 @functools.lru_cache(maxsize=OPEN_PACKS)
 def _opened(process: int, pack: str) -> Union[ZipPack, Hdf5Pack]:
     mode = os.stat(pack).st_mode
-    if not stat.S_ISREG(mode):  # opening a pipe would wait for its other end
+    if not stat.S_ISREG(mode):  # opening a pipe would block until its other end is opened
         raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
     return Hdf5Pack(pack) if pack.lower().endswith(HDF5_EXTENSIONS) else ZipPack(pack)
 
 
-# A process that was forked closes what its parent had open and opens its own. The number of the process in the key
-# would do for a zip, but HDF5 gives a file that is open already the same descriptor again.
+# A forked process closes the packs of its parent and opens its own. The process id in the cache's key would be enough
+# for zips, but HDF5 returns the same descriptor again for a file that is already open.
 os.register_at_fork(after_in_child=_opened.cache_clear)
 
 
 def open_pack(pack: str) -> Union[ZipPack, Hdf5Pack]:
-    """The pack at a path, opened once in a process and kept open while it is among the last ones used.
+    """The pack at a path, opened once per process and kept open while it is among the most recently used ones.
 
     Raises:
-        AudioError: there is none, or see `Hdf5Pack`.
+        AudioError: there is no such file, or see `Hdf5Pack`.
     """
     try:
         return _opened(os.getpid(), pack)
@@ -196,14 +222,15 @@ def open_pack(pack: str) -> Union[ZipPack, Hdf5Pack]:
         ) from error
 
 
-def open_clip(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[io.BytesIO, WaveformRow]:
-    """What a path in a pack leads to: the bytes of a file of audio, or a waveform.
+def open_clip(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[io.BytesIO, PcmReader]:
+    """What a path into a pack points to: the bytes of an audio file, or a reader of a waveform.
 
     Args:
         path: the whole path, for messages.
-        pack, numbers: the path's parts, see `split_path`.
+        pack: the file, see `split_path`.
+        numbers: the place in it, see `split_path`.
 
     Raises:
-        AudioError: there is no such pack or no such clip in it.
+        AudioError: there is no such pack, or no such clip in it.
     """
     return open_pack(pack).clip(path, *numbers)

@@ -1,7 +1,6 @@
-"""From a file, or a clip in a pack, to a mono waveform of the wanted rate.
+"""From a file, or a clip in a pack, to a mono waveform at a given rate.
 
-Decoding is soundfile's but for plain wavs (`data/plain_wav.py`), resampling soxr's. What a path in a pack is:
-`data/packs.py`.
+soundfile decodes and soxr resamples. Paths into packs: `audio/packs.py`.
 
 Shapes: T samples, C channels.
 """
@@ -16,16 +15,14 @@ import soundfile
 import soxr
 
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.int16_clip import Int16Clip
-from maskspec_fairseq.audio.packs import open_clip, split_path
-from maskspec_fairseq.audio.plain_wav import PlainWav, plain_wav
+from maskspec_fairseq.audio.packs import PcmReader, open_clip, split_path
 
 CHANNELS = ("mix", "left", "right", "mid")
-MAX_ABS_SAMPLE = 1e10  # full scale is 1; the power of what is far above cannot be summed in float32
-UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's number where a file does not say
-NO_MP3_FRAME = 7  # libsndfile's error, whose text is about files that are not there
-MP3_FRAME = 1152  # samples, at most
-SHOWN = 8  # bytes of what is no audio, in a message
+MAX_ABS_SAMPLE = 1e10  # full scale is 1; the power of samples far above it cannot be summed in float32
+UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's value for a header without a length
+NO_MP3_FRAME = 7  # error code of libsndfile, whose text talks about missing files
+MP3_FRAME = 1152  # samples per frame, at most
+SHOWN = 8  # bytes in a message about data that is not audio
 
 
 def mix_down(audio: np.ndarray, channel: str) -> np.ndarray:
@@ -33,10 +30,10 @@ def mix_down(audio: np.ndarray, channel: str) -> np.ndarray:
 
     Args:
         channel: "mix" for the mean of all channels, "left" or "right" for the first or second, "mid" for the mean of
-            these two. A mono file has but one channel to give.
+            these two. A mono file is returned as it is.
 
     Raises:
-        ValueError: another name.
+        ValueError: unknown channel.
     """
     if channel not in CHANNELS:
         raise ValueError(f"expected task.channel out of {CHANNELS}, found {channel!r}")
@@ -48,22 +45,22 @@ def mix_down(audio: np.ndarray, channel: str) -> np.ndarray:
 
 
 class SequentialFile(soundfile.SoundFile):
-    """A file that goes on decoding where the last read ended; it may still be sought.
+    """A file that continues decoding where the last read ended. `seek` still works.
 
-    soundfile seeks to where it is after each read of a file that it can seek. At that an mp3 decoder forgets what the
-    next frames refer to: recordings read in blocks were off by up to a tenth of full scale.
+    After each read soundfile seeks to the current position if a file is seekable. An mp3 decoder then loses the state
+    that the next frames refer to: recordings read in blocks were off by up to a tenth of full scale.
     """
 
     def seekable(self) -> bool:
         return False
 
 
-def open_audio(path: str) -> Union[soundfile.SoundFile, Int16Clip]:
+def open_audio(path: str) -> Union[soundfile.SoundFile, PcmReader]:
     """Open a file, or a clip in a pack, for decoding.
 
     Raises:
-        AudioError: no regular file, one that may not be read or is no audio, or whose header lacks its length; no such
-            clip in a pack.
+        AudioError: the file is not a regular file, may not be read, is not audio, or its header has no length; there
+            is no such clip in a pack.
     """
     place = split_path(path)
     file = _open_file(path) if place is None else _open_in_pack(path, *place)
@@ -73,37 +70,29 @@ def open_audio(path: str) -> Union[soundfile.SoundFile, Int16Clip]:
     return file
 
 
-def _open_file(path: str) -> Union[soundfile.SoundFile, PlainWav]:
+def _open_file(path: str) -> SequentialFile:
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its other end
-            raise OSError("a directory" if stat.S_ISDIR(status.st_mode) else "a pipe or a device")
-        stream = open(path.encode(), "rb")  # which refuses a name that is no text, as soundfile does
-        wav = plain_wav(stream, status.st_size)
-        if wav is not None:
-            return wav
-        stream.close()
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would block until its other end is opened
+            raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
+        open(path, "rb").close()  # libsndfile calls every failure to open "System error"
         return SequentialFile(path)
     except PermissionError as error:
         raise AudioError(f"{path}: expected audio, found a file without permission to read it") from error
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # of a .raw file, of a path with a NUL
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: .raw; ValueError: NUL
         found = "no frame of mp3" if getattr(error, "code", 0) == NO_MP3_FRAME else error
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
 
 
-def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[soundfile.SoundFile, Int16Clip]:
+def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[SequentialFile, PcmReader]:
     clip = open_clip(path, pack, numbers)
-    if isinstance(clip, Int16Clip):
+    if isinstance(clip, PcmReader):
         return clip
-    wav = plain_wav(clip, clip.getbuffer().nbytes)
-    if wav is not None:
-        return wav
-    clip.seek(0)
     try:
         return SequentialFile(clip)
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"{path}: expected audio that soundfile decodes, found {clip.getvalue()[:SHOWN]} and so on "
+            f"{path}: expected audio that soundfile decodes, found {clip.getvalue()[:SHOWN]!r} and so on "
             f"({getattr(error, 'error_string', error)}); is this where a clip begins, and stored uncompressed? "
             "If so, get the clip again"
         ) from error
@@ -112,18 +101,18 @@ def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[sound
 def read_audio(
     path: str, clip_sec: Optional[float] = None, rng: Optional[np.random.Generator] = None
 ) -> Tuple[np.ndarray, int]:
-    """Decode a file, or a piece of it; only what is needed is read.
+    """Decode a file or a crop of it; only the crop is read.
 
     Args:
-        clip_sec: the most that is read, s; None for everything.
-        rng: draws where a piece of a longer file starts; None for its beginning.
+        clip_sec: length of the crop, s, at most; None for the whole file.
+        rng: draws where the crop of a longer file starts; None for its beginning.
 
     Returns:
         float32 (T, C) and the file's sample rate, Hz.
 
     Raises:
         AudioError: the file cannot be decoded, is empty, is shorter than its header says, or holds NaN, infinity or
-            other numbers that are no sound.
+            values far above full scale.
     """
     try:
         with open_audio(path) as file:
@@ -147,17 +136,20 @@ def read_audio(
     return audio, rate
 
 
-def length_slack(file: soundfile.SoundFile) -> int:
-    """How many frames a whole file may be shorter than its header says."""
-    # The length of an mp3 without a Xing header is an estimate, up to 0.7 % too long in those that we wrote.
+def length_slack(file: Union[soundfile.SoundFile, PcmReader]) -> int:
+    """By how many frames a complete file may be shorter than its header says."""
+    # The length of an mp3 without a Xing header is an estimate; of the ones we wrote it was up to 0.7 % too long.
     return file.frames // 100 + 2 * MP3_FRAME if file.format == "MP3" else 0
 
 
 def check_sound(path: str, audio: np.ndarray) -> None:
-    """See that samples are numbers that sound can be.
+    """Check that samples are finite and within a plausible range.
+
+    Args:
+        audio: (T, C), T > 0.
 
     Raises:
-        AudioError: NaN, infinity, or far above full scale.
+        AudioError: NaN, infinity, or a value far above full scale.
     """
     peak = max(audio.max(), -audio.min())
     if not np.isfinite(peak):
@@ -173,19 +165,19 @@ def load_clip(
     channel: str = "mix",
     rng: Optional[np.random.Generator] = None,
 ) -> Tuple[np.ndarray, int]:
-    """Read, mix down and resample a clip, and pad it with zeros to its length.
+    """Read, mix down and resample a clip, and pad it with zeros to `clip_sec`.
 
     Args:
         sample_rate: of the result, Hz.
-        clip_sec: length of the result, s; None for the file's own.
+        clip_sec: length of the result, s; None for that of the file.
         channel: see `mix_down`.
         rng: see `read_audio`.
 
     Returns:
-        float32 (T,) with T = round(clip_sec * sample_rate), and how many of its samples are the file's.
+        float32 (T,) with T = round(clip_sec * sample_rate), and how many of the samples come from the file.
 
     Raises:
-        AudioError: see `read_audio`; or a clip too short for a single sample.
+        AudioError: see `read_audio`; or the clip is too short for a single sample.
     """
     audio, rate = read_audio(path, clip_sec, rng)
     waveform = mix_down(audio, channel)
@@ -195,7 +187,7 @@ def load_clip(
         raise AudioError(f"{path}: expected a sample at {sample_rate} Hz at least, found {len(audio)} at {rate} Hz")
     length = len(waveform) if clip_sec is None else clip_samples(clip_sec, sample_rate)
     num_samples = min(length, len(waveform))
-    clip = np.ascontiguousarray(waveform[:length])  # mostly the array itself
+    clip = np.ascontiguousarray(waveform[:length])  # usually no copy
     if num_samples < length:
         clip = np.pad(clip, (0, length - num_samples))
     return clip, num_samples

@@ -1,6 +1,6 @@
-"""A file of any length as windows of samples, with a block of it in memory at a time.
+"""A file of any length, decoded and resampled block by block, with one block in memory at a time.
 
-Shapes: T samples at the wanted rate, W samples of a window.
+Shapes: T samples at the given rate.
 """
 
 from typing import Iterator
@@ -12,26 +12,27 @@ import soxr
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import check_sound, length_slack, mix_down, open_audio
 
-BLOCK_FRAMES = 1 << 16  # that are decoded together
+BLOCK_FRAMES = 1 << 16  # decoded at a time
 
 
 def stream_clip(
     path: str, sample_rate: int, channel: str = "mix", block_frames: int = BLOCK_FRAMES
 ) -> Iterator[np.ndarray]:
-    """The waveform that `load_clip` gives of a whole file, piece by piece.
+    """The waveform that `load_clip` returns for a whole file, piece by piece.
 
-    The samples are the same bit by bit: neither soxr nor the decoder minds how its input is divided.
+    The samples are bit-identical: the results of soxr and of the decoder do not depend on how the input is split.
 
     Args:
         sample_rate: of the result, Hz.
         channel: see `mix_down`.
-        block_frames: that are decoded together.
+        block_frames: how many frames are decoded at a time.
 
     Yields:
-        float32, T samples in all.
+        float32 pieces, T samples in total.
 
     Raises:
-        AudioError: see `load_clip`. What is wrong at the end of a file is found when the pieces before it are out.
+        AudioError: see `load_clip`. A defect at the end of a file is found only after the pieces before it were
+            yielded.
     """
     with open_audio(path) as file:
         total, rate, found, length = file.frames, file.samplerate, 0, 0

@@ -1,4 +1,4 @@
-"""The files of a data directory: manifests, labels and log-mel statistics. No torch and no fairseq here."""
+"""Read and write the files of a data directory: manifests, labels and log-mel statistics. Does not need torch."""
 
 
 class ManifestError(Exception):

@@ -1,4 +1,4 @@
-"""`labels.csv` and `<subset>.lbl`: the classes, and what is known of each clip. Format: docs/manifests.md."""
+"""Read and write `labels.csv`, the classes, and `<subset>.lbl`, the labels of each clip. Format: docs/manifests.md."""
 
 import csv
 import os
@@ -14,24 +14,20 @@ from maskspec_fairseq.data_dir.lines import decoded_lines, problem_of_text, read
 from maskspec_fairseq.data_dir.packed import PackedRows
 
 LABELS_FILE = "labels.csv"
-
-
 LABELS_HEADER = ["index", "mid", "display_name"]
-
-
 KEY = re.compile("[^\\s,\ufeff-][^\\s,]*")
 
 
 @dataclass
 class Label:
-    """One class: a key without commas or spaces that the label files use, and the name that people read."""
+    """One class: the key that label files use, without commas or spaces, and the name that people read."""
 
     key: str
     name: str
 
 
 def problem_of_key(key: str) -> str:
-    """Why a label file cannot hold a key, "" where it can."""
+    """Why a label file cannot hold a key; "" if it can."""
     return problem_of_text(key) if KEY.fullmatch(key) else "is empty, holds a comma or a space, or begins with `-`"
 
 
@@ -39,7 +35,7 @@ def write_vocabulary(path: PathLike, labels: Sequence[Label]) -> None:
     """Write `labels.csv`.
 
     Raises:
-        ManifestError: a key or a name that could not be read back, or a key twice.
+        ManifestError: a key or a name could not be read back, or a key is there twice.
     """
     keys = set()
     with open(path, "w", encoding="utf-8", newline="") as stream:
@@ -57,11 +53,11 @@ def write_vocabulary(path: PathLike, labels: Sequence[Label]) -> None:
 
 
 def read_vocabulary(path: PathLike) -> List[Label]:
-    r"""Read `labels.csv`, which is CSV and may end its lines with `\r\n`.
+    r"""Read `labels.csv`, which is CSV and may end its lines in `\r\n`.
 
     Raises:
-        ManifestError: another header, indices that do not count from 0, a key twice or one that label files cannot
-            hold, or no CSV in UTF-8.
+        ManifestError: the header differs, the indices do not count from 0, a key is there twice or cannot be in a label
+            file, or the file is not CSV in UTF-8.
     """
     rows: List[List[str]] = []
     try:
@@ -85,14 +81,22 @@ def read_vocabulary(path: PathLike) -> List[Label]:
 
 @dataclass
 class ClipLabels:
-    """What is known of one clip: the keys that apply, and those known not to; of the others see docs/manifests.md."""
+    """The keys of the classes that are present in a clip and of those known to be absent.
+
+    What it means that a class is in neither list depends on the corpus, see docs/manifests.md.
+    """
 
     present: List[str]
     absent: Sequence[str] = ()
 
 
 class PackedLabels(Sequence[ClipLabels]):
-    """A sequence of `ClipLabels`, kept as rows of class numbers: those present, and those known to be absent."""
+    """A sequence of `ClipLabels`, stored as class indices.
+
+    Attributes:
+        vocabulary: the classes.
+        present, absent: for each clip the indices of the classes present and of those known to be absent.
+    """
 
     def __init__(self, vocabulary: Sequence[Label], clips: Iterable[ClipLabels] = ()) -> None:
         self.vocabulary = vocabulary
@@ -103,13 +107,14 @@ class PackedLabels(Sequence[ClipLabels]):
             self.append(clip)
 
     def append(self, clip: ClipLabels) -> None:
+        """Add the labels of a clip, whose keys are in the vocabulary."""
         self.present.append(self._numbers[key] for key in clip.present)
         self.absent.append(self._numbers[key] for key in clip.absent)
 
     def __len__(self) -> int:
         return len(self.present)
 
-    def __getitem__(self, index: int) -> ClipLabels:
+    def __getitem__(self, index: int) -> ClipLabels:  # type: ignore[override]  # no slices: nothing needs them
         return ClipLabels(*([self.vocabulary[n].key for n in rows[index]] for rows in (self.present, self.absent)))
 
 
@@ -117,7 +122,7 @@ def write_labels(path: PathLike, clips: Sequence[ClipLabels]) -> None:
     """Write `<subset>.lbl`.
 
     Raises:
-        ManifestError: a key that could not be read back, or one that is both present and absent.
+        ManifestError: a key could not be read back, or is both present and absent.
     """
     with open(path, "w", encoding="utf-8", newline="\n") as stream:
         for number, clip in enumerate(clips, start=1):
@@ -131,18 +136,18 @@ def write_labels(path: PathLike, clips: Sequence[ClipLabels]) -> None:
 
 
 def read_labels(path: PathLike, vocabulary: Sequence[Label], num_clips: int) -> PackedLabels:
-    """Read `<subset>.lbl`, one line a clip of the manifest.
+    """Read `<subset>.lbl`, which has one line per clip of the manifest.
 
     Raises:
-        ManifestError: another number of lines than clips, a key that is not in the vocabulary, or one that is both
-            present and absent, with its line.
+        ManifestError: the number of lines is not that of the clips, a key is not in the vocabulary, or is both present
+            and absent; the message has the number of the line.
     """
     known = {label.key for label in vocabulary}
     num_lines = sum(1 for _ in read_lines(path))
     if num_lines != num_clips:
-        line = min(num_lines, num_clips) + 1  # the first that lacks or is too many
+        first = min(num_lines, num_clips) + 1  # of the lines that are missing or too many
         raise ManifestError(
-            f"{path}, line {line}: expected one line for each of the {num_clips} clips, found {num_lines}"
+            f"{path}, line {first}: expected one line for each of the {num_clips} clips, found {num_lines}"
         )
     labels = PackedLabels(vocabulary)
     for number, line in enumerate(read_lines(path), start=1):
@@ -160,7 +165,7 @@ def read_labels(path: PathLike, vocabulary: Sequence[Label], num_clips: int) -> 
 
 
 def join_labels(parts: Sequence[PackedLabels]) -> PackedLabels:
-    """The labels of several subsets of one vocabulary, in order."""
+    """The labels of several subsets as one sequence, in order; they share one vocabulary."""
     if len(parts) == 1:
         return parts[0]
     joined = PackedLabels(parts[0].vocabulary)
@@ -173,11 +178,14 @@ def join_labels(parts: Sequence[PackedLabels]) -> PackedLabels:
 def read_subset_labels(
     directory: str, subset: str, vocabulary: Sequence[Label], num_clips: int, target_is_multilabel: bool
 ) -> PackedLabels:
-    """The labels of a subset, one class a clip or several.
+    """Read the labels of a subset and check that they fit the task.
+
+    Args:
+        target_is_multilabel: a clip may have any number of classes; otherwise it has exactly one.
 
     Raises:
-        ManifestError: no label file, one that does not fit (see `read_labels`), a clip without its one class, or a
-            subset without any class.
+        ManifestError: there is no label file, it does not fit the manifest (see `read_labels`), a clip has not exactly
+            one class, or no clip of a multi-label subset has any.
     """
     path = os.path.join(directory, f"{subset}.lbl")
     if not os.path.isfile(path):
@@ -187,14 +195,14 @@ def read_subset_labels(
     if target_is_multilabel:
         if not present.any():
             raise ManifestError(
-                f"{path}: expected clips with classes, found none, and there is no mAP of nothing; "
+                f"{path}: expected clips with classes, found none, so there is no mAP to compute; "
                 "label the subset or choose another"
             )
         return labels
     wrong = np.flatnonzero((present != 1) | (absent > 0))
     if len(wrong):
         line = wrong[0]
-        cure = "several classes a clip need task.target_is_multilabel=true" if present[line] > 1 else "label the clip"
+        cure = "several classes per clip need task.target_is_multilabel=true" if present[line] > 1 else "label the clip"
         raise ManifestError(
             f"{path}, line {line + 1}: expected one class and none marked as absent, found {present[line]} and "
             f"{absent[line]}; correct the line, or {cure}"

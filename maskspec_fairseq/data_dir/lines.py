@@ -1,4 +1,4 @@
-"""Lines of text files in a data directory, read strictly: UTF-8, `\\n` at every end."""
+r"""Read text files of a data directory line by line, strictly: UTF-8, and every line ends in `\n`."""
 
 import os
 from typing import Iterator
@@ -7,13 +7,11 @@ from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError
 
 BYTE_ORDER_MARK = "\ufeff"
-
-
-SHOWN = 200  # characters of a line in a message
+SHOWN = 200  # characters of a line that a message quotes
 
 
 def problem_of_text(text: str) -> str:
-    """Why a line cannot hold a text, "" where it can."""
+    """Why a line cannot hold a text; "" if it can."""
     if "\n" in text or "\r" in text or "\0" in text:
         return "holds a line break or a NUL"
     if not text.isascii():
@@ -25,12 +23,12 @@ def problem_of_text(text: str) -> str:
 
 
 def decoded_lines(path: PathLike) -> Iterator[str]:
-    """Lines of a text with their ends.
+    """The lines of a text file, with their line ends.
 
     Raises:
-        ManifestError: no such file, or a line that is not UTF-8, with its number.
+        ManifestError: there is no such file, or a line is not UTF-8; the message has its number.
     """
-    if not os.path.isfile(path):  # a pipe would be waited for
+    if not os.path.isfile(path):  # opening a pipe would block
         raise ManifestError(f"expected a file {path}, found none; build again")
     with open(path, "rb") as stream:
         for number, line in enumerate(stream, start=1):
@@ -43,13 +41,13 @@ def decoded_lines(path: PathLike) -> Iterator[str]:
 
 
 def read_lines(path: PathLike) -> Iterator[str]:
-    r"""Lines of a text without the `\n` that each of them ends with.
+    r"""The lines of a text file, without the `\n` at their ends.
 
-    Other line ends and a byte-order mark are refused and not mended: a file that means the same to every program that
-    reads it line by line beside the label file is the better cure, and it takes one command.
+    Other line ends and a byte-order mark are errors and are not skipped silently: other programs read the same file
+    next to its label file, and it should mean the same to all of them. The message names the command that repairs it.
 
     Raises:
-        ManifestError: what is no such line, with its number.
+        ManifestError: there is no such file, or a line breaks these rules; the message has its number.
     """
     for number, line in enumerate(decoded_lines(path), start=1):
         problem = ""

@@ -1,13 +1,13 @@
-"""Read and write what stands in a data directory. No torch and no fairseq here. Format: docs/manifests.md."""
+"""Read and write manifests, `<subset>.tsv` and `<subset>.rejected.tsv`. Format: docs/manifests.md."""
 
 import os
 import re
 from array import array
-from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Sequence, Tuple
+from typing import Iterable, List, Sequence, Tuple
 
 import numpy as np
+import numpy.typing as npt
 
 from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError
@@ -15,34 +15,33 @@ from maskspec_fairseq.data_dir.lines import SHOWN, problem_of_text, read_lines
 from maskspec_fairseq.data_dir.packed import PackedStrings
 
 FOLD = re.compile(r"fold(\d+)\.tsv")
-FRAMES = re.compile("[1-9][0-9]{0,17}")  # fits an int64, and is written in one way
+FRAMES = re.compile("[1-9][0-9]{0,17}")  # fits an int64, and every number has one spelling
 
 
-@dataclass(eq=False)
 class Manifest:
     """The clips of one subset: files below a root, each with its length in frames at the file's own rate.
 
-    Paths and frames are given as any sequences, and kept as `PackedStrings` and int64 (N,).
+    Attributes:
+        root: absolute path of a directory.
+        paths: of the N clips, relative to the root.
+        frames: int64 (N,).
     """
 
-    root: str
-    paths: Sequence[str]
-    frames: Sequence[int]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.paths, PackedStrings):
-            self.paths = PackedStrings(self.paths)
-        self.frames = np.asarray(self.frames, dtype=np.int64)
+    def __init__(self, root: str, paths: Iterable[str], frames: npt.ArrayLike) -> None:
+        self.root = root
+        self.paths = paths if isinstance(paths, PackedStrings) else PackedStrings(paths)
+        self.frames = np.asarray(frames, dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def full_path(self, index: int) -> str:
+        """The absolute path of a clip."""
         return os.path.join(self.root, self.paths[index])
 
 
 def problem_of_path(path: str) -> str:
-    """Why a manifest cannot hold the path of a clip, "" where it can."""
+    """Why a manifest cannot hold the path of a clip; "" if it can."""
     if not path:
         return "is empty"
     if path[0] == "/":
@@ -58,7 +57,7 @@ def write_manifest(path: PathLike, manifest: Manifest) -> None:
     """Write `<subset>.tsv`.
 
     Raises:
-        ManifestError: a root, a path or a number of frames that could not be read back.
+        ManifestError: the root, a path or a number of frames could not be read back.
     """
     root = manifest.root
     problem = problem_of_text(root) if os.path.isabs(root) else "is not absolute"
@@ -81,10 +80,10 @@ def write_manifest(path: PathLike, manifest: Manifest) -> None:
 
 
 def check_manifest(path: PathLike) -> None:
-    """See that there is a file `<subset>.tsv`.
+    """Check that a file `<subset>.tsv` exists.
 
     Raises:
-        ManifestError: there is none.
+        ManifestError: it does not; the message names the subsets that do.
     """
     if not os.path.isfile(path):
         directory = os.path.dirname(path) or "."
@@ -93,12 +92,12 @@ def check_manifest(path: PathLike) -> None:
         raise ManifestError(
             f"expected a manifest at {path}, found "
             + (f"only the subsets {subsets} there" if subsets else "none in that directory")
-            + "; write one with `python manifests/build.py folder AUDIO_DIR --out DATA_DIR` and set task.data=DATA_DIR"
+            + "; write one with `maskspec-build folder AUDIO_DIR --out DATA_DIR` and set task.data=DATA_DIR"
         )
 
 
 def list_folds(directory: PathLike) -> List[int]:
-    """The numbers of the subsets fold1, fold2, ... of a data directory, ascending."""
+    """The numbers of the subsets fold1, fold2, ... in a data directory, ascending; none if there is no directory."""
     names = os.listdir(directory) if os.path.isdir(directory) else []
     return sorted(int(match[1]) for match in map(FOLD.fullmatch, names) if match)
 
@@ -107,7 +106,8 @@ def read_manifest(path: PathLike) -> Manifest:
     """Read `<subset>.tsv`.
 
     Raises:
-        ManifestError: no such file, no clips, or a line that is not `path<TAB>frames`, with its number.
+        ManifestError: there is no such file, it lists no clips, its root is not a directory, or a line is not
+            `path<TAB>frames`; the message has its number.
     """
     check_manifest(path)
     lines = read_lines(path)
@@ -118,13 +118,13 @@ def read_manifest(path: PathLike) -> Manifest:
         if len(fields) != 2 or not FRAMES.fullmatch(fields[1]):
             raise ManifestError(
                 f"{path}, line {number}: expected `path<TAB>frames` with at least one frame, found {line[:SHOWN]!r}; "
-                "write the manifest again with manifests/build.py"
+                "write the manifest again with maskspec-build"
             )
         problem = problem_of_path(fields[0])
         if problem:
             raise ManifestError(
                 f"{path}, line {number}: expected a path below the root, found {fields[0][:SHOWN]!r}, which {problem}; "
-                "write the manifest again with manifests/build.py, for a directory that holds all of the audio"
+                "write the manifest again with maskspec-build, for a directory that holds all of the audio"
             )
         paths.append(fields[0])
         frames.append(int(fields[1]))
@@ -133,13 +133,13 @@ def read_manifest(path: PathLike) -> Manifest:
     if not os.path.isabs(root) or not os.path.isdir(root):
         raise ManifestError(
             f"{path}, line 1: expected the directory that the paths start from, found {root[:SHOWN]!r}, which is not "
-            f"{'there' if os.path.isabs(root) else 'absolute'}; correct the line if the audio has moved"
+            f"{'a directory' if os.path.isabs(root) else 'absolute'}; correct the line if the audio has moved"
         )
     return Manifest(root, paths, frames)
 
 
 def join_manifests(manifests: Sequence[Manifest]) -> Manifest:
-    """One manifest of several, in order."""
+    """Several manifests as one, in order; its root is the common parent of theirs."""
     if len(manifests) == 1:
         return manifests[0]
     root = os.path.commonpath([manifest.root for manifest in manifests])
@@ -155,14 +155,18 @@ def join_manifests(manifests: Sequence[Manifest]) -> Manifest:
 
 
 def write_rejected(path: PathLike, rejected: Sequence[Tuple[str, str]]) -> None:
-    """Write `<subset>.rejected.tsv`: path<TAB>reason."""
+    """Write `<subset>.rejected.tsv`.
+
+    Args:
+        rejected: path and reason of each clip.
+    """
     with open(path, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
         for name, reason in rejected:
             stream.write("\t".join(" ".join(field.split()) for field in (name, reason)) + "\n")
 
 
 def num_rejected(path: PathLike) -> int:
-    """Lines of `<subset>.rejected.tsv`: clips that the corpus lists and the manifest has not."""
+    """The number of lines in `<subset>.rejected.tsv`: clips that are missing from the manifest. 0 without a file."""
     if not os.path.isfile(path):
         return 0
     with open(path, encoding="utf-8", newline="\n") as stream:

@@ -1,4 +1,7 @@
-"""Read and write `mel_stats.json`: the statistics that the front end normalises by."""
+"""Read and write `mel_stats.json`, the statistics that the front end normalises by. Format: docs/manifests.md.
+
+Shapes: F mel bins, N subsets.
+"""
 
 import json
 import os
@@ -6,19 +9,22 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError
 
 MEL_STATS_FILE = "mel_stats.json"
 
 
 def write_mel_statistics(
-    path: str, settings: Dict[str, Any], subsets: Dict[str, Dict[str, Any]], keep: Dict[str, Any]
+    path: PathLike, settings: Dict[str, Any], subsets: Dict[str, Dict[str, Any]], keep: Dict[str, Any]
 ) -> None:
-    """Write the file with some subsets of one front end set anew.
+    """Write the file with new statistics for some subsets and one front end.
 
     Args:
         settings: what they were measured with: `front_end` (see `LogMel.settings`), `channel` and `clip_sec`.
-        keep: what the file held before; subsets that were measured with other settings are dropped.
+        subsets: name -> `clips`, `frames`, `mean` and `std`.
+        keep: the former content of the file. Other subsets of the same front end are kept if they were measured with
+            the same settings.
     """
     name = settings["front_end"]["profile"]
     former = keep.get(name, {})
@@ -29,11 +35,11 @@ def write_mel_statistics(
         stream.write("\n")
 
 
-def read_all_mel_statistics(directory: str) -> Dict[str, Any]:
-    """Every entry of a data directory's `mel_stats.json`, or none where there is no such file.
+def read_all_mel_statistics(directory: PathLike) -> Dict[str, Any]:
+    """All entries of a data directory's `mel_stats.json`, keyed by front end; none if there is no such file.
 
     Raises:
-        ManifestError: the file is no JSON.
+        ManifestError: the file is not JSON.
     """
     path = os.path.join(directory, MEL_STATS_FILE)
     if not os.path.isfile(path):
@@ -46,19 +52,20 @@ def read_all_mel_statistics(directory: str) -> Dict[str, Any]:
 
 
 def read_mel_statistics(
-    directory: str, settings: Dict[str, Any], subsets: Sequence[str]
+    directory: PathLike, settings: Dict[str, Any], subsets: Sequence[str]
 ) -> Tuple[List[float], List[float]]:
-    """Mean and deviation of every bin over some subsets, measured with the same front end.
+    """Mean and standard deviation of every mel bin, pooled over subsets: two lists of F values.
 
     Args:
         settings: of the front end, see `LogMel.settings`.
 
     Raises:
-        ManifestError: no file, no entry of the front end or of a subset, or one that was measured with other settings.
+        ManifestError: there is no file or no entry of the front end or of a subset, or the entry was measured with
+            other settings.
     """
     path, name = os.path.join(directory, MEL_STATS_FILE), settings["profile"]
     entries = read_all_mel_statistics(directory)
-    cure = f"run `python manifests/build.py stats {directory} --subset {','.join(subsets)}"
+    cure = f"run `maskspec-build stats {directory} --subset {','.join(subsets)}"
     cure += f" --front-end {name} --sample-rate {settings['sample_rate']}`"
     if name not in entries:
         found = f"those of {', '.join(sorted(entries))}" if entries else "no such file"
@@ -78,13 +85,17 @@ def read_mel_statistics(
             f"{path}: expected log-mel statistics of {', '.join(missing)}, found those of "
             f"{', '.join(entry['subsets'])}; {cure}"
         )
-    return pool([entry["subsets"][subset] for subset in subsets])
+    return pool_statistics([entry["subsets"][subset] for subset in subsets])
 
 
-def pool(parts: Sequence[Dict[str, Any]]) -> Tuple[List[float], List[float]]:
-    """Mean and deviation of the frames of several subsets together."""
-    frames = np.array([part["frames"] for part in parts])[:, None]
-    means, stds = (np.array([part[name] for part in parts]) for name in ("mean", "std"))
-    mean = (frames * means).sum(axis=0) / frames.sum()
-    variance = (frames * (stds**2 + (means - mean) ** 2)).sum(axis=0) / frames.sum()
+def pool_statistics(parts: Sequence[Dict[str, Any]]) -> Tuple[List[float], List[float]]:
+    """Mean and standard deviation over the frames of several subsets, of each mel bin: two lists of F values.
+
+    Args:
+        parts: of each subset `frames`, `mean` and `std`.
+    """
+    frames = np.array([part["frames"] for part in parts])[:, None]  # (N, 1)
+    means, stds = (np.array([part[name] for part in parts]) for name in ("mean", "std"))  # (N, F)
+    mean = (frames * means).sum(axis=0) / frames.sum()  # (F,)
+    variance = (frames * (stds**2 + (means - mean) ** 2)).sum(axis=0) / frames.sum()  # (F,)
     return mean.tolist(), np.sqrt(variance).tolist()

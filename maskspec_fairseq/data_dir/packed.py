@@ -1,7 +1,7 @@
-"""Sequences that processes share after a fork, without a copy for each. No torch and no fairseq here."""
+"""Sequences that forked processes share without a copy per process."""
 
 from array import array
-from typing import Iterable, Sequence, Union
+from typing import Any, Iterable, Sequence, Union
 
 import numpy as np
 
@@ -9,8 +9,8 @@ import numpy as np
 class _Packed(Sequence):
     """Items of any length, one after the other in one buffer.
 
-    Two million strings in a list are two million objects, and each counts its readers: a process that only reads them
-    after a fork writes to all of their memory, and so gets a copy of it. What is packed stays shared.
+    Reading a Python object updates its reference count, so copy-on-write would copy a list of two million paths into
+    every forked worker; one buffer stays shared.
     """
 
     def __init__(self, buffer: Union[bytearray, array], items: Iterable) -> None:
@@ -19,7 +19,7 @@ class _Packed(Sequence):
         for item in items:
             self.append(item)
 
-    def append(self, item) -> None:
+    def append(self, item: Any) -> None:
         self._buffer.extend(item)
         self._ends.append(len(self._buffer))
 
@@ -31,7 +31,7 @@ class _Packed(Sequence):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> Any:  # type: ignore[override]  # no slices: nothing needs them
         number = range(len(self))[index]
         return self._buffer[self._ends[number] : self._ends[number + 1]]
 
@@ -45,30 +45,30 @@ class PackedStrings(_Packed):
     def append(self, string: str) -> None:
         super().append(string.encode())
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # no slices
         return super().__getitem__(index).decode()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (PackedStrings, list, tuple)):
             return NotImplemented
-        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other))
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other))
 
 
 class PackedRows(_Packed):
-    """A sequence of rows of small integers, packed; each is read as int32 (length,)."""
+    """A sequence of rows of small integers, packed. An item is an int32 array (length of the row,), a copy."""
 
     def __init__(self, rows: Iterable[Iterable[int]] = ()) -> None:
         super().__init__(array("i"), rows)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]  # no slices
         return np.asarray(super().__getitem__(index))
 
     @property
     def values(self) -> np.ndarray:
-        """The values of all rows, int32."""
+        """The values of all rows, one after the other, int32 (sum of lengths,)."""
         return np.asarray(self._buffer)
 
     @property
     def lengths(self) -> np.ndarray:
-        """Values in each row, int64 (N,)."""
+        """The number of values in each row, int64 (N,)."""
         return np.diff(self._ends)

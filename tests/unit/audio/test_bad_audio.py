@@ -5,8 +5,6 @@ import functools
 import os
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
@@ -19,11 +17,12 @@ import torch
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import load_clip, read_audio
 from maskspec_fairseq.cli import evaluate
+from maskspec_fairseq.corpora.tools import check
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
-from tests.factories import REPOSITORY, classifier_cfg, small_classifier, write_tone
+from tests.factories import classifier_cfg, run_build, small_classifier, write_tone
 from tests.fairseq_factories import pretraining_task
 
 RATE = 32000
@@ -168,14 +167,6 @@ FILES = [
 each_file = pytest.mark.parametrize("broken", FILES, ids=lambda broken: broken.name)
 
 
-def build(*args):
-    """Exit code and output of manifests/build.py, a program of its own."""
-    command = [sys.executable, str(REPOSITORY / "manifests" / "build.py"), *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout + done.stderr
-
-
 @pytest.fixture()
 def folder(tmp_path):
     """A directory with a good file."""
@@ -193,8 +184,7 @@ def test_the_builder_lists_or_rejects_every_file_with_its_reason(folder, tmp_pat
         made[broken.name] = broken.builder
     (folder / "directory.wav" / "walked_into.wav").symlink_to("../1.wav")
     made.update({"1.wav": None, "directory.wav/walked_into.wav": None})
-    code, output = build("folder", folder, "--out", tmp_path, "--max-rejected", "1", "--stats-clips", "0")
-    assert code == 0
+    done = run_build("folder", folder, "--out", tmp_path, "--max-rejected", 1, "--stats-clips", 0)
     listed, rejected = [], {}
     for subset in ("train", "valid"):
         listed += read_manifest(tmp_path / f"{subset}.tsv").paths
@@ -204,7 +194,7 @@ def test_the_builder_lists_or_rejects_every_file_with_its_reason(folder, tmp_pat
     assert sorted(listed) == sorted(name for name, reason in made.items() if reason is None)
     assert sorted(rejected) == sorted(reasons)
     assert not {name: found for name, found in rejected.items() if reasons[name] not in found}
-    assert f"rejected {len(rejected)} of {len(rejected) + len(listed)} files" in output
+    assert f"rejected {len(rejected)} of {len(rejected) + len(listed)} files" in done.stdout
 
 
 def test_the_builder_measures_what_can_be_decoded_and_names_the_rest(folder, tmp_path):
@@ -212,11 +202,11 @@ def test_the_builder_measures_what_can_be_decoded_and_names_the_rest(folder, tmp
     for broken in chosen:
         broken.make(folder / broken.name)
     write_manifest(tmp_path / "train.tsv", Manifest(str(folder), [broken.name for broken in chosen], [RATE] * 4))
-    code, output = build("stats", tmp_path)
-    assert code == 1 and "1 clips of train, 3 left out" in output
+    done = run_build("stats", tmp_path, code=2)
+    assert "1 clips of train, 3 left out" in done.stdout
     for broken in chosen:
         message = f"left out of the statistics: {folder / broken.name}: expected"
-        assert (message in output) == (broken.decoder is not None)
+        assert (message in done.stderr) == (broken.decoder is not None)
 
 
 @each_file
@@ -266,7 +256,7 @@ def test_evaluation_scores_a_file_or_names_it(folder, score, broken):
     if broken.decoder is None:
         assert code == 0 and "test: scored 2 of 2 clips" in out
     else:
-        assert code == 1 and not out and len(errors) == 1
+        assert code == 2 and not out and len(errors) == 1
         assert (
             errors[0].startswith(f"maskspec-evaluate: {folder / broken.name}: expected") and broken.decoder in errors[0]
         )
@@ -276,7 +266,7 @@ def test_evaluation_says_in_one_line_what_a_loader_process_met(folder, score):
     os.mkfifo(folder / "pipe.wav")
     code, out, errors = score(workers="1", root=str(folder), paths=["1.wav", "pipe.wav"])
     found = "expected audio that soundfile decodes, found: a pipe or a device"
-    assert code == 1 and not out and errors == [f"maskspec-evaluate: {folder}/pipe.wav: {found}"]
+    assert code == 2 and not out and errors == [f"maskspec-evaluate: {folder}/pipe.wav: {found}"]
 
 
 # Lengths of mp3s
@@ -360,7 +350,7 @@ MANIFESTS = {  # what is made of two good lines, and why it is refused, None whe
     "an_empty_line": (lambda good: good + b"\n", EXPECTED),
     "no_root": (lambda good: good.split(b"\n")[1] + b"\n" + good.split(b"\n")[1] + b"\n", ROOT + r"'1.wav\t16000'"),
     "a_relative_root": (lambda good: b"audio\n1.wav\t5\n", ROOT + "'audio', which is not absolute"),
-    "the_root_moved": (lambda good: b"/nowhere\n1.wav\t5\n", ROOT + "'/nowhere', which is not there"),
+    "the_root_moved": (lambda good: b"/nowhere\n1.wav\t5\n", ROOT + "'/nowhere', which is not a directory"),
     "nothing_but_a_root": (lambda good: good.split(b"\n")[0] + b"\n", "at least one clip, found no clip"),
     "nothing": (lambda good: b"", "at least one clip, found no clip"),
     "an_empty_path": (lambda good: good + b"\t16000\n", "line 3: expected a path .* found '', which is empty"),
@@ -377,16 +367,8 @@ MANIFESTS = {  # what is made of two good lines, and why it is refused, None whe
 }  # fmt: skip
 
 
-def check(directory):
-    """Errors of `build.py check`, read by this process."""
-    import check
-
-    return check.read_subsets(directory)[2]
-
-
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_manifest_is_used_or_refused_with_its_line_by_all_three(folder, tmp_path, score, monkeypatch, name):
-    monkeypatch.syspath_prepend(str(REPOSITORY / "manifests"))
     monkeypatch.chdir(tmp_path)
     make, refused = MANIFESTS[name]
     path = tmp_path / "test.tsv"
@@ -399,11 +381,11 @@ def test_a_manifest_is_used_or_refused_with_its_line_by_all_three(folder, tmp_pa
         task = pretraining_task(tmp_path, train_subset="test")
         task.load_dataset("test")
         assert [task.dataset("test")[n]["num_samples"] for n in range(num_clips)] == [RATE // 2] * num_clips
-        assert check(tmp_path) == []
+        assert check.read_subsets(tmp_path)[2] == []
         return
     parts = refused.split(" .* ")
-    assert code == 1 and not out and len(errors) == 1 and len(errors[0]) < 1000
-    messages = [errors[0].partition("maskspec-evaluate: ")[2], *check(tmp_path)]
+    assert code == 2 and not out and len(errors) == 1 and len(errors[0]) < 1000
+    messages = [errors[0].partition("maskspec-evaluate: ")[2], *check.read_subsets(tmp_path)[2]]
     with pytest.raises(ManifestError) as caught:
         pretraining_task(tmp_path, train_subset="test").load_dataset("test")
     messages.append(str(caught.value))
@@ -420,7 +402,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder, tmp_path, score, na
     (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)
     code, _, errors = score()
-    assert code == 1 and len(errors) == 1 and f"{tmp_path / name}, found" in errors[0]
+    assert code == 2 and len(errors) == 1 and f"{tmp_path / name}, found" in errors[0]
 
 
 @pytest.mark.parametrize(
@@ -452,7 +434,7 @@ def test_labels_are_refused_with_their_line(folder, tmp_path, score, name, data,
     (tmp_path / name).write_bytes(data)
     code, out, errors = score()
     assert (
-        code == 1 and not out and len(errors) == 1 and re.search(f"maskspec-evaluate: {tmp_path}/{message}", errors[0])
+        code == 2 and not out and len(errors) == 1 and re.search(f"maskspec-evaluate: {tmp_path}/{message}", errors[0])
     )
 
 
@@ -464,18 +446,18 @@ def test_a_folder_whose_name_no_line_can_hold_is_refused_by_the_builder(tmp_path
         write_tone(tmp_path / folder / "1.wav", 0.3)
         write_tone(tmp_path / folder / "2.wav", 0.3)
     (tmp_path / "tree").rename(tmp_path / name)
-    arguments = ["--out", tmp_path / "data", "--stats-clips", "0", "--max-rejected", "1"]
-    code, output = build("folder", tmp_path / name, *arguments)
-    assert code == 1 and "the directory of the audio" in output and message in output
-    code, output = build("folder", tmp_path, *arguments, "--labels-from-parent")
-    assert code == 1 and "expected a class whose name is text, found" in output and message in output
+    arguments = ["--out", tmp_path / "data", "--stats-clips", 0, "--max-rejected", 1]
+    errors = run_build("folder", tmp_path / name, *arguments, code=2).stderr
+    assert "the directory of the audio" in errors and message in errors
+    errors = run_build("folder", tmp_path, *arguments, "--labels-from-parent", code=2).stderr
+    assert "expected a class whose name is text, found" in errors and message in errors
     assert not list(tmp_path.glob("data/*"))
 
 
 def test_check_names_a_clip_that_is_listed_twice_and_one_that_is_a_pipe(folder, tmp_path):
     os.mkfifo(folder / "pipe.wav")
     write_manifest(tmp_path / "test.tsv", Manifest(str(folder), ["1.wav", "pipe.wav", "1.wav"], [16000] * 3))
-    code, output = build("check", tmp_path)
-    assert code == 1 and output.count("test.tsv, line ") == 2
+    output = run_build("check", tmp_path, code=2).stderr
+    assert output.count("test.tsv, line ") == 2
     assert f"test.tsv, line 3: expected an audio file '{folder}/pipe.wav', found one that cannot be read" in output
     assert "test.tsv, line 4: expected every clip once, found '1.wav', which test.tsv has in line 2" in output

@@ -1,4 +1,4 @@
-"""Clips in packs that other programs have made: here zipfile and h5py, by the layouts of fairseq, PaSST and PANNs."""
+"""Clips in packs made by other programs: zipfile and h5py, in the layouts of fairseq, PaSST and PANNs."""
 
 import io
 import multiprocessing
@@ -14,7 +14,6 @@ import torch
 from fairseq.data.audio.audio_utils import parse_path, read_from_stored_zip
 
 from maskspec_fairseq.audio import AudioError, packs
-from maskspec_fairseq.audio.plain_wav import HEADER, PlainWav, plain_wav
 from maskspec_fairseq.audio.read import load_clip, open_audio, read_audio
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
@@ -51,90 +50,6 @@ def test_a_zip_gives_the_samples_of_the_files(tmp_path, loose):
         assert same_audio(path, tmp_path / name)
         file, place = parse_path(path)  # fairseq's own reader finds the same bytes
         assert read_from_stored_zip(file, *place) == loose[name]
-
-
-def wav(extra=b"", **changes):
-    """A stereo wav of int16, with fields of its header changed or bytes at its end."""
-    samples = np.random.default_rng(1).integers(-32768, 32768, (PACK_RATE, 2), dtype=np.int16)
-    samples[:3] = [[-32768, 32767], [0, -1], [1, -32767]]
-    data = samples.tobytes()
-    fields = {
-        "riff": b"RIFF", "rest": len(data) + 36, "wave": b"WAVE", "fmt": b"fmt ", "fmt_size": 16, "pcm": 1,
-        "channels": 2, "rate": PACK_RATE, "byte_rate": 4 * PACK_RATE, "block": 4, "bits": 16, "name": b"data",
-        "size": len(data),
-    }  # fmt: skip
-    return HEADER.pack(*{**fields, **changes}.values()) + data + extra
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate", [8000, 44100])
-def test_plain_wavs_are_read_without_libsndfile(tmp_path, monkeypatch, channels, rate):
-    data = encoded(2 * NOISE[:channels].T, "wav", rate)  # clipped at both ends
-    (tmp_path / "a.wav").write_bytes(data)
-    expected = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
-    paths = [str(tmp_path / "a.wav"), write_zip(tmp_path / "a.zip", {"a": data})["a"]]
-    monkeypatch.setattr(soundfile, "SoundFile", None)
-    for path in paths:
-        with open_audio(path) as file:
-            assert type(file) is PlainWav and file.frames == len(expected) == 2 * PACK_RATE
-            file.seek(PACK_RATE)
-            pieces = [file.read(size) for size in (3, PACK_RATE, 1)]  # from the midst, over the end, and beyond
-        assert np.array_equal(np.concatenate(pieces), expected[PACK_RATE:])
-        found, found_rate = read_audio(path)
-        assert np.array_equal(found, expected) and found_rate == rate
-
-
-UNUSUAL = {
-    "cut off": wav()[:-4],
-    "half a sample": wav()[:-1],
-    "a chunk after": wav(b"LIST\4\0\0\0abcd"),
-    "that is counted": wav(b"LIST\4\0\0\0abcd", rest=4 * PACK_RATE + 48),
-    "size of the rest": wav(rest=0),
-    "unknown size": wav(size=2**32 - 1, rest=2**32 - 1),
-    "size 0": wav(size=0),
-    "odd size": wav(size=4 * PACK_RATE - 1),
-    "byte rate": wav(byte_rate=1),
-    "block": wav(block=2),
-    "no channel": wav(channels=0, block=0),
-    "four channels": wav(channels=4, block=8, byte_rate=8 * PACK_RATE),
-    "rate 0": wav(rate=0, byte_rate=0),
-    "high rate": wav(rate=10**6, byte_rate=4 * 10**6),
-    "8 bits": wav(bits=8, block=2, byte_rate=2 * PACK_RATE),
-    "a-law": wav(pcm=6),
-    "extensible": wav(pcm=0xFFFE),
-    "big-endian": wav(riff=b"RIFX"),
-    "other name": wav(name=b"fact"),
-    "flac": encoded(NOISE[0], "flac"),
-    "ogg": encoded(NOISE[0], "ogg"),
-}
-
-
-@pytest.mark.parametrize("name", UNUSUAL)
-def test_wavs_that_are_not_plain_stay_with_libsndfile(tmp_path, name):
-    """The samples, or the refusal, are what they are without a shorter way."""
-    assert plain_wav(io.BytesIO(UNUSUAL[name]), len(UNUSUAL[name])) is None
-    (tmp_path / "a.wav").write_bytes(UNUSUAL[name])
-    path = write_zip(tmp_path / "a.zip", {"a": UNUSUAL[name]})["a"]
-    try:
-        expected = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0]
-        with soundfile.SoundFile(tmp_path / "a.wav") as file:
-            whole = len(expected) == file.frames > 0
-    except soundfile.SoundFileError:
-        whole = False
-    for place in (path, str(tmp_path / "a.wav")):
-        if whole:
-            assert np.array_equal(read_audio(place)[0], expected)
-        else:
-            with pytest.raises(AudioError):
-                read_audio(place)
-
-
-def test_every_int16_of_a_plain_wav_is_scaled_as_libsndfile_scales_it(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.arange(-32768, 32768).astype(np.int16), PACK_RATE)
-    with open_audio(str(tmp_path / "a.wav")) as file:
-        found = file.read(65536)
-    assert np.array_equal(found, soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0])
-    assert found.dtype == np.float32 and found.flags.writeable
 
 
 def test_offsets_may_be_beyond_four_gibibytes(tmp_path):
@@ -262,6 +177,13 @@ def read_and_count(path, pack):
 counts_descriptors = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts descriptors in /proc")
 
 
+def test_a_closed_reader_of_a_waveform_reads_nothing(tmp_path):
+    with open_audio(f"{write_waveforms(tmp_path / 'a.h5', int16(NOISE[:1]))}:0") as clip:
+        assert len(clip.read(2)) == 2
+    with pytest.raises(ValueError, match="expected an open clip, found a closed one"):
+        clip.read(2)
+
+
 @counts_descriptors
 @pytest.mark.parametrize("kind", ["zip", "mp3", "waveform"])
 def test_a_forked_process_opens_packs_of_its_own(tmp_path, kind):
@@ -372,7 +294,11 @@ def test_rows_that_are_not_there_are_refused(tmp_path):
     refused(f"{mp3s}:2", "audio that soundfile decodes, found b'no mp3 a' and so on")
     waveforms = write_waveforms(tmp_path / "a.h5", int16(NOISE[:1] * [[1], [0], [0], [1]]), ["a", "", "b", ""])
     refused(f"{waveforms}:4", "expected an index below 4, found 4")
-    refused(f"{waveforms}:1", "expected a clip, found a row of zeros without a name", "build the manifest again")
+    refused(
+        f"{waveforms}:1",
+        "expected a clip, found a row of zeros without a name, which stands for a file",
+        "build the manifest again",
+    )
     assert not read_audio(f"{waveforms}:2")[0].any()  # silence
     assert np.array_equal(read_audio(f"{waveforms}:3")[0], read_audio(f"{waveforms}:0")[0])
 

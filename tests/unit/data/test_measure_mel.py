@@ -79,9 +79,7 @@ def test_subsets_together_are_as_if_measured_together(tmp_path, files):
 
 
 def test_missing_or_foreign_statistics_are_refused_with_the_cure(tmp_path, data_dir):
-    with pytest.raises(
-        ManifestError, match="front end 'paper', found no such file; run `python manifests/build.py stats"
-    ):
+    with pytest.raises(ManifestError, match="front end 'paper', found no such file; run `maskspec-build stats"):
         read_mel_statistics(tmp_path, LogMel().settings(), ["train"])
     with pytest.raises(ManifestError, match=r"front end 'reference', found those of paper; .* --front-end reference"):
         read_mel_statistics(data_dir, LogMel("reference").settings(), ["train"])

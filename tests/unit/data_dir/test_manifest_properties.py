@@ -85,7 +85,7 @@ def test_a_root_is_refused_or_comes_back(folder, name):
         try:
             assert read_manifest(path).root == root
         except ManifestError as error:
-            assert f"{path}, line 1: " in str(error) and "which is not there" in str(error)
+            assert f"{path}, line 1: " in str(error) and "which is not a directory" in str(error)
     assert not written(write_manifest, path, Manifest(name.lstrip("/"), ["a.wav"], [1]))
 
 
