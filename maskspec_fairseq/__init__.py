@@ -6,7 +6,7 @@ fairseq loads a plugin by importing its directory, and that registers everything
 
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load_model(path: str):
