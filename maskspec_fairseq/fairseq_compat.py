@@ -109,8 +109,8 @@ def shorten_log() -> None:
     logging.getLogger("fairseq_cli.train").addFilter(shorten)
 
 
-# fairseq passes a learning-rate schedule its config and the optimizer, but not the iterator, so a schedule in epochs has
-# no other way to know how many updates an epoch has. A process trains one model on one training subset.
+# fairseq passes a learning-rate schedule its config and the optimizer, but not the iterator, so a schedule in epochs
+# has no other way to know how many updates an epoch has. A process trains one model on one training subset.
 _batches: Optional[int] = None
 
 
