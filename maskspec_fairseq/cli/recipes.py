@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 from typing import Optional, Sequence
 
-import maskspec_fairseq
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
 
 EXAMPLE = "maskspec-recipes config"
-PACKAGE = Path(maskspec_fairseq.__file__).parent
+PACKAGE = Path(__file__).parents[1]
 CHECKOUT_USER_DIR = "user_dir: ${hydra:runtime.cwd}/maskspec_fairseq"
 
 
