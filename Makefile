@@ -1,29 +1,39 @@
-# make demo | test | test-slow | bench | results-esc10 | results-fsdd | lint | clean; all they need is a python3 from 3.9 to 3.12 and a package index.
+# make demo | test | test-slow | test-stock | test-py313 | test-wheel | lint | bench | results-esc10 | results-fsdd | clean
+# All they need is a python3 from 3.9 to 3.12 and a package index.
 
+comma := ,
 PYTHON ?= python3
 VENV ?= .venv
-STOCK_VENV ?= .venv-stock
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+STOCK_PYTHON ?= $(shell sh .ci/find_python 3.10)
+STOCK_VENV ?= .venv-stock
+PY313_PYTHON ?= $(shell sh .ci/find_python 3.13)
+PY313_VENV ?= .venv-py313
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-slow bench results-esc10 results-fsdd test-unit test-stock smoke-stock lint clean
+.PHONY: demo test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel lint bench results-esc10 \
+	results-fsdd clean
 
-# fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1 and newer refuse
+# $(call install,PYTHON,VENV,EXTRAS). fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1
+# and newer refuse.
 define install
 	$(1) -m venv $(2)
-	if $(2)/bin/python -c "import sys; sys.exit(sys.version_info >= (3, 11))"; then \
-		$(2)/bin/python -m pip install -q "pip<24.1"; \
-	fi
-	$(2)/bin/python -m pip install -q -e ".[fairseq,test]"
+	case "$$($(2)/bin/python -V)" in \
+		"Python 3.9."*) pip="pip<24.1" ;; \
+		"Python 3.10."*) pip="pip<24.1"; constraints="-c constraints/stock.txt" ;; \
+		*) pip=pip; constraints="-c constraints/ve-fairseq.txt" ;; \
+	esac; \
+	$(2)/bin/python -m pip install -q "$$pip" && \
+	$(2)/bin/python -m pip install -q $$constraints -e ".[$(3)]"
 	touch $(2)/.installed
 endef
 
-$(INSTALLED): setup.py
-	$(call install,$(PYTHON),$(VENV))
+$(INSTALLED): setup.py $(wildcard constraints/*.txt)
+	$(call install,$(PYTHON),$(VENV),fairseq$(comma)test)
 
 demo: $(INSTALLED)
-	$(BIN)/python manifests/build.py demo --out data/demo
+	$(BIN)/maskspec-build demo --out data/demo
 	rm -rf $(DEMO_RUN)
 	PYTHONWARNINGS=ignore $(BIN)/fairseq-hydra-train --config-dir config/pretraining --config-name demo \
 		task.data=data/demo hydra.run.dir=$(DEMO_RUN)
@@ -41,14 +51,14 @@ demo: $(INSTALLED)
 	@echo "  checkpoint: $(DEMO_RUN)/checkpoints/checkpoint_last.pt"
 	@echo "  log:        $(DEMO_RUN)/hydra_train.log"
 	@echo "  loss curve: $(DEMO_RUN)/loss.png"
-	@echo "  picture:    $(DEMO_RUN)/reconstruction.png, a clip that was held out"
+	@echo "  picture:    $(DEMO_RUN)/reconstruction.png, of a held-out clip"
 	@echo "finetuning"
 	@echo "  checkpoint: $(DEMO_RUN)_finetuning/checkpoints/checkpoint_last.pt"
 	@echo "  log:        $(DEMO_RUN)_finetuning/hydra_train.log"
 	@echo "  scores:     $(DEMO_RUN)_finetuning/scores/scores.json"
 	@echo "  picture:    $(DEMO_RUN)_finetuning/scores/confusion.png"
 
-# By two processes, of one thread each; the files of integration tests whole, because their tests share runs
+# Two processes with one thread each; a file of integration tests stays in one process, because its tests share runs
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 UNIT := $(PYTEST) tests/unit --dist worksteal
 
@@ -56,38 +66,53 @@ test: $(INSTALLED)
 	$(UNIT)
 	$(PYTEST) tests/integration --dist loadfile
 
-# What takes minutes a test and is not part of CI
-test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest tests -m slow -rP --durations=0  # -rP: what they measured
-
-# Ours beside what a user would pick instead; leave the machine alone meanwhile
-bench: $(INSTALLED)
-	$(BIN)/python -m pip install -q -e ".[bench]"
-	$(BIN)/python -W ignore -m benchmarks
-
-# Hours; what is done is kept, and the same command goes on. ESC10 and FSDD: where the corpora are
-results-esc10 results-fsdd: results-%: $(INSTALLED)
-	export PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore ESC10="$(ESC10)" FSDD="$(FSDD)"; \
-		python -m experiments.run experiments/$*.yaml && python -m experiments.tables experiments/$*.yaml
-
 test-unit: $(INSTALLED)
 	$(UNIT)
 
-# The other stack, fairseq 0.12.2 on Python 3.10, where there is such a Python
+# What takes minutes per test and is not part of CI
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest tests -m slow -rP --durations=0  # -rP: what they measured
+
+# The other stack, fairseq 0.12.2, on Python 3.10
 test-stock:
-	@python310=$$(sh .ci/find_python310) || { echo "SKIPPED: no Python 3.10 here, stock fairseq was not tried"; exit 0; }; \
-	$(MAKE) STOCK_PYTHON=$$python310 smoke-stock
+	@if [ -n "$(STOCK_PYTHON)" ]; then $(MAKE) run-stock; \
+	else echo "SKIPPED: no Python 3.10 here, fairseq 0.12.2 was not tested"; fi
 
-$(STOCK_VENV)/.installed: setup.py
-	$(call install,$(STOCK_PYTHON),$(STOCK_VENV))
+$(STOCK_VENV)/.installed: setup.py constraints/stock.txt
+	$(call install,$(STOCK_PYTHON),$(STOCK_VENV),fairseq$(comma)test)
 
-smoke-stock: $(STOCK_VENV)/.installed
-	OMP_NUM_THREADS=1 $(STOCK_VENV)/bin/python -m pytest -n 2 tests/integration --dist loadfile \
-		-k "smoke or registers or refused or learns or resumed or averag"
+run-stock: $(STOCK_VENV)/.installed
+	OMP_NUM_THREADS=1 $(STOCK_VENV)/bin/python -m pytest -n 2 tests --dist loadfile -m "stock and not slow"
+
+# Everything that works without fairseq, on a Python that has no fairseq
+test-py313:
+	@if [ -n "$(PY313_PYTHON)" ]; then $(MAKE) run-py313; \
+	else echo "SKIPPED: no Python 3.13 here, the use without fairseq was not tested on it"; fi
+
+$(PY313_VENV)/.installed: setup.py constraints/ve-fairseq.txt
+	$(call install,$(PY313_PYTHON),$(PY313_VENV),test)
+
+run-py313: $(PY313_VENV)/.installed
+	OMP_NUM_THREADS=1 $(PY313_VENV)/bin/python -m pytest -n 2 tests/unit --dist worksteal
+
+# The wheel in an empty environment, outside the checkout
+test-wheel: $(INSTALLED)
+	$(BIN)/python -m pytest tests/packaging -m wheel
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# This package compared with what a user would pick instead; leave the machine alone meanwhile
+bench: $(INSTALLED)
+	$(BIN)/python -m pip install -q -e ".[bench]"
+	$(BIN)/python -W ignore -m benchmarks
+
+# Hours; finished experiments are kept, and the same command resumes. ESC10 and FSDD: where the corpora are
+results-esc10 results-fsdd: results-%: $(INSTALLED)
+	export PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore ESC10="$(ESC10)" FSDD="$(FSDD)"; \
+		python -m experiments.run experiments/$*.yaml && python -m experiments.tables experiments/$*.yaml
 
 clean:
-	rm -rf $(VENV) $(STOCK_VENV) data/demo $(DEMO_RUN) $(DEMO_RUN)_finetuning *.egg-info
+	rm -rf $(VENV) $(STOCK_VENV) $(PY313_VENV) data/demo $(DEMO_RUN) $(DEMO_RUN)_finetuning build *.egg-info

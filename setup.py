@@ -1,12 +1,26 @@
 """Packaging of maskspec-fairseq."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "maskspec_fairseq/__init__.py").read_text()).group(1)
+
+
+class BuildWithRecipes(build_py):
+    """Ship config/ in the wheel as maskspec_fairseq/recipes; a checkout and an editable install use config/ itself."""
+
+    def run(self):
+        super().run()
+        if not getattr(self, "editable_mode", False):
+            recipes = Path(self.build_lib, "maskspec_fairseq", "recipes")
+            shutil.rmtree(recipes, ignore_errors=True)  # build/ may hold those of an earlier build
+            shutil.copytree(HERE / "config", recipes)
+
 
 setup(
     name="maskspec-fairseq",
@@ -15,10 +29,32 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    project_urls={"Paper": "https://arxiv.org/abs/2204.12768"},
+    keywords=["audio", "self-supervised learning", "masked autoencoder", "spectrogram", "fairseq"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.9",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     packages=find_packages(include=["maskspec_fairseq", "maskspec_fairseq.*"]),
-    python_requires=">=3.9,<3.13",
+    package_data={"maskspec_fairseq": ["py.typed"]},
+    cmdclass={"build_py": BuildWithRecipes},
+    python_requires=">=3.9",
     install_requires=[
-        "torch>=2.1",
+        # torchaudio 2.11.0 does not import with torch 2.15, which is built for another CUDA version. The bound on torch
+        # can go once torchaudio 2.11.1 is out.
+        "torch>=2.1,<2.15",
+        "torchaudio",
         "numpy",
         "soundfile>=0.12",  # the first whose libsndfile reads mp3 everywhere
         "soxr",
@@ -29,33 +65,35 @@ setup(
         "tqdm",
     ],
     extras_require={
-        # An extra, because users bring their own build of fairseq.
+        # An extra, because users bring their own build of fairseq. Python 3.13 has none.
         "fairseq": [
-            "fairseq==0.12.2; python_version < '3.11'",
-            "ve-fairseq==0.12.3; python_version >= '3.11'",
-            "hydra-core<1.4",  # 1.4 drops the 1.1 compatibility that fairseq relies on
+            "fairseq==0.12.2; python_version < '3.11'",  # which itself needs hydra-core<1.1 and omegaconf<2.1
+            "ve-fairseq==0.12.3; python_version >= '3.11' and python_version < '3.13'",
+            # 1.4 and 2.4 drop what fairseq relies on: docs/install.md
+            "hydra-core<1.4; python_version < '3.13'",
+            "omegaconf<2.4; python_version < '3.13'",
         ],
         "hdf5": ["h5py"],  # packs of other projects
         "onnx": ["onnx", "onnxruntime", "onnxscript"],
         # what the benchmarks compare with
-        "bench": ["maskspec-fairseq[hdf5]", "librosa", "timm", "torchaudio", "torch<2.15"],
-        # torchaudio is the reference for the Kaldi filters; its last release does not import beside torch 2.15.
+        "bench": ["maskspec-fairseq[hdf5]", "librosa", "timm"],
         "test": [
             "maskspec-fairseq[hdf5,onnx]",
             "pytest",
             "pytest-xdist",
             "hypothesis",
             "librosa",
+            "mypy",
             "ruff",
             "tensorboard",
             "timm",
-            "torchaudio",
-            "torch<2.15",
+            "types-PyYAML",
         ],
     },
     entry_points={
         "console_scripts": [
             "maskspec-build=maskspec_fairseq.cli.build:main",
+            "maskspec-recipes=maskspec_fairseq.cli.recipes:main",
             "maskspec-reconstruct=maskspec_fairseq.cli.reconstruct:main",
             "maskspec-plot-loss=maskspec_fairseq.cli.plot_loss:main",
             "maskspec-evaluate=maskspec_fairseq.cli.evaluate:main",

@@ -1,31 +1,74 @@
 """Workarounds for the fairseq releases that we support, and a clear error where none imports."""
 
 import importlib
+import importlib.metadata
+import logging
 import os
-from typing import Optional
+import re
+import sys
+from typing import List, Optional
+
+logger = logging.getLogger(__name__)
+
+FIRST_UNTESTED = {"hydra-core": (1, 4), "omegaconf": (2, 4)}  # the bounds of the extra `fairseq` in setup.py
+FIRST_PYTHON_WITHOUT_FAIRSEQ = (3, 13)
 
 
 def require_fairseq() -> None:
-    """Import fairseq.
+    """Import fairseq, and warn of versions next to it that it was not made for.
 
     Raises:
-        ImportError: there is none, or one that fails on this Python, with the extra that brings another.
+        ImportError: there is none, or one that fails to import, with the command that installs one that works.
     """
+    versions = untested_versions()
     try:
         importlib.import_module("fairseq")
     except Exception as error:  # stock fairseq fails with ValueError on Python 3.11
+        found = "".join(f", with {version}" for version in versions)
         raise ImportError(
-            f"expected a fairseq that imports, found {type(error).__name__}: {error}; "
-            "`pip install 'maskspec-fairseq[fairseq]'` (or `pip install -e '.[fairseq]'` in a checkout) installs the "
-            "one that this Python can use: fairseq 0.12.2 below Python 3.11, ve-fairseq 0.12.3 from 3.11 on"
+            f"expected a fairseq that imports, found {type(error).__name__}: {error}{found}; {_cure(versions)}"
         ) from error
+    for version in versions:
+        logger.warning(f"{version}: this fairseq imports, but training with it is not tested; {_cure([version])}")
+
+
+def untested_versions() -> List[str]:
+    """What is installed beyond the bounds of the extra `fairseq`, such as "hydra-core 1.4.0 (expected <1.4)"."""
+    found = []
+    for package, (major, minor) in FIRST_UNTESTED.items():
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        numbers = re.match(r"(\d+)\.(\d+)", version)
+        if numbers and (int(numbers[1]), int(numbers[2])) >= (major, minor):
+            found.append(f"{package} {version} (expected <{major}.{minor})")
+    return found
+
+
+def _cure(versions: List[str]) -> str:
+    """The command that brings a fairseq that works on this Python."""
+    python = sys.version_info[:2]
+    if python >= FIRST_PYTHON_WITHOUT_FAIRSEQ:
+        return (
+            f"no release of fairseq supports Python {python[0]}.{python[1]}: make an environment of Python 3.9 to 3.12 "
+            "for training, `python3.12 -m venv .venv && .venv/bin/pip install 'maskspec-fairseq[fairseq]'`; everything "
+            "but training works without fairseq"
+        )
+    if versions:
+        bounds = " ".join(f"'{package}<{major}.{minor}'" for package, (major, minor) in FIRST_UNTESTED.items())
+        return f"`pip install {bounds}` installs versions that it supports"
+    return (
+        "`pip install 'maskspec-fairseq[fairseq]'` (or `pip install -e '.[fairseq]'` in a checkout) installs the one "
+        "for this Python: fairseq 0.12.2 below Python 3.11, ve-fairseq 0.12.3 on Python 3.11 and 3.12"
+    )
 
 
 def show_full_tracebacks() -> None:
-    """Let the errors of a run be read on fairseq 0.12.2 with Python 3.10.
+    """Make the errors of a run readable on fairseq 0.12.2 with Python 3.10.
 
-    Its hydra 1.0 shortens tracebacks by a call that Python 3.10 no longer has, and prints the failure of that call
-    instead of the error. Whole tracebacks do not need it.
+    Its hydra 1.0 shortens tracebacks with a function that Python 3.10 no longer has, and prints the failure of that
+    call instead of the error. Full tracebacks do not need it.
     """
     import hydra
 
@@ -36,8 +79,8 @@ def show_full_tracebacks() -> None:
 def allow_checkpoint_broadcast() -> None:
     """Let a run on several GPUs resume with torch 2.6 or newer.
 
-    fairseq's first rank reads the checkpoint and broadcasts it, config nodes and all, and the other ranks unpickle it
-    with `torch.load`, which from 2.6 on takes no types but those that it is told of.
+    fairseq's first rank reads the checkpoint and broadcasts it, including its config nodes. The other ranks unpickle it
+    with `torch.load`, which since torch 2.6 only accepts types that it was told about.
     """
     import collections
     import typing
@@ -54,9 +97,7 @@ def allow_checkpoint_broadcast() -> None:
 
 
 def shorten_log() -> None:
-    """Leave out of the log what is elsewhere: fairseq prints the whole config and every layer of the model at start."""
-    import logging
-
+    """Keep the config and the model's layers out of the log, where fairseq prints them in full at the start."""
     from omegaconf import DictConfig
     from torch.nn import Module
 
@@ -68,17 +109,17 @@ def shorten_log() -> None:
     logging.getLogger("fairseq_cli.train").addFilter(shorten)
 
 
-# fairseq hands a learning-rate schedule its own config and the optimizer, but not the iterator, so a schedule in epochs
-# has no other way to learn how many updates an epoch is made of. A process trains one model on one training subset.
+# fairseq passes a learning-rate schedule its config and the optimizer, but not the iterator, so a schedule in epochs
+# has no other way to know how many updates an epoch has. A process trains one model on one training subset.
 _batches: Optional[int] = None
 
 
 def set_batches_per_epoch(batches: int) -> None:
-    """Say how many batches an epoch of training has on each GPU: the task says it, the learning-rate schedule asks."""
+    """Set the number of training batches per epoch and GPU; the task calls it for the learning-rate schedule."""
     global _batches
     _batches = batches
 
 
 def get_batches_per_epoch() -> Optional[int]:
-    """None until the training iterator exists."""
+    """The number of training batches per epoch and GPU, None until the training iterator exists."""
     return _batches

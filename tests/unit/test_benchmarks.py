@@ -77,7 +77,7 @@ def test_every_way_of_a_step_runs(way, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("target", "ratio", "met"),
+    "target, ratio, met",
     [("at most 0.8", 0.8, True), ("at most 0.8", 0.81, False), ("at least 3", 3.0, True), ("at least 3", 2.9, False)]
     + [("", 1.0, None)],
 )

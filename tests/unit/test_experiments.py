@@ -36,7 +36,7 @@ mask/0.5/fold5,0.8500,,60
 """
 
 
-@pytest.fixture
+@pytest.fixture()
 def experiments(tmp_path):
     """A list of a pretraining and two finetunings, each of which adds its name to calls.txt."""
     calls, made = tmp_path / "calls.txt", tmp_path / "made"
@@ -125,7 +125,7 @@ def test_a_list_that_contradicts_itself_is_refused(tmp_path, steps):
         run.read_steps(tmp_path / "experiments.yaml")
 
 
-@pytest.fixture
+@pytest.fixture()
 def scores(tmp_path):
     (tmp_path / "runs.csv").write_text(RUNS)
     return tables.read_scores(tmp_path / "runs.csv")

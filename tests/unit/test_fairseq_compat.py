@@ -1,9 +1,15 @@
-"""The plugin beside a fairseq that is missing, broken, or not yet imported: every case in a process of its own."""
+"""The plugin with a fairseq that is missing, broken, or not yet imported, or with versions that fairseq cannot use."""
 
+import importlib
+import re
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
+
+from maskspec_fairseq import fairseq_compat
+from maskspec_fairseq.fairseq_compat import require_fairseq
 
 
 def run_python(code, *paths):
@@ -34,7 +40,7 @@ def test_missing_fairseq_says_which_extra_to_install(no_fairseq, repository, pac
 def test_broken_fairseq_says_which_extra_to_install(broken_fairseq, repository):
     done = run_python("import maskspec_fairseq.tasks", broken_fairseq, repository)
     assert "found ValueError: mutable default for field common" in done.stderr
-    assert "ve-fairseq 0.12.3 from 3.11 on" in done.stderr
+    assert "ve-fairseq 0.12.3 on Python 3.11 and 3.12" in done.stderr
 
 
 def test_the_rest_does_without_fairseq(no_fairseq, repository):
@@ -45,7 +51,7 @@ def test_the_rest_does_without_fairseq(no_fairseq, repository):
         "assert 'fairseq' not in sys.modules; print(maskspec_fairseq.__version__)"
     )
     done = run_python(code, no_fairseq, repository)
-    assert done.stdout == "0.1.0\n", done.stderr
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", done.stdout), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -57,3 +63,59 @@ def test_what_takes_seconds_to_import_waits_until_it_is_used(repository, what, u
     code = f"import sys, {what}; print([name for name in {unused} if name in sys.modules])"
     done = run_python(code, repository, repository / "manifests")
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def install(monkeypatch, python=(3, 11), fairseq_imports=True, **versions):
+    """Pretend that these versions are installed, of packages whose dashes are underscores here."""
+    monkeypatch.setattr(metadata, "version", lambda package: versions.get(package.replace("-", "_"), "1.0.0"))
+    monkeypatch.setattr(fairseq_compat.sys, "version_info", (*python, 0, "final", 0))
+    if not fairseq_imports:
+
+        def fail(name):
+            raise ImportError("cannot import name 'compose' from 'hydra.experimental'")
+
+        monkeypatch.setattr(importlib, "import_module", fail)
+
+
+BOUNDED = "pip install 'hydra-core<1.4' 'omegaconf<2.4'"
+
+
+@pytest.mark.parametrize("version", ["1.4.0", "1.4.0rc3", "1.10.0", "2.0.0"])
+def test_a_hydra_that_broke_fairseq_is_named_with_the_cure(monkeypatch, version):
+    install(monkeypatch, fairseq_imports=False, hydra_core=version)
+    with pytest.raises(ImportError, match=re.escape(f"with hydra-core {version} (expected <1.4); `{BOUNDED}`")):
+        require_fairseq()
+
+
+@pytest.mark.parametrize("version", ["1.0.7", "1.3.8"])
+def test_a_hydra_that_is_supported_is_not_blamed(monkeypatch, version):
+    install(monkeypatch, fairseq_imports=False, hydra_core=version, omegaconf="2.3.1")
+    with pytest.raises(ImportError, match=r"maskspec-fairseq\[fairseq\]") as raised:
+        require_fairseq()
+    assert "hydra-core" not in str(raised.value)
+
+
+def test_a_fairseq_that_imports_with_a_later_omegaconf_runs_with_a_warning(monkeypatch, caplog):
+    install(monkeypatch, omegaconf="2.4.0")
+    require_fairseq()
+    (record,) = caplog.records
+    assert "omegaconf 2.4.0 (expected <2.4)" in record.getMessage() and BOUNDED in record.getMessage()
+
+
+def test_supported_versions_are_silent(monkeypatch, caplog):
+    install(monkeypatch, hydra_core="1.3.8", omegaconf="2.3.1")
+    require_fairseq()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("python", [(3, 13), (3, 14)])
+def test_a_python_without_a_fairseq_is_named_with_the_cure(monkeypatch, python):
+    install(monkeypatch, python, fairseq_imports=False, hydra_core="1.4.0")
+    with pytest.raises(ImportError, match=rf"supports Python 3\.{python[1]}: .*`python3\.12 -m venv"):
+        require_fairseq()
+
+
+def test_the_bounds_are_those_of_the_extra(repository):
+    setup = (repository / "setup.py").read_text()
+    for package, (major, minor) in fairseq_compat.FIRST_UNTESTED.items():
+        assert f"\"{package}<{major}.{minor}; python_version < '3.13'\"" in setup
