@@ -1,6 +1,7 @@
 """Who may import whom: a file imports only from the layers below its own, and from its own folder."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,25 @@ def test_imports_point_downwards(file):
             assert parts[0] not in ("fairseq", "omegaconf", "hydra"), f"{file} imports {name}"
         if own in NO_TORCH:
             assert parts[0] != "torch", f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_no_program_is_imported_by_another_module(file):
+    """What two modules need is not in a program."""
+    shared = ("maskspec_fairseq.cli.arguments", "maskspec_fairseq.cli.program", "maskspec_fairseq.cli.programs")
+    for name in imports(PACKAGE / file):
+        if name.startswith("maskspec_fairseq.cli."):
+            assert name.startswith(shared), f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("folder", ["maskspec_fairseq", "manifests", "benchmarks", "experiments", "tests"])
+def test_nobody_changes_the_import_path(folder):
+    for path in sorted((REPOSITORY / folder).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"sys\.path\.(append|insert|extend)|syspath_prepend", text) or path == Path(__file__), path
+
+
+def test_test_files_import_nothing_from_each_other():
+    for path in sorted((REPOSITORY / "tests").rglob("test_*.py")):
+        for name in imports(path):
+            assert not re.match(r"tests\..*\.test_", name) or name.endswith(".NO_FAIRSEQ"), f"{path} imports {name}"

@@ -7,13 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from maskspec_fairseq.inference.clip_windows import windows
 from sklearn.metrics import accuracy_score, average_precision_score
 
 from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.cli import evaluate
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest, write_rejected
-from maskspec_fairseq.inference.clip_windows import windows
 from tests.factories import save_finetuned, write_tone
 
 LABELS = ["low", "middle", "high"]

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 import soxr
 import torch
+from maskspec_fairseq.inference.clip_windows import windows
 
 import maskspec_fairseq
 from maskspec_fairseq.cli import evaluate, export
 from maskspec_fairseq.data_dir.manifest import Manifest
-from maskspec_fairseq.inference.clip_windows import windows
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.patches import patchify
