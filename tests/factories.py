@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any, Dict
 
 import numpy as np
 import soundfile
@@ -33,7 +34,7 @@ def write_tone(path: Path, seconds: float = 1.0, rate: int = 32000, hz: float = 
     return path
 
 
-SMALL_AUTOENCODER = dict(
+SMALL_AUTOENCODER: Dict[str, Any] = dict(
     encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64, decoder_embed_dim=16,
     decoder_layers=2, decoder_attention_heads=2, decoder_ffn_embed_dim=32,
 )  # fmt: skip
@@ -42,18 +43,20 @@ SMALL_AUTOENCODER = dict(
 def small_autoencoder(**kwargs) -> MaskedAutoencoder:
     torch.manual_seed(0)
     model = MaskedAutoencoder(**SMALL_AUTOENCODER, **kwargs)
-    model.front_end.set_statistics(np.full(128, -5.0), np.full(128, 3.0))
+    model.front_end.set_statistics([-5.0] * 128, [3.0] * 128)
     return model
 
 
-SMALL_ENCODER = dict(encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64)
+SMALL_ENCODER: Dict[str, Any] = dict(
+    encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64
+)
 
 
 def small_classifier(num_classes=5, **kwargs) -> SpectrogramClassifier:
     torch.manual_seed(0)
     model = SpectrogramClassifier(num_classes, **{**SMALL_ENCODER, **kwargs})
-    model.front_end.set_statistics(np.full(128, -5.0), np.full(128, 3.0))
-    torch.nn.init.normal_(model.head.weight)
+    model.front_end.set_statistics([-5.0] * 128, [3.0] * 128)
+    torch.nn.init.normal_(model.head.get_parameter("weight"))
     return model
 
 
@@ -102,7 +105,7 @@ def save_foreign_checkpoint(path, marker, **kwargs):
 def save_finetuned(path, seed, multilabel=False, labels=("low", "middle", "high"), channel="mix"):
     model = small_classifier(num_classes=len(labels))
     torch.manual_seed(seed)
-    torch.nn.init.normal_(model.head.weight)
+    torch.nn.init.normal_(model.head.get_parameter("weight"))
     task = {"clip_sec": 0.5, "sample_rate": 32000, "channel": channel, "target_is_multilabel": multilabel}
     torch.save({"cfg": {"model": classifier_cfg(labels), "task": task}, "model": model.state_dict()}, path)
     return str(path), model.eval()
@@ -117,7 +120,7 @@ def small_audio_model(labels=MODEL_LABELS, **architecture) -> AudioModel:
     model = AudioModel({**SMALL_ENCODER, **architecture}, clip_sec=1.0, labels=labels, target_is_multilabel=True)
     model.network.front_end.set_statistics([-6.0] * 128, [2.0] * 128)
     if labels:
-        torch.nn.init.normal_(model.network.head.weight)
+        torch.nn.init.normal_(model.network.head.get_parameter("weight"))
     return model.eval()
 
 
@@ -134,7 +137,7 @@ def tagging_model(labels=tuple(TAG_LABELS), multilabel=False, channel="mix", see
     architecture = dict(encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64)
     model = AudioModel(architecture, 0.5, channel, labels, multilabel)
     if labels:
-        torch.nn.init.normal_(model.network.head.weight, std=0.5)
+        torch.nn.init.normal_(model.network.head.get_parameter("weight"), std=0.5)
     return model.eval()
 
 
@@ -161,7 +164,7 @@ def run_build(*args, code=0):
         try:
             found = build.main([str(arg) for arg in args])
         except SystemExit as exit:  # argparse
-            found = exit.code
+            found = int(exit.code or 0)
     assert found == code, stdout.getvalue() + stderr.getvalue()
     return subprocess.CompletedProcess(args, found, stdout.getvalue(), stderr.getvalue())
 
