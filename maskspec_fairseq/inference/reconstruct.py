@@ -87,8 +87,8 @@ def to_waveform(front_end: LogMel, decibels: np.ndarray) -> np.ndarray:
 
     The spectrum of each frame is the smallest whose mel powers are those given (least squares, negative values set to
     0), phases are those of Griffin and Lim, from a random start that is always the same; pre-emphasis is undone.
-    Sources: `torchaudio.transforms.InverseMelScale`, with the front end's own filters; `torchaudio.transforms.GriffinLim`
-    ("A fast Griffin-Lim algorithm", Perraudin et al., WASPAA 2013).
+    Sources: `torchaudio.transforms.InverseMelScale`, with the front end's own filters; "A fast Griffin-Lim algorithm",
+    Perraudin et al., WASPAA 2013, as `torchaudio.transforms.GriffinLim`.
 
     Args:
         front_end: the one that the spectrogram is of.
