@@ -64,8 +64,11 @@ def reconstruct(
     scored = output["scored"]  # (1, N)
     target = output["target"][scored]  # (scored, P)
     loss = (output["prediction"][scored] - target).square().mean()
-    spectrograms = [front_end.to_decibels(unpatchify(part, grid))[0].cpu() for part in (patches, masked, restored)]
-    return Reconstruction(*(part.numpy() for part in spectrograms), float(loss), float(target.var(unbiased=False)))
+    baseline_loss = target.var(unbiased=False)
+    original_db, masked_db, restored_db = (
+        front_end.to_decibels(unpatchify(part, grid))[0].cpu().numpy() for part in (patches, masked, restored)
+    )  # (1, L, P) -> (F, S)
+    return Reconstruction(original_db, masked_db, restored_db, float(loss), float(baseline_loss))
 
 
 def check_invertible(front_end: LogMel) -> None:
