@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from maskspec_fairseq.training_log import Curve
 
 DPI = 110
+FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
 
 
 def new_figure(width: float, height: float) -> Tuple[Figure, Axes]:
@@ -86,4 +87,36 @@ def draw_loss_curves(curves: Mapping[Tuple[str, str], Curve], path: str) -> None
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
     axis.legend()
+    figure.savefig(path, dpi=DPI)
+
+
+def draw_reconstruction(
+    spectrograms: Mapping[str, np.ndarray], centres_hz: np.ndarray, frame_sec: float, title: str, path: str
+) -> None:
+    """Log-mel spectrograms of a clip next to each other, on one scale of colours, that of the first.
+
+    Args:
+        spectrograms: (F, S) each, dB, by their names; NaN is grey.
+        centres_hz: (F,), Hz.
+        frame_sec: s from one frame to the next.
+    """
+    first = next(iter(spectrograms.values()))
+    ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
+    columns = len(spectrograms)
+    figure = Figure(figsize=(5 * columns, 4.2), layout="constrained")
+    axes = figure.subplots(1, columns, sharey=True)
+    for axis, (name, spectrogram) in zip(axes, spectrograms.items()):
+        bins, frames = spectrogram.shape
+        image = axis.imshow(
+            spectrogram, origin="lower", aspect="auto", cmap="magma", vmin=float(first.min()), vmax=float(first.max()),
+            interpolation="nearest", extent=(0, frames * frame_sec, 0, bins),
+        )  # fmt: skip
+        axis.set_facecolor("0.75")  # shows through where a patch is hidden
+        axis.set_title(name)
+        axis.set_xlabel("time (s)")
+    # imshow spans bin i from i to i + 1, so its centre is at i + 0.5
+    axes[0].set_yticks(np.interp(ticks, centres_hz, np.arange(len(centres_hz)) + 0.5), [f"{hz}" for hz in ticks])
+    axes[0].set_ylabel("mel bin centre (Hz)")
+    figure.colorbar(image, ax=axes, label="power (dB)", pad=0.01)
+    figure.suptitle(title)
     figure.savefig(path, dpi=DPI)

@@ -82,9 +82,11 @@ def make_mel_banks(mel_scale: str, n_mels: int, n_fft: int, sample_rate: int, f_
     with torch.inference_mode(False), torch.device("cpu"):
         if mel_scale == "slaney":
             with LinspaceInFloat64():
+                # It has bins up to rate // 2, which is not the Nyquist frequency of an odd rate such as 11025 Hz;
+                # of twice the rate it is, and the first half of twice the bins are those of the rate.
                 banks = torchaudio.functional.melscale_fbanks(
-                    n_fft // 2 + 1, f_min, f_max, n_mels, sample_rate, norm=None, mel_scale="slaney"
-                ).mT  # (F, K)
+                    n_fft + 1, f_min, f_max, n_mels, 2 * sample_rate, norm=None, mel_scale="slaney"
+                ).mT[:, : n_fft // 2 + 1]  # (F, n_fft + 1) -> (F, K)
         elif mel_scale == "kaldi":
             no_warping = (100.0, -500.0, 1.0)  # vtln_low, vtln_high, vtln_warp_factor
             banks, _ = torchaudio.compliance.kaldi.get_mel_banks(
