@@ -1,4 +1,4 @@
-"""Write files completely or not at all: a kill, a full disk or Ctrl-C never leaves a partial file under its own name."""
+"""Write files completely or not at all: no kill, full disk or Ctrl-C leaves a partial file under its own name."""
 
 import os
 import shutil
