@@ -102,11 +102,11 @@ def save_foreign_checkpoint(path, marker, **kwargs):
     return str(path)
 
 
-def save_finetuned(path, seed, multilabel=False, labels=("low", "middle", "high"), channel="mix"):
+def save_finetuned(path, seed, multilabel=False, labels=("low", "middle", "high"), channel="mix", clip_sec=0.5):
     model = small_classifier(num_classes=len(labels))
     torch.manual_seed(seed)
     torch.nn.init.normal_(model.head.get_parameter("weight"))
-    task = {"clip_sec": 0.5, "sample_rate": 32000, "channel": channel, "target_is_multilabel": multilabel}
+    task = {"clip_sec": clip_sec, "sample_rate": 32000, "channel": channel, "target_is_multilabel": multilabel}
     torch.save({"cfg": {"model": classifier_cfg(labels), "task": task}, "model": model.state_dict()}, path)
     return str(path), model.eval()
 

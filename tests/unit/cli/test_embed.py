@@ -1,4 +1,4 @@
-"""maskspec-embed: what it writes, how it goes on, and what it refuses."""
+"""maskspec-embed: what it writes, how it resumes, and what it refuses."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ import torch
 
 from maskspec_fairseq.cli import embed
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
+from maskspec_fairseq.inference import embedding_job
+from maskspec_fairseq.inference.embedding_job import RUN_FILE, SOURCES_FILE, fingerprint
 from tests.factories import REPOSITORY, forward_file, save_exported, tagging_model, write_tone
 
 NAMES = ["a.wav", "b c.wav", "deep/a.wav", "z.flac"]
@@ -69,7 +72,7 @@ def test_an_npz_has_embeddings_and_paths_of_a_manifest(job):
 
 def test_a_folder_mirrors_the_paths(job):
     run("--data", job, "--subset", "test", "--out", "e")
-    assert sorted(contents(job / "e")) == sorted([embed.RUN_FILE, *(f"{name}.npy" for name in NAMES)])
+    assert sorted(contents(job / "e")) == sorted([RUN_FILE, SOURCES_FILE, *(f"{name}.npy" for name in NAMES)])
     for name, row in zip(NAMES, expected()):
         np.testing.assert_allclose(np.load(f"e/{name}.npy"), row, atol=1e-5)
 
@@ -80,7 +83,7 @@ def test_paths_that_lead_out_of_the_folder_are_mirrored_from_the_root(job, monke
     run("../audio/a.wav", job / "audio" / "z.flac", "--out", "e", checkpoint="../model")
     below = str(job).lstrip("/")
     assert sorted(contents(job / "below" / "e")) == sorted(
-        [embed.RUN_FILE, f"{below}/audio/a.wav.npy", f"{below}/audio/z.flac.npy"]
+        [RUN_FILE, SOURCES_FILE, f"{below}/audio/a.wav.npy", f"{below}/audio/z.flac.npy"]
     )
 
 
@@ -132,7 +135,7 @@ def test_an_interrupted_job_does_what_is_left_and_gives_the_same_bytes(job, monk
     (job / "e.paths.txt").unlink(missing_ok=True)
 
     done = []
-    embed_clip = embed.embed_clip
+    embed_clip = embedding_job.embed_clip
 
     def interrupted(model, path, *arguments):
         if len(done) == 2:
@@ -140,12 +143,11 @@ def test_an_interrupted_job_does_what_is_left_and_gives_the_same_bytes(job, monk
         embed_clip(model, path, *arguments)
         done.append(path)
 
-    monkeypatch.setattr(embed, "embed_clip", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(*files(), *form)
+    monkeypatch.setattr(embedding_job, "embed_clip", interrupted)
+    run(*files(), *form, code=130)
     assert not out.is_file()
     monkeypatch.setattr(
-        embed, "embed_clip", lambda model, path, *rest: done.append(path) or embed_clip(model, path, *rest)
+        embedding_job, "embed_clip", lambda model, path, *rest: done.append(path) or embed_clip(model, path, *rest)
     )
     capsys.readouterr()
     run(*files(), *form)
@@ -157,15 +159,14 @@ def test_a_kill_while_a_file_is_written_leaves_no_half_of_it(job, monkeypatch):
     run(files()[0], "--out", "whole")
     save_array = np.save
 
-    def half(stream, array):
-        save_array(stream, array)
-        stream.truncate(50)
+    def half(path, array):
+        save_array(path, array)
+        os.truncate(path, 50)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(np, "save", half)
-        with pytest.raises(KeyboardInterrupt):
-            run(files()[0], "--out", "e")
+        run(files()[0], "--out", "e", code=130)
     assert not (job / "e" / "audio" / "a.wav.npy").exists()
     run(files()[0], "--out", "e")
     assert contents(job / "e") == contents(job / "whole")
@@ -190,6 +191,63 @@ def test_a_job_that_is_killed_goes_on(job):
     run(*many, "--out", "e.npy")
     run(*many, "--out", "whole.npy")
     assert (job / "e.npy").read_bytes() == (job / "whole.npy").read_bytes()
+
+
+@pytest.mark.parametrize("form", [["--out", "e"], ["--out", "e.npz", "--frames"]], ids=" ".join)
+def test_audio_that_has_changed_is_embedded_again(job, monkeypatch, capsys, form):
+    """By its size, or by its time alone, earlier or later; in a folder, and in the parts of an interrupted job."""
+    out = job / form[1]
+    if form[1] == "e.npz":  # as an interrupt while the parts are put together leaves it
+        with monkeypatch.context() as patch:
+            patch.setattr(embedding_job, "write_npz", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            run(*files(), *form, code=130)
+    else:
+        run(*files(), *form)
+    shorter, earlier, later = (job / "audio" / name for name in NAMES[:3])
+    write_tone(shorter, 0.1, hz=1000)
+    for path, step in ((earlier, -(10**9)), (later, 10**9)):
+        time_ns = path.stat().st_mtime_ns
+        audio, rate = soundfile.read(path)
+        soundfile.write(path, audio[::-1], rate)
+        os.utime(path, ns=(time_ns + step, time_ns + step))
+    capsys.readouterr()
+    run(*files(), *form)
+    assert "embedded 4 of 4 clips, 1 of them before" in capsys.readouterr().out
+    run(*files(), "--out", f"new_{form[1]}", *form[2:])
+    embeddings = [contents(path) for path in (out, job / f"new_{form[1]}")]
+    for each in embeddings:
+        each.pop(SOURCES_FILE, None)  # whose order is that of the work
+    assert embeddings[0] == embeddings[1]
+
+
+def test_audio_that_has_changed_into_none_loses_its_embedding(job, capsys):
+    run(*files(), "--out", "e")
+    (job / "audio" / "a.wav").write_text("no audio")
+    (job / "audio" / "z.flac").unlink()  # whose embedding stays: nothing says that it is another's
+    run(*files(), "--out", "e", code=2)
+    output = capsys.readouterr()
+    assert "embedded 3 of 4 clips, 3 of them before" in output.out and "  audio/a.wav: expected audio" in output.err
+    assert not (job / "e" / "audio" / "a.wav.npy").exists() and (job / "e" / "audio" / "z.flac.npy").exists()
+
+
+def test_a_clip_in_a_pack_is_as_old_as_the_pack(job):
+    content = (job / "audio" / "a.wav").read_bytes()
+    with zipfile.ZipFile("pack.zip", "w") as pack:
+        pack.writestr("a.wav", content)
+    clip = f"pack.zip:{(job / 'pack.zip').read_bytes().index(content)}:{len(content)}"
+    status = os.stat("pack.zip")
+    assert embedding_job.source_of(clip) == (status.st_size, status.st_mtime_ns)
+    assert embedding_job.source_of("none.zip:0:5") is None
+
+
+def test_what_a_kill_left_of_the_list_of_sources_does_no_harm(job, capsys):
+    run(*files(), "--out", "e")
+    sources = job / "e" / SOURCES_FILE
+    sources.write_text(sources.read_text()[:-5])
+    for before in (3, 4):
+        capsys.readouterr()
+        run(*files(), "--out", "e")
+        assert f"embedded 4 of 4 clips, {before} of them before" in capsys.readouterr().out
 
 
 def test_failed_files_have_no_row_and_are_tried_again(job, capsys):
@@ -229,9 +287,8 @@ def test_what_another_command_made_is_not_mixed_in(job, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(embed, "embed_file", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(*files(), "--out", "e.npy")
+        patch.setattr(embedding_job, "embed_file", interrupted)
+        run(*files(), "--out", "e.npy", code=130)
     other = save_exported(tagging_model(seed=1), job / "other")
     for arguments, checkpoint, message in [
         ([], other, "model_sha256"),
@@ -252,16 +309,16 @@ def test_what_another_command_made_is_not_mixed_in(job, monkeypatch, capsys):
 
 
 def test_models_that_compute_the_same_have_one_fingerprint():
-    assert embed.fingerprint(tagging_model()) == embed.fingerprint(tagging_model())
+    assert fingerprint(tagging_model()) == fingerprint(tagging_model())
     different = tagging_model()
     different.network.front_end.mel_mean[3] += 1
-    prints = {embed.fingerprint(model) for model in (tagging_model(), different, tagging_model(channel="left"))}
+    prints = {fingerprint(model) for model in (tagging_model(), different, tagging_model(channel="left"))}
     assert len(prints) == 3
 
 
 def test_what_makes_no_sense_is_refused_before_a_file_is_read(job, monkeypatch, capsys):
     for name in ("embed_file", "embed_frames"):
-        monkeypatch.setattr(embed, name, lambda *_: pytest.fail("a file was read"))
+        monkeypatch.setattr(embedding_job, name, lambda *_: pytest.fail("a file was read"))
     (job / "mine").mkdir()
     (job / "mine" / "notes.txt").write_text("keep")
     (job / "mine.npy").write_text("keep")
@@ -277,7 +334,10 @@ def test_what_makes_no_sense_is_refused_before_a_file_is_read(job, monkeypatch, 
         ([*files(), "--out", "mine.npy"], "expected no mine.npy yet, found one; remove it or choose another --out"),
         ([*files(), "--out", "list.npy"], "expected no list.paths.txt yet, found one"),
         ([*files(), "--out", "e.npy", "--frames"], "expected --out FILE.npz or a folder for --frames, found e.npy"),
-        ([*files(), "--out", "e", "--frames", "--passes", "3"], "expected --passes that divides the 5120 samples"),
+        (
+            [*files(), "--out", "e", "--frames", "--passes", "3"],
+            "expected a number of passes that divides the 5120 samples",
+        ),
         (["--data", ".", "--subset", "fold1", "--out", "e"], "found only the subsets test there"),
         ([absolute, str(absolute).lstrip("/"), "--out", "e"], "expected clips whose files below e differ, found"),
     ]:
@@ -288,10 +348,14 @@ def test_what_makes_no_sense_is_refused_before_a_file_is_read(job, monkeypatch, 
         run(*files(), "--out", "e", checkpoint=checkpoint, code=2)
         assert f"{checkpoint}: expected a checkpoint of a maskspec run, found" in capsys.readouterr().err
     for arguments, message in [
-        ([], "expected files or --data, one of the two"),
-        ([*files(), "--data", "."], "expected files or --data, one of the two"),
-        (["--data", "."], "--data and --subset need each other"),
-        ([*files(), "--passes", "2"], "--passes needs --frames"),
+        ([], "expected either files or --data, found neither"),
+        ([*files(), "--data", "."], "expected either files or --data, found both"),
+        (["--data", "."], "expected --data and --subset together, found one of them"),
+        ([*files(), "--passes", "2"], "expected --passes with --frames only, found --passes 2"),
+    ]:
+        run(*arguments, "--out", "e", code=2)
+        assert message in capsys.readouterr().err
+    for arguments, message in [
         ([*files(), "--batch-size", "0"], "expected a whole number of at least 1, found 0"),
         ([*files(), "--device", "cuda:77"], "expected a device of this machine, found none for cuda:77"),
     ]:
@@ -311,9 +375,38 @@ def test_help_has_units_defaults_and_an_example(capsys):
     assert "maskspec-embed clips/*.wav --checkpoint" in text and "(default: 16)" in text and "160 ms" in text
 
 
+PEAKS = """
+import resource, sys
+from maskspec_fairseq.cli import embed
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # MB
+
+short, long, *arguments = sys.argv[1:]
+for path in (short, long):
+    before = peak()
+    assert embed.main([path, *arguments, "--out", path + ".embeddings"]) == 0
+print("grown by", peak() - before)
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--frames", "--passes", "2"]], ids=["clips", "frames"])
+def test_a_long_file_takes_the_memory_of_a_short_one(job, arguments):
+    """20 min are 154 MB as float32 at the model's rate, and their frames 4 MB."""
+    rng = np.random.default_rng(0)
+    for minutes in (1, 20):
+        soundfile.write(f"{minutes}.wav", rng.integers(-3000, 3000, 8000 * 60 * minutes).astype(np.int16), 8000)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS, "1.wav", "20.wav", "--checkpoint", "model", *arguments],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout.rpartition("grown by ")[2]) < 40
+    if arguments:
+        frames = np.load("20.wav.embeddings/20.wav.npy", mmap_mode="r")
+        assert frames.shape == (20 * 60 * 100 // 8, 32)  # one every 80 ms
+
+
 def test_the_note_of_a_job_says_what_it_was(job):
     run(*files(), "--out", "e")
-    note = json.loads((job / "e" / embed.RUN_FILE).read_text())
-    assert (
-        note["model_sha256"] == embed.fingerprint(tagging_model()) and note["frames"] is False and note["passes"] == 1
-    )
+    note = json.loads((job / "e" / RUN_FILE).read_text())
+    assert note["model_sha256"] == fingerprint(tagging_model()) and note["frames"] is False and note["passes"] == 1

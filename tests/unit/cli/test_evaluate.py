@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from maskspec_fairseq.inference.clip_windows import windows
 from sklearn.metrics import accuracy_score, average_precision_score
 
 from maskspec_fairseq.audio.read import load_clip
-from maskspec_fairseq.cli import evaluate
+from maskspec_fairseq.cli import evaluate, export
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest, write_rejected
-from tests.factories import save_finetuned, write_tone
+from maskspec_fairseq.inference.evaluate import write_scores
+from tests.factories import save_exported, save_finetuned, tagging_model, write_tone
 
 LABELS = ["low", "middle", "high"]
 
@@ -34,13 +34,21 @@ def data(tmp_path):
     return tmp_path
 
 
-def by_hand(model, data, channel="mix", hop=16000):
+def by_hand(model, data, channel="mix", size=16000, hop=16000):
+    """The mean of the logits of a clip's windows, encoded one by one."""
     rows = []
     for n in range(9):
         waveform, _ = load_clip(str(data / "audio" / f"{n}.wav"), 32000, channel=channel)
+        waveform = np.pad(waveform, (0, max(0, size - len(waveform))))
+        last = len(waveform) - size
         with torch.no_grad():
-            rows.append(model(torch.from_numpy(windows(waveform, 16000, hop))).mean(0).numpy())
+            logits = [model(torch.from_numpy(waveform[s : s + size])[None])[0] for s in [*range(0, last, hop), last]]
+        rows.append(torch.stack(logits).mean(0).numpy())
     return np.stack(rows)
+
+
+def logits_of(rows):
+    return [[float(value) for value in row[3:]] for row in rows[1:]]
 
 
 def run(data, *arguments, subset="test"):
@@ -56,7 +64,7 @@ def test_logits_are_means_over_windows(data, capsys, batch_size):
     path, model = save_finetuned(data / "a.pt", 1)
     result, rows = run(data, "--checkpoint", path, "--batch-size", batch_size)
     logits = by_hand(model, data)
-    np.testing.assert_allclose([[float(v) for v in row[3:]] for row in rows[1:]], logits, atol=1e-4)
+    np.testing.assert_allclose(logits_of(rows), logits, atol=1e-4)
     classes = np.arange(9) % 3
     assert result["scores"]["accuracy"] == pytest.approx(accuracy_score(classes, logits.argmax(1)), abs=1e-5)
     recalls = [float((logits.argmax(1)[classes == c] == c).mean()) for c in range(3)]
@@ -71,19 +79,38 @@ def test_windows_overlap_on_demand(data):
     path, model = save_finetuned(data / "a.pt", 1)
     _, rows = run(data, "--checkpoint", path, "--hop-sec", "0.25")
     expected = by_hand(model, data, hop=8000)
-    np.testing.assert_allclose([[float(v) for v in row[3:]] for row in rows[1:]], expected, atol=1e-4)
+    np.testing.assert_allclose(logits_of(rows), expected, atol=1e-4)
 
 
-def test_several_checkpoints_each_hear_their_channel_and_their_logits_are_averaged(data):
-    saved = [
-        save_finetuned(data / f"{channel}.pt", n, channel=channel) for n, channel in enumerate(("left", "right", "mid"))
-    ]
+def test_each_checkpoint_uses_its_channel_and_length_and_their_logits_are_averaged(data):
+    settings = [("left", 0.5), ("right", 0.25), ("mid", 1.0)]
+    saved = [save_finetuned(data / f"{c}.pt", n, channel=c, clip_sec=s) for n, (c, s) in enumerate(settings)]
     _, rows = run(data, "--checkpoint", *(path for path, _ in saved))
-    expected = np.mean([by_hand(model, data, c) for (_, model), c in zip(saved, ("left", "right", "mid"))], axis=0)
-    np.testing.assert_allclose([[float(v) for v in row[3:]] for row in rows[1:]], expected, atol=1e-4)
+    sizes = [(channel, round(32000 * clip_sec)) for channel, clip_sec in settings]
+    expected = np.mean([by_hand(m, data, c, size, size) for (_, m), (c, size) in zip(saved, sizes)], axis=0)
+    np.testing.assert_allclose(logits_of(rows), expected, atol=1e-4)
 
 
-def test_several_classes_a_clip_are_scored_by_average_precision(data, capsys):
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_an_exported_folder_has_the_scores_of_its_checkpoint(data, multilabel):
+    path, _ = save_finetuned(data / "a.pt", 1, multilabel=multilabel, channel="left")
+    assert export.main(["--checkpoint", path, "--out", str(data / "exported")]) == 0
+    subset = "several" if multilabel else "test"
+    of_checkpoint, rows = run(data, "--checkpoint", path, subset=subset)
+    of_folder, same_rows = run(data, "--checkpoint", str(data / "exported"), subset=subset)
+    assert of_checkpoint.pop("checkpoints") == [path] and of_folder.pop("checkpoints") == [str(data / "exported")]
+    assert of_folder == of_checkpoint and same_rows == rows
+
+
+def test_a_checkpoint_is_read_once(data, monkeypatch):
+    path, _ = save_finetuned(data / "a.pt", 1)
+    loads, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda file, *args, **kwargs: loads.append(file) or load(file, *args, **kwargs))
+    run(data, "--checkpoint", path)
+    assert loads == [path]
+
+
+def test_several_classes_per_clip_are_scored_by_average_precision(data, capsys):
     path, model = save_finetuned(data / "m.pt", 2, multilabel=True)
     result, rows = run(data, "--checkpoint", path, subset="several")
     logits = by_hand(model, data)
@@ -95,8 +122,8 @@ def test_several_classes_a_clip_are_scored_by_average_precision(data, capsys):
     assert "1 of 3 classes have no clip here" in capsys.readouterr().out
 
 
-def test_a_number_that_is_none_is_null_in_the_file(tmp_path):
-    evaluate.write_scores(tmp_path / "s.json", {"scores": {"mAP": 1.0, "d_prime": math.inf, "mean_auc": math.nan}})
+def test_a_score_that_is_not_finite_is_null_in_the_file(tmp_path):
+    write_scores(tmp_path / "s.json", {"scores": {"mAP": 1.0, "d_prime": math.inf, "mean_auc": math.nan}})
     assert json.loads((tmp_path / "s.json").read_text())["scores"] == {"mAP": 1.0, "d_prime": None, "mean_auc": None}
 
 
@@ -109,25 +136,28 @@ def test_what_does_not_fit_is_refused(data, capsys):
         ([good, several], "test", "expected checkpoints of one task"),
         ([good], "fold1", "found only the subsets several, test there"),
         (["none.pt"], "test", "found no such file"),
+        ([save_exported(tagging_model(labels=()), data / "bare")], "test", "bare: expected a model with labels, found"),
     ]:
         arguments = ["--data", str(data), "--subset", subset, "--workers", "0"]
-        assert evaluate.main([*arguments, "--checkpoint", *checkpoints]) == 1
+        assert evaluate.main([*arguments, "--checkpoint", *checkpoints]) == 2
         assert message in capsys.readouterr().err
     for arguments, message in [
-        (["--hop-sec", "1000"], "expected --hop-sec up to the"),
-        (["--device", "cuda:7"], "expected a GPU for --device cuda:7, found none; use --device cpu"),
+        (["--hop-sec", "0.6"], "expected --hop-sec from one sample up to the 0.5 s of"),
+        (["--hop-sec", "0.00001"], "expected --hop-sec from one sample up to the 0.5 s of"),
     ]:
-        if torch.cuda.is_available() and "--device" in arguments:
-            continue
-        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good, *arguments]) == 1
+        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good, *arguments]) == 2
         assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit:
+        evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good, "--device", "cuda:77"])
+    assert exit.value.code == 2
+    assert "expected a device of this machine, found none for cuda:77" in capsys.readouterr().err
     for line, message in [("", "found 0 and 0; correct the line, or label"), ("low,high", "found 2 and 0")]:
         (data / "test.lbl").write_text("low\n" * 4 + line + "\n" + "low\n" * 4)
-        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
+        assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 2
         assert f"test.lbl, line 5: expected one class and none marked as absent, {message}" in capsys.readouterr().err
     (data / "test.lbl").write_text("low\n" * 8)
-    assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
+    assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 2
     assert "test.lbl, line 9: expected one line for each of the 9 clips, found 8" in capsys.readouterr().err
     (data / "test.lbl").unlink()
-    assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 1
+    assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 2
     assert "test.lbl" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, wr
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.probes import PROBES
+from maskspec_fairseq.inference.probing import random_weights
 from maskspec_fairseq.metrics import accuracy, multilabel_scores
 from tests.factories import small_audio_model, write_tone
 
@@ -104,7 +105,7 @@ def test_named_subsets_and_several_classes(data, capsys):
 
 def test_random_encoder_has_the_statistics_and_other_weights():
     model = small_audio_model([])
-    other = probe.random_weights(model)
+    other = random_weights(model)
     assert torch.equal(other.network.front_end.mel_std, model.network.front_end.mel_std)
     assert not torch.equal(other.network.encoder.patch_embed.weight, model.network.encoder.patch_embed.weight)
 

@@ -83,8 +83,8 @@ def test_the_windows_of_a_batch_are_as_many_as_are_asked_for(tmp_path, monkeypat
     model = tagging_model()
     path = str(write_tone(tmp_path / "a.wav", 5.0))
     sizes = []
-    embed_windows = model.embed_windows
-    monkeypatch.setattr(model, "embed_windows", lambda batch, n: sizes.append(len(batch)) or embed_windows(batch, n))
+    encode = model.network.embed
+    monkeypatch.setattr(model.network, "embed", lambda batch: sizes.append(len(batch)) or encode(batch))
     assert len(list(embed_spans(model, path, 16000, 16000, batch_size=4))) == 10 and sizes == [4, 4, 2]
     del sizes[:]
     assert len(list(embed_spans(model, path, 32000, 32000, batch_size=4))) == 5 and sizes == [4, 4, 2]
@@ -117,8 +117,7 @@ def test_a_broken_file_is_listed_and_the_others_are_tagged(tmp_path, capsys, che
 
 
 def test_what_cannot_tag_is_refused_before_a_file_is_read(tmp_path, capsys, monkeypatch, checkpoint):
-    monkeypatch.setattr(tag, "embed_file", lambda *_: pytest.fail("a file was read"))
-    monkeypatch.setattr(tag, "embed_spans", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr(tag, "tag_file", lambda *_: pytest.fail("a file was read"))
     path = write_tone(tmp_path / "a.wav", 1.0)
     broken = save_exported(tagging_model(), tmp_path / "broken")
     weights = tmp_path / "broken" / "model.safetensors"
@@ -134,13 +133,13 @@ def test_what_cannot_tag_is_refused_before_a_file_is_read(tmp_path, capsys, monk
         ),
         (["--checkpoint", path], "a.wav: expected a checkpoint of a maskspec run, found:"),
         (["--checkpoint", broken], "model.safetensors: expected safetensors, found:"),
+        (["--checkpoint", checkpoint, "--hop", 1], "expected --hop with --window, found --hop 1 alone"),
         (["--checkpoint", checkpoint, "--window", 1, "--hop", 2], "expected --hop up to the 1 s of --window, found 2"),
-        (["--checkpoint", checkpoint, "--window", 1e-9], "of a sample at 32000 Hz at least, found 1e-09 and 1e-09 s"),
+        (["--checkpoint", checkpoint, "--window", 1e-9], "of at least one sample at 32000 Hz, found 1e-09 and 1e-09 s"),
     ]:
         output = run(capsys, path, *arguments, code=2)
         assert message in output.err and output.err.startswith("maskspec-tag: ") and not output.out
     for arguments, message in [
-        (["--hop", "1"], "--hop needs --window"),
         (["--window", "0"], "expected seconds above 0, found 0"),
         (["--top-k", "0"], "expected a whole number of at least 1, found 0"),
         (["--device", "cuda:77"], "expected a device of this machine, found none for cuda:77"),
@@ -188,7 +187,7 @@ def test_a_long_file_takes_the_memory_of_a_short_one(tmp_path, checkpoint, argum
     assert done.stdout.count("20.wav") == (600 if arguments else 1)
 
 
-def test_it_runs_as_a_module_and_goes_on_after_a_name_that_is_no_text(tmp_path, checkpoint):
+def test_it_runs_as_a_module_and_continues_after_a_name_that_is_not_text(tmp_path, checkpoint):
     path = write_tone(tmp_path / "a.wav", 1.0)
     files = [os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav"), path]
     os.link(path, files[0])
