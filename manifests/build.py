@@ -1,4 +1,4 @@
-"""Write fairseq manifests: `python manifests/build.py CORPUS ... --out DATA_DIR`, or `maskspec-build`."""
+"""`python manifests/build.py ...` is `maskspec-build ...` for those who have a checkout."""
 
 import sys
 

@@ -1,11 +1,11 @@
-"""Types of command-line arguments that refuse values that make no sense (`type=` of argparse)."""
+"""Types of command-line arguments (`type=` of argparse) that reject values out of range."""
 
 import argparse
 from typing import Callable
 
 
 def int_at_least(minimum: int) -> Callable[[str], int]:
-    """A whole number of at least `minimum`."""
+    """The type of a whole number of at least `minimum`."""
 
     def parse(text: str) -> int:
         try:
@@ -20,7 +20,11 @@ def int_at_least(minimum: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """A length above 0."""
+    """A length above 0, s.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not such a number.
+    """
     value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text}")
@@ -28,7 +32,11 @@ def seconds(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """A number from 0 to 1."""
+    """A number from 0 to 1.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not such a number.
+    """
     value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a fraction from 0 to 1, found {text}")

@@ -4,9 +4,10 @@ import argparse
 import io
 import sys
 from pathlib import Path
-from typing import Optional, Sequence
+from types import ModuleType
+from typing import Dict, Optional, Sequence
 
-try:  # an interrupt may come before main does
+try:  # Ctrl-C may come during the imports
     from maskspec_fairseq.argument_types import fraction, int_at_least, seconds
     from maskspec_fairseq.cli.arguments import make_parser
     from maskspec_fairseq.cli.program import FAILED, run_program
@@ -25,16 +26,17 @@ try:  # an interrupt may come before main does
     )
     from maskspec_fairseq.corpora.builder import write_corpus
     from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
-    from maskspec_fairseq.corpora.tools import check, pack, stats
+    from maskspec_fairseq.corpora.tools import check, pack, resample, stats
 except KeyboardInterrupt:
     print("maskspec-build: interrupted", file=sys.stderr)
     sys.exit(130)
 
 EXAMPLE = """maskspec-build folder recordings/ --out data/recordings
 maskspec-build check data/recordings"""
-# Subsets that no run trains on; every other one's log-mel statistics are measured.
+# Subsets that are not for training; the log-mel statistics of all others are measured.
 HELD_OUT = ("valid", "validation", "test", "eval", "evaluate")
-CORPORA = {
+# A new corpus is a module in corpora/ and a line here, see docs/manifests.md.
+CORPORA: Dict[str, ModuleType] = {
     "audioset": audioset,
     "esc50": esc50,
     "dcase2019_task1a": dcase2019_task1a,
@@ -47,40 +49,53 @@ CORPORA = {
     "demo": demo,
     "merge": merge,
 }
-# What is done with a data directory that is there already.
-TOOLS = {"stats": stats, "check": check, "pack": pack}
+# What works on data directories, or on corpora, that exist.
+TOOLS: Dict[str, ModuleType] = {"stats": stats, "check": check, "pack": pack, "resample": resample}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = make_parser("maskspec-build", __doc__, EXAMPLE)
+    parser = make_parser("maskspec-build", __doc__ or "", EXAMPLE)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", help="a corpus, or a tool for a data directory"
+        dest="command", required=True, metavar="COMMAND", help="a corpus, or a tool for a data directory or a corpus"
     )
-    for name, module in CORPORA.items():
-        command = commands.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
+    for name, module in {**CORPORA, **TOOLS}.items():
+        description = module.__doc__ or ""
+        command = commands.add_parser(
+            name,
+            help=description.partition("\n")[0],
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.add_arguments(command)
-        command.add_argument("--out", type=Path, required=True, metavar="DATA_DIR", help="where the manifests go")
-        command.add_argument("--min-sec", type=seconds, default=0.05, help="shorter files are rejected (default 0.05)")
-        command.add_argument(
-            "--max-rejected", type=fraction, default=0.05, help="fail above this fraction of files (default 0.05)"
-        )
-        command.add_argument(
-            "--workers", type=int_at_least(1), default=None, help="processes that read headers (default: cores)"
-        )
-        command.add_argument(
-            "--stats-clips",
-            type=int_at_least(0),
-            default=1000,
-            help="most clips of a training subset for mel_stats.json, 0 for none (default 1000)",
-        )
-    for name, module in TOOLS.items():
-        command = commands.add_parser(name, help=module.__doc__.splitlines()[0], description=module.__doc__)
-        module.add_arguments(command)
+        if name in CORPORA:
+            add_build_arguments(command)
     return parser
 
 
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that all corpora have in common."""
+    parser.add_argument("--out", type=Path, required=True, metavar="DATA_DIR", help="where the manifests go")
+    parser.add_argument("--min-sec", type=seconds, default=0.05, help="reject shorter files (default 0.05)")
+    parser.add_argument(
+        "--max-rejected", type=fraction, default=0.05, help="fail above this fraction of rejected files (default 0.05)"
+    )
+    parser.add_argument(
+        "--workers", type=int_at_least(1), default=None, help="processes that read headers (default: cores)"
+    )
+    parser.add_argument(
+        "--stats-clips",
+        type=int_at_least(0),
+        default=1000,
+        help="clips per training subset to measure for mel_stats.json, at most; 0 for none (default 1000)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
-    """Build the data directory, or run the tool, that the arguments name; returns the exit code."""
+    """Build the data directory, or run the tool, that the arguments name.
+
+    Returns:
+        The exit code.
+    """
     if args.command in TOOLS:
         return TOOLS[args.command].run(args)
     check_writable(args.out)
@@ -96,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold what a terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that the terminal cannot show
     return run_program(build_parser(), run, argv)
 
 

@@ -1,21 +1,30 @@
-"""AudioSet (527 classes): balanced_train, unbalanced_train and eval, each where its CSV and audio of it are there.
+"""AudioSet (527 classes): balanced_train, unbalanced_train and eval, each if its CSV and some of its audio exist.
 
-Audio anywhere below AUDIO_DIR, named by its YouTube id of 11 characters: `ID`, `ID_START`, `ID_START_END` or
-`ID_START-END` with times in seconds (a start alone may be in milliseconds), each with or without a `Y` in front.
+The audio may be anywhere below AUDIO_DIR and is named by its YouTube id of 11 characters: `ID`, `ID_START`,
+`ID_START_END` or `ID_START-END` with times in seconds (a start alone may be in milliseconds), each with or without a
+`Y` in front.
 Source: research.google.com/audioset/download.html.
 """
 
+import argparse
 import os
 import re
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Set
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
-from maskspec_fairseq.corpora.published_lists import check_file, index_files, match_files, read_rows, reading
+from maskspec_fairseq.corpora.published_lists import (
+    Listed,
+    check_file,
+    index_files,
+    match_files,
+    read_rows,
+    reading,
+)
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, read_vocabulary
 
-# subset -> its CSV, without `.csv` or `_part00.csv`, and the clips in it
+# subset -> its CSV, without `.csv` or `_part00.csv`, and the number of clips in it
 SPLITS = {
     "balanced_train": ("balanced_train_segments", 22160),
     "unbalanced_train": ("unbalanced_train_segments", 2041789),
@@ -26,18 +35,18 @@ COLUMNS = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
 LABELS_CSV = "class_labels_indices.csv"
 CSV_FOLDERS = ("", "metadata", "unbalanced_partial_csvs", "metadata/unbalanced_partial_csvs")
 CURE = "get it from research.google.com/audioset/download.html, or say where it is with --csv-dir"
-# A name can be read in one way only: what follows an id is the end or a `_` and a digit, and a `Y` in front moves
-# that place by one. An id may itself begin with Y, - or _ and hold a _.
+# Unambiguous although an id may begin with Y, - or _ and contain a _: an id is followed by the end of the name or by a
+# `_` and a digit, and a `Y` in front moves that place by one.
 CLIP_NAME = re.compile(r"Y?([\w-]{11})(?:_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?)?", re.ASCII)
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="AUDIO_DIR")
     parser.add_argument("--csv-dir", type=Path, help=f"the three CSVs and {LABELS_CSV} (default AUDIO_DIR)")
 
 
 def segment_files(csv_dir: Path, stem: str) -> List[Path]:
-    """The CSV of a subset, or all the partial ones that it was cut into."""
+    """The CSV of a subset, or the partial CSVs that it was split into."""
     folders = [csv_dir / name for name in CSV_FOLDERS]
     for folder in folders:
         if (folder / f"{stem}.csv").is_file():
@@ -45,15 +54,22 @@ def segment_files(csv_dir: Path, stem: str) -> List[Path]:
     return sorted({path for folder in folders for path in folder.glob(f"{stem}_part[0-9]*.csv")})
 
 
-def read_segments(paths: List[Path], known: set, starts: Dict[str, float]) -> Dict[str, ClipLabels]:
-    """Id -> labels of a subset; the start of each clip, in seconds, goes into `starts`.
+def read_segments(paths: List[Path], known: Set[str], starts: Dict[str, float]) -> Dict[str, ClipLabels]:
+    """Read the CSVs of a subset. Clips with the same labels share one object: there are two million clips.
 
-    Clips of the same labels share them: there are two million clips.
+    Args:
+        known: the keys of the vocabulary.
+        starts: id -> start of the segment, s, of all subsets; the clips of this one are added.
+
+    Returns:
+        Id -> labels.
 
     Raises:
-        ManifestError: a line that is not a segment, an id twice, or a label that the vocabulary does not have.
+        ManifestError: a line is not a segment, an id is there twice, or a label is not in the vocabulary.
     """
-    clips, shared, seconds = {}, {}, {}
+    clips: Dict[str, ClipLabels] = {}
+    shared: Dict[str, ClipLabels] = {}
+    seconds: Dict[str, float] = {}
     for path in paths:
         for line, (ytid, start, _, mids) in read_rows(path, COLUMNS, header=False):
             if len(ytid) != 11 or ytid in starts:
@@ -83,7 +99,10 @@ def _number(text: str, where: str) -> float:
 
 
 def key_of(path: str, starts: Dict[str, float]) -> Optional[str]:
-    """A path's YouTube id; the id and its start where the name tells another start than the CSVs: another segment."""
+    """The YouTube id in a path, None if there is none.
+
+    If the name has another start than the CSVs, it is another segment of the video: the key is the id and that start.
+    """
     name = CLIP_NAME.fullmatch(os.path.splitext(os.path.basename(path))[0])
     if not name:
         return None
@@ -94,7 +113,8 @@ def key_of(path: str, starts: Dict[str, float]) -> Optional[str]:
     return ytid
 
 
-def collect(args) -> Corpus:
+def collect(args: argparse.Namespace) -> Corpus:
+    """Read the CSVs and match the files; subsets without a CSV or without audio are left out."""
     csv_dir = args.csv_dir or args.audio_dir
     folders = [csv_dir / name for name in CSV_FOLDERS]
     labels_csv = next((d / LABELS_CSV for d in folders if (d / LABELS_CSV).is_file()), csv_dir / LABELS_CSV)
@@ -102,7 +122,9 @@ def collect(args) -> Corpus:
         vocabulary = read_vocabulary(labels_csv)
     if len(vocabulary) != NUM_LABELS:
         print(f"note: AudioSet has {NUM_LABELS} classes, found {len(vocabulary)} in {labels_csv}")
-    known, starts, listed = {label.key for label in vocabulary}, {}, {}
+    known = {label.key for label in vocabulary}
+    starts: Dict[str, float] = {}
+    listed: Listed = {}
     for subset, (stem, _) in SPLITS.items():
         paths = segment_files(csv_dir, stem)
         if paths:
@@ -115,6 +137,6 @@ def collect(args) -> Corpus:
     official = {subset: SPLITS[subset][1] for subset in listed}
     picked, missing = match_files("AudioSet", official, listed, files, copies=copies)
     for subset in [subset for subset, clips in picked.items() if not clips]:
-        print(f"note: no clip of {subset} is there, so there is no subset {subset}")
+        print(f"note: found no clip of {subset}, so there is no subset {subset}")
         del picked[subset], missing[subset]
     return Corpus(args.audio_dir, picked, vocabulary, missing)

@@ -1,12 +1,18 @@
-"""From the files of a corpus to the manifests of a data directory."""
+"""From the files of a corpus to the manifests of a data directory.
+
+A module of a corpus has `add_arguments(parser)` and `collect(args)`, which returns a `Corpus`. `cli/build.py` lists the
+modules, adds the arguments that all of them share, and passes the `Corpus` to `write_corpus`. See docs/manifests.md,
+"Adding a corpus".
+"""
 
 import multiprocessing
 import os
 import signal
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from tqdm import tqdm
 
@@ -20,12 +26,18 @@ from maskspec_fairseq.data_dir.manifest import Manifest, problem_of_path, write_
 from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE
 
 EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
-CHUNK = 64
+CHUNK = 64  # files that a process gets at a time
 
 
 @dataclass
 class Clip:
-    """A file below the corpus's root, with its labels where the corpus has any, and further copies of it."""
+    """A file of a corpus.
+
+    Attributes:
+        path: relative to the root of the corpus.
+        labels: None if the corpus has no labels.
+        copies: further files of the same clip, used if the first one is broken.
+    """
 
     path: str
     labels: Optional[ClipLabels] = None
@@ -34,7 +46,14 @@ class Clip:
 
 @dataclass
 class Corpus:
-    """What a corpus module collects: files, not yet opened, sorted into subsets, and what its lists name besides."""
+    """What the module of a corpus collects. No file has been opened yet.
+
+    Attributes:
+        root: the directory that the paths of the clips start from.
+        subsets: name -> clips.
+        vocabulary: the classes in the order of the model's outputs; None if the corpus has no labels.
+        missing: subset -> clips that the lists of the corpus name and that do not exist.
+    """
 
     root: Path
     subsets: Dict[str, List[Clip]]
@@ -43,27 +62,28 @@ class Corpus:
 
 
 def find_audio(directory: Path) -> List[str]:
-    """Paths of the audio files below a directory, relative to it, sorted; hidden ones are passed over.
+    """Paths of the audio files below a directory, relative to it and sorted; hidden files are skipped.
 
-    Links are followed. One that leads nowhere is among the paths, for there may be audio behind it; without a header it
-    ends up among the rejected ones.
+    Links are followed. A dangling link is returned too, because it may have pointed to audio; it has no header, so it
+    is rejected later.
 
     Raises:
-        ManifestError: no such directory, one below it that cannot be read, or no audio in it.
+        ManifestError: there is no such directory, a folder in it cannot be read, or it holds no audio.
     """
     if not directory.is_dir():
         raise ManifestError(f"expected a directory of audio, found none at {directory}")
 
-    def refuse(error: OSError):
+    def refuse(error: OSError) -> None:
         raise ManifestError(
             f"expected a directory that can be read, found {error.filename}: {error.strerror}; "
             "make it readable, or move it out of the corpus"
         ) from error
 
-    found, visited = [], set()
+    found: List[str] = []
+    visited = set()
     for folder, folders, files in os.walk(directory, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
-        if real in visited:  # a link to a folder above it
+        if real in visited:  # a link to one of its parents
             folders.clear()
             continue
         visited.add(real)
@@ -81,10 +101,10 @@ def find_audio(directory: Path) -> List[str]:
 
 
 def resolve_root(root: Path) -> str:
-    """Line 1 of a manifest.
+    """Line 1 of a manifest: the absolute path, with links resolved.
 
     Raises:
-        ManifestError: a manifest cannot hold it.
+        ManifestError: a manifest cannot hold the path.
     """
     resolved = str(root.resolve())
     problem = "holds a tab" if "\t" in resolved else problem_of_text(resolved)
@@ -94,7 +114,14 @@ def resolve_root(root: Path) -> str:
 
 
 def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
-    """(root, path, shortest length in s) -> number of frames, or 0 and the reason why the file is rejected."""
+    """Read how long a file is.
+
+    Args:
+        job: root, path, and the shortest length that is accepted, s.
+
+    Returns:
+        The number of frames and "", or 0 and the reason why the file is rejected.
+    """
     root, path, min_sec = job
     problem = problem_of_path(path)
     if problem:
@@ -111,8 +138,15 @@ def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
     return frames, ""
 
 
-def first_whole(root: str, clip: Clip, header: Tuple[int, str], min_sec: float) -> Tuple[str, int, str]:
-    """Path, frames and "" of a clip, or of the first of its copies that can be used; else the clip's own reason."""
+def first_usable(root: str, clip: Clip, header: Tuple[int, str], min_sec: float) -> Tuple[str, int, str]:
+    """Choose the file of a clip: its own, or the first of its copies that can be used.
+
+    Args:
+        header: what `read_header` returned for the clip's own path.
+
+    Returns:
+        Path, number of frames and ""; if no file can be used the clip's own path, 0 and the reason.
+    """
     frames, reason = header
     for copy in clip.copies if reason else ():
         frames_of_copy, reason_of_copy = read_header((root, copy, min_sec))
@@ -122,12 +156,19 @@ def first_whole(root: str, clip: Clip, header: Tuple[int, str], min_sec: float) 
 
 
 def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> List[Tuple[int, str]]:
-    """`read_header` of every path, in order, in parallel, with a progress bar."""
+    """`read_header` of all paths, in order, by several processes."""
     return in_parallel(read_header, [(root, path, min_sec) for path in paths], workers)
 
 
-def in_parallel(read: Callable, jobs: Sequence, workers: Optional[int], desc: str = "headers") -> List:
-    """`read` of every job, in order, by several processes, with a progress bar."""
+def in_parallel(
+    read: Callable[[Any], Any], jobs: Sequence[Any], workers: Optional[int], desc: str = "headers"
+) -> List[Any]:
+    """`read` of all jobs, in order, by several processes, with a progress bar.
+
+    Args:
+        workers: number of processes; None for the number of cores.
+        desc: label of the progress bar.
+    """
     with multiprocessing.Pool(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         results = pool.imap(read, jobs, chunksize=CHUNK)
         return list(tqdm(results, total=len(jobs), unit="file", desc=desc, file=sys.stderr))
@@ -136,13 +177,18 @@ def in_parallel(read: Callable, jobs: Sequence, workers: Optional[int], desc: st
 def write_corpus(
     corpus: Corpus, out: Path, min_sec: float, max_rejected: float, workers: Optional[int] = None
 ) -> Tuple[str, bool]:
-    """Read the headers and write the data directory.
+    """Read the headers of a corpus and write its data directory.
+
+    Args:
+        min_sec: shorter files are rejected, s.
+        max_rejected: the largest fraction of rejected files that counts as a success.
+        workers: see `in_parallel`.
 
     Returns:
-        What was done, in a line, and whether enough of the files can be used.
+        A line that says what was written, and whether enough of the files can be used.
 
     Raises:
-        ManifestError: a directory or a class whose name the data directory cannot hold.
+        ManifestError: the data directory cannot hold the name of a directory or of a class.
     """
     root = resolve_root(corpus.root)
     for label in corpus.vocabulary or ():
@@ -153,31 +199,35 @@ def write_corpus(
             )
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
     headers = iter(read_headers(root, names, min_sec, workers))
-    files, summary, num_rejected, empty, replaced = {}, [], 0, [], []
+    files: Dict[str, Callable[[Path], None]] = {}
+    summary, empty, replaced, num_rejected = [], [], [], 0
     for subset, clips in corpus.subsets.items():
-        kept, rejected = [], []
+        paths, frames, labels, rejected = [], [], [], []
         for clip, header in zip(clips, headers):
-            path, frames, reason = first_whole(root, clip, header, min_sec)
+            path, num_frames, reason = first_usable(root, clip, header, min_sec)
             if reason:
                 rejected.append((path, reason))
-            else:
-                kept.append((path, frames, clip.labels))
-                replaced += [clip.path] if path != clip.path else []
+                continue
+            paths.append(path)
+            frames.append(num_frames)
+            if clip.labels is not None:
+                labels.append(clip.labels)
+            if path != clip.path:
+                replaced.append(clip.path)
         num_rejected += len(rejected)
         rejected += [(name, "missing: on the corpus's list, but not there") for name in corpus.missing.get(subset, [])]
-        manifest = Manifest(root, [path for path, _, _ in kept], [frames for _, frames, _ in kept])
-        files[f"{subset}.rejected.tsv"] = lambda path, rejected=rejected: write_rejected(path, rejected)
-        files[f"{subset}.tsv"] = lambda path, manifest=manifest: write_manifest(path, manifest)
+        files[f"{subset}.rejected.tsv"] = partial(write_rejected, rejected=rejected)
+        files[f"{subset}.tsv"] = partial(write_manifest, manifest=Manifest(root, paths, frames))
         if corpus.vocabulary is not None:
-            labels = [labels for _, _, labels in kept]
-            files[f"{subset}.lbl"] = lambda path, labels=labels: write_labels(path, labels)
-        summary.append(f"{subset} {len(kept)}")
-        empty += [] if kept else [subset]
+            files[f"{subset}.lbl"] = partial(write_labels, clips=labels)
+        summary.append(f"{subset} {len(paths)}")
+        if not paths:
+            empty.append(subset)
     if replaced:
-        print(f"note: {len(replaced)} files cannot be used and a copy stands in, that of {replaced[0]!r} first")
+        print(f"note: {len(replaced)} files cannot be used and a copy replaces them, {replaced[0]!r} first")
     if corpus.vocabulary is not None:
-        files[LABELS_FILE] = lambda path: write_vocabulary(path, corpus.vocabulary)
-    # What an earlier build left and this one does not write would contradict it.
+        files[LABELS_FILE] = partial(write_vocabulary, labels=corpus.vocabulary)
+    # files of an earlier build that this one does not write would contradict it
     stale = {LABELS_FILE, MEL_STATS_FILE, *(f"{subset}.lbl" for subset in corpus.subsets)} - set(files)
     write_together(out, files, stale)
     if empty:

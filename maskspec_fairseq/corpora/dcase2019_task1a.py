@@ -1,12 +1,13 @@
-"""DCASE2019 Task 1A, the development set of TAU Urban Acoustic Scenes 2019: train and evaluate of its one fold.
+"""DCASE2019 Task 1A, the development set of TAU Urban Acoustic Scenes 2019: train and evaluate of its only fold.
 
 Source: zenodo.org/records/2589280.
 """
 
+import argparse
 from pathlib import Path
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
-from maskspec_fairseq.corpora.published_lists import add_listed_clip, check_file, match_files, read_rows
+from maskspec_fairseq.corpora.published_lists import Listed, add_listed_clip, check_file, match_files, read_rows
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label
 
@@ -15,16 +16,16 @@ SCENES = (
     "public_square", "shopping_mall", "street_pedestrian", "street_traffic", "tram",
 )  # fmt: skip
 OFFICIAL = {"train": 9185, "evaluate": 4185}
-# clips of the archive that are in neither list: never take what is not for testing as the training set
-UNLISTED = 1030
+UNLISTED = 1030  # clips of the archive in neither list, so `train` is not everything that is not in `evaluate`
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="TAU-urban-acoustic-scenes-2019-development")
 
 
-def collect(args) -> Corpus:
-    listed = {subset: {} for subset in OFFICIAL}
+def collect(args: argparse.Namespace) -> Corpus:
+    """Read the two lists and match the files."""
+    listed: Listed = {subset: {} for subset in OFFICIAL}
     for subset in OFFICIAL:
         table = check_file(
             args.audio_dir / "evaluation_setup" / f"fold1_{subset}.csv",

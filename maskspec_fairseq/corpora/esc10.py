@@ -1,11 +1,13 @@
 """ESC-10 as first published (folders `001 - Dog bark` ... of .ogg files, or of decoded ones): fold1 to fold5.
 
-The fold is the first digit of a file's name; clips of one source stay in one fold.
+The fold is the first digit of a file's name; all clips from one source are in one fold.
 Source: github.com/karolpiczak/ESC-10.
 """
 
+import argparse
 import re
 from pathlib import Path
+from typing import Dict, List, Set, Tuple
 
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
 from maskspec_fairseq.corpora.folder import label_key
@@ -16,20 +18,22 @@ CLASS_FOLDER = re.compile(r"(\d{3}) - (.+)")
 CLIP_NAME = re.compile(r"([1-5])-\d+-[A-Z]\.(?:ogg|wav|flac)")
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="ESC-10")
 
 
-def collect(args) -> Corpus:
-    folders, subsets = set(), {f"fold{fold}": [] for fold in range(1, 6)}
+def collect(args: argparse.Namespace) -> Corpus:
+    """Sort the files into folds by their names."""
+    folders: Set[Tuple[str, str]] = set()  # number and name
+    subsets: Dict[str, List[Clip]] = {f"fold{fold}": [] for fold in range(1, 6)}
     for path in find_audio(args.audio_dir):
         folder, clip = CLASS_FOLDER.fullmatch(Path(path).parent.name), CLIP_NAME.fullmatch(Path(path).name)
         if not folder or not clip:
             raise ManifestError(
-                f"expected `001 - Dog bark/1-100032-A.ogg` and its like in {args.audio_dir}, found {path!r}; "
+                f"expected files such as `001 - Dog bark/1-100032-A.ogg` in {args.audio_dir}, found {path!r}; "
                 "name the directory of ESC-10, with nothing else in it"
             )
-        folders.add(folder.groups())
+        folders.add((folder[1], folder[2]))
         subsets[f"fold{clip[1]}"].append(Clip(path, ClipLabels([label_key(folder[2])])))
     counts = [len(clips) for clips in subsets.values()]
     if counts != [80] * 5 or len(folders) != 10:

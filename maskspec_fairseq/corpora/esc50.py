@@ -1,25 +1,30 @@
 """ESC-50 (`audio/`, `meta/esc50.csv`): fold1 to fold5.
 
-Test on one fold, train on the other four. Source: github.com/karolpiczak/ESC-50.
+Test on one fold and train on the other four. Source: github.com/karolpiczak/ESC-50.
 """
 
+import argparse
 from pathlib import Path
+from typing import Dict, Set
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
-from maskspec_fairseq.corpora.published_lists import add_listed_clip, check_file, match_files, read_rows
+from maskspec_fairseq.corpora.published_lists import Listed, add_listed_clip, check_file, match_files, read_rows
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label
 
 COLUMNS = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="ESC-50-master")
-    parser.add_argument("--esc10-only", action="store_true", help="only the ten classes that are ESC-10 too")
+    parser.add_argument("--esc10-only", action="store_true", help="only the ten classes of ESC-10")
 
 
-def collect(args) -> Corpus:
-    listed, names, left_out = {f"fold{fold}": {} for fold in range(1, 6)}, {}, set()
+def collect(args: argparse.Namespace) -> Corpus:
+    """Read the table and match the files."""
+    listed: Listed = {f"fold{fold}": {} for fold in range(1, 6)}
+    names: Dict[int, str] = {}  # target -> category
+    left_out: Set[str] = set()
     table = check_file(
         args.audio_dir / "meta" / "esc50.csv", "expected the unpacked ESC-50-master, and for the old ESC-10 use `esc10`"
     )

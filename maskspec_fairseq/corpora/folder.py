@@ -1,8 +1,10 @@
 """Any tree of audio files, split into train and valid by file name."""
 
+import argparse
 import hashlib
 import re
 from pathlib import Path
+from typing import Dict, List, Optional
 
 from maskspec_fairseq.argument_types import fraction
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
@@ -10,35 +12,40 @@ from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="AUDIO_DIR")
     parser.add_argument(
         "--valid-fraction",
         type=fraction,
         default=0.05,
-        help="of the files, held out as valid, one at least (default 0.05)",
+        help="fraction of the files to hold out as valid, at least one file (default 0.05)",
     )
     parser.add_argument("--labels-from-parent", action="store_true", help="the folder of a file is its class")
 
 
 def label_key(name: str) -> str:
-    """A name as label files can hold it: no spaces, no commas, lower case."""
+    """A name in the form that label files can hold: lower case, without spaces and commas."""
     return re.sub(r"\W+", "_", name.casefold()).strip("_")
 
 
 def by_hash(path: str) -> bytes:
-    """An order that depends on the name alone."""
+    """A sort key that depends only on the name."""
     return hashlib.sha1(path.encode("utf-8", "surrogateescape")).digest()
 
 
-def collect(args) -> Corpus:
-    """List the files and split them: valid is the same on every machine, at least one file of two or more."""
+def collect(args: argparse.Namespace) -> Corpus:
+    """List the files and split them. The split is the same on every machine, and valid has at least one file.
+
+    Raises:
+        ManifestError: there are fewer than two files, a file is in no class, or two classes would have the same key.
+    """
     paths = find_audio(args.audio_dir)
     if len(paths) < 2:
         raise ManifestError(f"expected at least two files below {args.audio_dir}, one to hold out, found {paths}")
     num_valid = min(len(paths) - 1, max(1, round(args.valid_fraction * len(paths))))
     valid = set(sorted(paths, key=by_hash)[:num_valid])
-    vocabulary, labels = None, {}
+    vocabulary: Optional[List[Label]] = None
+    labels: Dict[str, ClipLabels] = {}
     if args.labels_from_parent:
         top_level = [path for path in paths if "/" not in path]
         if top_level:
@@ -51,7 +58,7 @@ def collect(args) -> Corpus:
             raise ManifestError(f"--labels-from-parent: expected folders whose names differ in letters, found {names}")
         vocabulary = [Label(key, name) for key, name in zip(keys, names)]
         labels = {path: ClipLabels([label_key(Path(path).parent.name)]) for path in paths}
-    subsets = {"train": [], "valid": []}
+    subsets: Dict[str, List[Clip]] = {"train": [], "valid": []}
     for path in paths:
         subsets["valid" if path in valid else "train"].append(Clip(path, labels.get(path)))
     return Corpus(args.audio_dir, subsets, vocabulary)

@@ -3,8 +3,10 @@
 Source of the split: github.com/Jakobovski/free-spoken-digit-dataset, README.
 """
 
+import argparse
 import re
 from pathlib import Path
+from typing import Dict, List
 
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
 from maskspec_fairseq.data_dir import ManifestError
@@ -14,19 +16,20 @@ CLIP_NAME = re.compile(r"(\d)_([a-z]+)_(\d+)\.wav")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="FSDD")
 
 
-def collect(args) -> Corpus:
+def collect(args: argparse.Namespace) -> Corpus:
+    """Sort the files into subsets by their names."""
     recordings = args.audio_dir / "recordings"
     root = recordings if recordings.is_dir() else args.audio_dir
-    subsets = {"train": [], "test": []}
+    subsets: Dict[str, List[Clip]] = {"train": [], "test": []}
     for path in find_audio(root):
         clip = CLIP_NAME.fullmatch(path)
         if not clip:
             raise ManifestError(
-                f"expected `0_george_12.wav` and its like in {root}, found {path!r}; "
+                f"expected files such as `0_george_12.wav` in {root}, found {path!r}; "
                 "name the directory of FSDD, with nothing else in it"
             )
         subsets["test" if int(clip[3]) < 5 else "train"].append(Clip(path, ClipLabels([DIGITS[int(clip[1])]])))

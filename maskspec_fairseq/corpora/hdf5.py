@@ -1,17 +1,20 @@
-"""HDF5 files that PaSST and MaskSpec (mp3s) or PANNs (waveforms) have made, as they are: nothing is unpacked.
+"""HDF5 files as made by PaSST and MaskSpec (mp3s) or PANNs (waveforms), read in place: nothing is unpacked.
 
-Each SUBSET=FILE makes a subset; files with the same name of a subset are joined. The labels are those in the files:
-bits of a multi-hot vector (PaSST, MaskSpec), booleans (PANNs), or OpenMIC-2018's probabilities and mask. The classes
-are not in the files: --labels names them in their order.
+Each SUBSET=FILE makes a subset; files with the same subset name are joined. The labels are those in the files: the bits
+of a multi-hot vector (PaSST, MaskSpec), booleans (PANNs), or OpenMIC-2018's probabilities and mask. The names of the
+classes are not in the files: --labels has them, in order.
+
+Shapes: N clips, C classes.
 """
 
+import argparse
 import os
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from maskspec_fairseq.audio.packs import HDF5_EXTENSIONS, open_pack
+from maskspec_fairseq.audio.packs import HDF5_EXTENSIONS, Hdf5Pack, open_pack
 from maskspec_fairseq.corpora.builder import Clip, Corpus
 from maskspec_fairseq.corpora.published_lists import check_file, reading
 from maskspec_fairseq.data_dir import ManifestError
@@ -20,7 +23,7 @@ from maskspec_fairseq.data_dir.labels import ClipLabels, Label, read_vocabulary
 CURE = "name the class_labels_indices.csv of the corpus that is in the files"
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files", nargs="+", metavar="SUBSET=FILE", help="such as train=balanced_train_segments_mp3.hdf eval=eval.h5"
     )
@@ -29,15 +32,15 @@ def add_arguments(parser) -> None:
         type=Path,
         required=True,
         metavar="class_labels_indices.csv",
-        help="the classes, as in labels.csv: index,mid,display_name with a header",
+        help="the classes in the format of labels.csv: index,mid,display_name with a header",
     )
 
 
 def read_arguments(arguments: Sequence[str]) -> List[Tuple[str, str]]:
-    """Subsets and absolute paths.
+    """Split SUBSET=FILE arguments into subsets and absolute paths.
 
     Raises:
-        ManifestError: no SUBSET=FILE, no such file, one of another extension, or one that is named twice.
+        ManifestError: an argument is malformed, or a file does not exist, has another extension, or is named twice.
     """
     named: List[Tuple[str, str]] = []
     for argument in arguments:
@@ -57,21 +60,37 @@ def read_arguments(arguments: Sequence[str]) -> List[Tuple[str, str]]:
 
 
 def read_targets(pack: str, target: Optional[np.ndarray], num_clips: int, vocabulary: Sequence[Label]) -> np.ndarray:
-    """What a file says of each class: bool (N, 2, C), known to be present and known to be absent.
+    """Decode what a file says about each class.
+
+    Args:
+        pack: path of the file, for messages.
+        target: the dataset `target`, None if the file has none: bool (N, C), packed bits uint8 (N, ceil(C / 8)), or
+            probabilities and mask as floats (N, 2 C).
+        num_clips: N.
+        vocabulary: the C classes.
+
+    Returns:
+        bool (N, 2, C): known to be present, and known to be absent.
 
     Raises:
-        ManifestError: no target, or one of other clips or classes than expected.
+        ManifestError: there is no target, or it does not fit the clips or the classes.
     """
     num_classes = len(vocabulary)
     widths = {"b": num_classes, "u": -(-num_classes // 8), "f": 2 * num_classes}
-    kind = "" if target is None else target.dtype.kind
-    if kind not in widths or (kind == "u" and target.dtype != np.uint8) or target.ndim != 2 or len(target) != num_clips:
+    if (
+        target is None
+        or target.dtype.kind not in widths
+        or (target.dtype.kind == "u" and target.dtype != np.uint8)
+        or target.ndim != 2
+        or len(target) != num_clips
+    ):
         found = "none" if target is None else f"{target.dtype} {target.shape}"
         raise ManifestError(
             f"{pack}: expected a dataset target with a row of uint8, bool or floats for each of the {num_clips} clips, "
             f"found {found}; name another file"
         )
-    extra = kind == "u" and np.unpackbits(target, axis=1)[:, num_classes:].any()
+    kind = target.dtype.kind
+    extra = kind == "u" and np.unpackbits(target, axis=1)[:, num_classes:].any()  # bits (N, 8 ceil(C / 8))
     if target.shape[1] != widths[kind] or extra:
         found = "bits of further ones" if extra else f"{target.shape[1]} values"
         raise ManifestError(
@@ -79,22 +98,30 @@ def read_targets(pack: str, target: Optional[np.ndarray], num_clips: int, vocabu
             f"found {found}; {CURE}"
         )
     if kind == "f":
-        probability, known = target[:, :num_classes], target[:, num_classes:] > 0.5
+        probability, known = target[:, :num_classes], target[:, num_classes:] > 0.5  # each (N, C)
         halves = int((known & (probability == 0.5)).sum())
         if halves:
             print(f"note: {pack}: {halves} probabilities are exactly 0.5 and count as absent, as PaSST has it")
-        return np.stack([known & (probability > 0.5), known & ~(probability > 0.5)], axis=1)
-    present = np.unpackbits(target, axis=1, count=num_classes).astype(bool) if kind == "u" else target
-    return np.stack([present, np.zeros_like(present)], axis=1)
+        return np.stack([known & (probability > 0.5), known & ~(probability > 0.5)], axis=1)  # (N, 2, C)
+    present = np.unpackbits(target, axis=1, count=num_classes).astype(bool) if kind == "u" else target  # (N, C)
+    return np.stack([present, np.zeros_like(present)], axis=1)  # (N, 2, C)
 
 
 def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> Tuple[List[Clip], List[str]]:
-    """The clips of a file, and the paths of the rows that were left empty. Clips of the same labels share them."""
+    """The clips of a file, and the paths of the rows that were left empty. Clips with the same labels share them.
+
+    Raises:
+        ManifestError: see `read_targets`.
+        AudioError: the file cannot be read, see `audio.packs.Hdf5Pack`.
+    """
     pack = open_pack(path)
+    assert isinstance(pack, Hdf5Pack)  # by its extension, see `read_arguments`
     target = pack.file.get("target")
     keys = [label.key for label in vocabulary]
-    states = read_targets(path, None if target is None else target[:], len(pack.clips), vocabulary)
-    name, shared, clips, empty = os.path.relpath(path, root), {}, [], []
+    states = read_targets(path, None if target is None else target[:], len(pack.clips), vocabulary)  # (N, 2, C)
+    name = os.path.relpath(path, root)
+    shared: Dict[bytes, ClipLabels] = {}
+    clips, empty = [], []
     for index, state in enumerate(states):
         if pack.is_missing(index):
             empty.append(f"{name}:{index}")
@@ -108,7 +135,13 @@ def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> Tuple[List[
     return clips, empty
 
 
-def collect(args) -> Corpus:
+def collect(args: argparse.Namespace) -> Corpus:
+    """Read the targets of the files.
+
+    Raises:
+        ManifestError: see `read_arguments` and `read_targets`.
+        AudioError: a file cannot be read, see `audio.packs.Hdf5Pack`.
+    """
     with reading(check_file(args.labels, CURE)):
         vocabulary = read_vocabulary(args.labels)
     files = read_arguments(args.files)

@@ -1,5 +1,6 @@
-"""Subsets of data directories as one train and one valid, without labels, to pretrain on several corpora."""
+"""Join subsets of data directories into one train and one valid, without labels, to pretrain on several corpora."""
 
+import argparse
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,22 +11,26 @@ from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import read_manifest
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     for subset in ("train", "valid"):
         parser.add_argument(
             f"--{subset}",
             nargs="+",
             required=True,
             metavar="DATA_DIR:SUBSET[,SUBSET]",
-            help=f"what {subset} is made of",
+            help=f"the subsets to join into {subset}",
         )
 
 
 def files_of(sources: List[str], out: Path) -> List[str]:
-    """`data/esc10:fold1,fold2` ... -> absolute paths, in the sources' order.
+    """Absolute paths of the clips of some sources, in order.
+
+    Args:
+        sources: such as `data/esc10:fold1,fold2`.
+        out: the data directory that will be written.
 
     Raises:
-        ManifestError: not a source, a source that the result would replace, or a file twice.
+        ManifestError: a source is malformed or would be replaced by the result, or a file is there twice.
     """
     paths = []
     for source in sources:
@@ -49,7 +54,12 @@ def files_of(sources: List[str], out: Path) -> List[str]:
     return paths
 
 
-def collect(args) -> Corpus:
+def collect(args: argparse.Namespace) -> Corpus:
+    """Join the subsets.
+
+    Raises:
+        ManifestError: see `files_of`, or a file is in both train and valid.
+    """
     train, valid = files_of(args.train, args.out), files_of(args.valid, args.out)
     shared = set(map(os.path.realpath, train)) & set(map(os.path.realpath, valid))
     if shared:

@@ -1,9 +1,10 @@
-"""OpenMIC-2018 (20 instruments, partially labelled): train and test of its one partition.
+"""OpenMIC-2018 (20 instruments, partially labelled): train and test of its only partition.
 
-Of an instrument that was judged it is known that it plays or that it does not; of the others nothing is.
+For each clip some instruments were judged to be present or absent; nothing is known about the others.
 Source: zenodo.org/records/1432913 and its notebook, github.com/cosmir/openmic-2018.
 """
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Dict, List
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
 from maskspec_fairseq.corpora.published_lists import (
+    Listed,
     add_listed_clip,
     check_file,
     index_files,
@@ -28,7 +30,7 @@ CURE = "expected the unpacked openmic-2018-v1.0.0.tgz"
 SAMPLE_KEY = re.compile(r"\d{6}_\d+")
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="openmic-2018")
 
 
@@ -36,7 +38,7 @@ def read_instruments(path: Path) -> List[str]:
     """The classes in the order of class-map.json.
 
     Raises:
-        ManifestError: not a map from names to numbers that count from 0, or see `reading`.
+        ManifestError: the file is not a map from names to numbers that count from 0, or see `reading`.
     """
     with reading(path):
         text = path.read_text(encoding="utf-8")
@@ -54,13 +56,16 @@ def read_instruments(path: Path) -> List[str]:
 
 
 def read_relevances(path: Path, instruments: List[str]) -> Dict[str, ClipLabels]:
-    """Clip -> instruments that play and that do not, in the order of the classes.
+    """Read which instruments are present in a clip and which are absent, in the order of the classes.
 
-    Relevance 0.5 and above counts as playing, as in the official notebook. Others take above 0.5 only, so the number
-    of those in between is printed.
+    A relevance of 0.5 and above means present, as in the official notebook. Others require more than 0.5, so the number
+    of judgements at exactly 0.5 is printed.
+
+    Returns:
+        Key of the clip -> labels.
 
     Raises:
-        ManifestError: an unknown instrument, a relevance that is none, or a clip's instrument twice.
+        ManifestError: an instrument is unknown or judged twice for one clip, or a relevance is not from 0 to 1.
     """
     judged: Dict[str, Dict[str, float]] = {}
     for line, (key, instrument, text, _) in read_rows(path, COLUMNS):
@@ -71,8 +76,8 @@ def read_relevances(path: Path, instruments: List[str]) -> Dict[str, ClipLabels]
         of_clip = judged.setdefault(key, {})
         if instrument not in instruments or instrument in of_clip or not 0 <= relevance <= 1:
             raise ManifestError(
-                f"{path}, line {line}: expected an instrument of class-map.json, once a clip, with a relevance from 0 "
-                f"to 1, found {key},{instrument},{text}; take the file as it was published"
+                f"{path}, line {line}: expected an instrument of class-map.json, once per clip, with a relevance from "
+                f"0 to 1, found {key},{instrument},{text}; take the file as it was published"
             )
         of_clip[instrument] = relevance
     values = [relevance for of_clip in judged.values() for relevance in of_clip.values()]
@@ -85,16 +90,18 @@ def read_relevances(path: Path, instruments: List[str]) -> Dict[str, ClipLabels]
     return labels
 
 
-def collect(args) -> Corpus:
+def collect(args: argparse.Namespace) -> Corpus:
+    """Read the labels and the partition, and match the files."""
     instruments = read_instruments(check_file(args.audio_dir / "class-map.json", CURE))
     labels = read_relevances(check_file(args.audio_dir / "openmic-2018-aggregated-labels.csv", CURE), instruments)
-    listed, unlabelled = {subset: {} for subset in OFFICIAL}, []
+    listed: Listed = {subset: {} for subset in OFFICIAL}
+    unlabelled = []
     for subset in OFFICIAL:
         partition = check_file(args.audio_dir / "partitions" / f"split01_{subset}.csv", CURE)
         for line, (key,) in read_rows(partition, ["sample_key"], header=False):
             if not SAMPLE_KEY.fullmatch(key):
                 raise ManifestError(
-                    f"{partition}, line {line}: expected a key as 000046_3840 and no header, found {key!r}; "
+                    f"{partition}, line {line}: expected a key such as 000046_3840 and no header, found {key!r}; "
                     "take the file as it was published"
                 )
             add_listed_clip(listed, subset, key, labels.get(key) or ClipLabels([]), f"{partition}, line {line}")

@@ -1,23 +1,23 @@
-"""Whether a directory may become a data directory: it can be written, and holds nothing that a build would spoil."""
+"""Check that a directory may become a data directory: it is writable, and a build would not spoil what it holds."""
 
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Iterable
+from typing import Iterable, Tuple
 
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, LABELS_HEADER
 
-OF_A_SUBSET = re.compile(r"([^.].*?)(?:\.rejected)?\.(?:tsv|lbl)")
+SUBSET_FILE = re.compile(r"([^.].*?)(?:\.rejected)?\.(?:tsv|lbl)")
 CLIP_LINE = re.compile(r"[^\t]+\t\d+\n?")
 
 
 def check_writable(out: Path) -> None:
-    """Try to write where the data directory is or will be; nothing is left behind.
+    """Check that the data directory can be written, by writing and removing a folder where it is or will be.
 
     Raises:
-        ManifestError: there is a file, or nothing may be written there.
+        ManifestError: the path is a file, or writing there is not allowed.
     """
     there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
     try:
@@ -29,13 +29,17 @@ def check_writable(out: Path) -> None:
 
 
 def check_overwritable(out: Path, subsets: Iterable[str]) -> None:
-    """See that a data directory which is there already has these subsets alone, and files of our own formats.
+    """Check that an existing data directory has only these subsets, and only files that we wrote.
+
+    Args:
+        subsets: names of the subsets that will be written.
 
     Raises:
-        ManifestError: subsets of another build, which would stay beside the new ones, or a file of the user's own.
+        ManifestError: there are subsets of another build, which would stay next to the new ones, or a file of the
+            user's own would be overwritten.
     """
     subsets = list(subsets)
-    found = {match[1] for match in map(OF_A_SUBSET.fullmatch, os.listdir(out)) if match} if out.is_dir() else set()
+    found = {match[1] for match in map(SUBSET_FILE.fullmatch, os.listdir(out)) if match} if out.is_dir() else set()
     others = sorted(found - set(subsets))
     if others:
         raise ManifestError(
@@ -57,8 +61,8 @@ def check_overwritable(out: Path, subsets: Iterable[str]) -> None:
         )
 
 
-def _lines(path: Path) -> tuple:
-    """The first two lines, empty where there is none."""
+def _lines(path: Path) -> Tuple[str, str]:
+    """The first two lines, "" for those that the file does not have."""
     with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:
         return stream.readline(), stream.readline()
 

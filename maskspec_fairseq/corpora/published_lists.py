@@ -1,4 +1,4 @@
-"""The published lists of a corpus, and how what is there differs from them."""
+"""Read the published lists of a corpus, and match them with the files that exist."""
 
 import csv
 from contextlib import contextmanager
@@ -9,12 +9,20 @@ from maskspec_fairseq.corpora.builder import Clip
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels
 
+Listed = Dict[str, Dict[str, ClipLabels]]  # subset -> what the lists call a clip -> its labels
+
 
 def check_file(path: Path, cure: str) -> Path:
-    """The path, if a file is there.
+    """Check that a file exists.
+
+    Args:
+        cure: end of the message: how to get the file.
+
+    Returns:
+        The path.
 
     Raises:
-        ManifestError: it is not.
+        ManifestError: it does not.
     """
     if not path.is_file():
         raise ManifestError(f"expected a file {path}, found none; {cure}")
@@ -23,19 +31,19 @@ def check_file(path: Path, cure: str) -> Path:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong while a published file is read becomes one message that names it.
+    """Turn what goes wrong while a published file is read into one message that names the file.
 
     Raises:
-        ManifestError: bytes that are not UTF-8, text that is not CSV, or a file that cannot be read.
+        ManifestError: the file is not UTF-8, is not CSV, or cannot be read.
     """
     cure = "take the file as it was published"
     try:
         yield
-    except UnicodeDecodeError as error:  # whose position is that in a piece of the file
+    except UnicodeDecodeError as error:  # its position is relative to a piece of the file
         with open(path, "rb") as stream:
             lines = enumerate(stream, start=1)
             number, line = next((n, line) for n, line in lines if line.decode("utf-8", "ignore").encode() != line)
-        raise ManifestError(f"{path}, line {number}: expected UTF-8, found {line[:80]}; {cure}") from error
+        raise ManifestError(f"{path}, line {number}: expected UTF-8, found {line[:80]!r}; {cure}") from error
     except csv.Error as error:
         raise ManifestError(f"{path}: expected CSV, found: {error}; {cure}") from error
     except OSError as error:
@@ -45,15 +53,17 @@ def reading(path: Path) -> Iterator[None]:
 def read_rows(
     path: Path, columns: Sequence[str], header: bool = True, delimiter: str = ","
 ) -> Iterator[Tuple[int, List[str]]]:
-    """Rows of a CSV with the numbers of their lines; the header is checked and not among them.
+    """Rows of a CSV with the numbers of their lines; the header is checked and not yielded.
 
-    Nor are empty lines, comments (`#`) and the word `empty`, which PANNs' partial CSVs of AudioSet begin with.
+    Empty lines, comments (`#`) and lines with the word `empty`, which PANNs' partial CSVs of AudioSet begin with, are
+    skipped.
 
     Args:
-        columns: what the header holds, or what a row without a header means.
+        columns: the header, or what the fields mean if there is none.
+        header: whether the file has one.
 
     Raises:
-        ManifestError: another header, a row with more or fewer fields, or see `reading`.
+        ManifestError: the header differs, a row has more or fewer fields, or see `reading`.
     """
     expected = delimiter.join(columns).replace("\t", "<TAB>")
     with reading(path), open(path, encoding="utf-8-sig", newline="") as stream:
@@ -81,13 +91,14 @@ def read_rows(
             ) from error
 
 
-def add_listed_clip(
-    listed: Dict[str, Dict[str, ClipLabels]], subset: str, key: str, labels: ClipLabels, where: str
-) -> None:
-    """Put a clip on the list of a subset.
+def add_listed_clip(listed: Listed, subset: str, key: str, labels: ClipLabels, where: str) -> None:
+    """Add a clip to the list of a subset.
+
+    Args:
+        where: file and line, for the message.
 
     Raises:
-        ManifestError: it is on a list already.
+        ManifestError: the clip is on a list already.
     """
     for other, clips in listed.items():
         if key in clips:
@@ -101,12 +112,17 @@ def add_listed_clip(
 def index_files(
     paths: Sequence[str], key_of: Callable[[str], Optional[str]]
 ) -> Tuple[Dict[str, str], Dict[str, List[str]]]:
-    """Key -> path, and key -> further files with that key; the number of these is printed.
+    """Group files by the clip that they hold; prints how many are further copies or have other names.
 
     Args:
-        key_of: path -> what the lists call the clip, None where the name does not say.
+        key_of: path -> what the lists call the clip, None if the name does not tell.
+
+    Returns:
+        Key -> path of the first file, and key -> paths of further files of the same clip.
     """
-    files, copies, folded, unnamed = {}, {}, [], []
+    files: Dict[str, str] = {}
+    copies: Dict[str, List[str]] = {}
+    folded, unnamed = [], []
     for path in paths:
         key = key_of(path)
         if key is None:
@@ -126,25 +142,26 @@ def index_files(
 def match_files(
     corpus: str,
     official: Dict[str, int],
-    listed: Dict[str, Dict[str, ClipLabels]],
+    listed: Listed,
     files: Dict[str, str],
     official_unlisted: int = 0,
     copies: Optional[Dict[str, List[str]]] = None,
 ) -> Tuple[Dict[str, List[Clip]], Dict[str, List[str]]]:
-    """The clips of the lists that are there, in the order of `files`, and the keys of those that are not.
-
-    Prints what is missing and what is unlisted.
+    """Match the lists of a corpus with the files that exist; prints what is missing and what is in no list.
 
     Args:
-        corpus: its name, for people.
+        corpus: name for messages.
         official: subset -> the number of clips that was published.
-        listed: subset -> key -> labels, as the lists have them; a key is in one subset only.
-        files: key -> path of what is there.
-        official_unlisted: files that the corpus as published has in no list.
-        copies: key -> further files of the clip, for where the first is broken.
+        listed: the lists; a key is in one subset only.
+        files: key -> path of the files that exist.
+        official_unlisted: number of files of the published corpus that are in no list.
+        copies: key -> further files of the clip, used if the first is broken.
+
+    Returns:
+        Subset -> listed clips that exist, in the order of `files`, and subset -> keys of those that do not.
 
     Raises:
-        ManifestError: nothing that is listed is there.
+        ManifestError: no listed clip exists.
     """
     picked: Dict[str, List[Clip]] = {subset: [] for subset in listed}
     unlisted = []

@@ -1,15 +1,16 @@
-"""Speech Commands v0.02 (35 words): train, validation and test of its lists, or of its hash where it has none.
+"""Speech Commands v0.02 (35 words): train, validation and test by its lists, or by its hash if there are none.
 
 Source: arXiv:1804.03209, section 7.1; the README of the archive.
 """
 
+import argparse
 import hashlib
 import re
 from pathlib import Path
 from typing import Dict
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
-from maskspec_fairseq.corpora.published_lists import match_files, read_rows
+from maskspec_fairseq.corpora.published_lists import Listed, match_files, read_rows
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label
 
@@ -21,25 +22,25 @@ OFFICIAL = {"train": 84843, "validation": 9981, "test": 11005}
 LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
 NOISE = "_background_noise_"
 CLIP_PATH = re.compile(rf"({'|'.join(WORDS)})/([0-9a-f]+)_nohash_\d+\.wav")
-LARGEST = 2**27 - 1
+LARGEST_HASH = 2**27 - 1
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="SPEECH_COMMANDS")
 
 
 def subset_of(speaker: str) -> str:
-    """Where all recordings of a speaker belong: a tenth of the speakers to validation, a tenth to test."""
-    number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (LARGEST + 1)
-    percent = number * (100 / LARGEST)
+    """The subset of all recordings of a speaker; a tenth of the speakers is in validation and a tenth in test."""
+    number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (LARGEST_HASH + 1)
+    percent = number * (100 / LARGEST_HASH)
     return "validation" if percent < 10 else "test" if percent < 20 else "train"
 
 
 def read_lists(directory: Path) -> Dict[str, str]:
-    """Path -> validation or test; empty where there are no lists.
+    """Read the two lists: path -> validation or test; empty if there are no lists.
 
     Raises:
-        ManifestError: one list of the two, an empty one, a line that is no clip, or a clip in both.
+        ManifestError: only one of the lists exists, one is empty, a line is not a clip, or a clip is in both.
     """
     there = [name for name in LISTS.values() if (directory / name).is_file()]
     if len(there) == 1:
@@ -47,25 +48,30 @@ def read_lists(directory: Path) -> Dict[str, str]:
             f"expected both {' and '.join(LISTS.values())} in {directory}, found {there[0]} alone; "
             "add the other one, or remove it to split by the official hash"
         )
-    listed = {}
+    listed: Dict[str, str] = {}
     for subset, name in LISTS.items() if there else ():
         for line, (path,) in read_rows(directory / name, ["word/file.wav"], header=False):
             if not CLIP_PATH.fullmatch(path) or listed.setdefault(path, subset) != subset:
                 raise ManifestError(
-                    f"{directory / name}, line {line}: expected `bed/0c540988_nohash_0.wav` and its like, in one of "
-                    f"the two lists, found {path!r}; take the lists as they were published"
+                    f"{directory / name}, line {line}: expected a clip such as `bed/0c540988_nohash_0.wav`, in one "
+                    f"of the two lists, found {path!r}; take the lists as they were published"
                 )
         if subset not in listed.values():
             raise ManifestError(
-                f"{directory / name}, line 1: expected `bed/0c540988_nohash_0.wav` and its like, found no line; take "
+                f"{directory / name}, line 1: expected clips such as `bed/0c540988_nohash_0.wav`, found no line; take "
                 "the lists as they were published, or remove both to split by the official hash"
             )
     return listed
 
 
-def collect(args) -> Corpus:
+def collect(args: argparse.Namespace) -> Corpus:
+    """Read the lists and match the files.
+
+    Raises:
+        ManifestError: see `read_lists`, or a file is not a clip of this archive.
+    """
     by_list = read_lists(args.audio_dir)
-    listed = {subset: {} for subset in OFFICIAL}
+    listed: Listed = {subset: {} for subset in OFFICIAL}
     for path, subset in by_list.items():
         listed[subset][path] = ClipLabels([path.split("/")[0]])
     files, disagree = {}, 0
@@ -80,7 +86,7 @@ def collect(args) -> Corpus:
             )
         if not clip:
             raise ManifestError(
-                f"expected `bed/0c540988_nohash_0.wav` and its like, of 35 words, found {path!r} in {args.audio_dir}; "
+                f"expected files such as `bed/0c540988_nohash_0.wav`, of 35 words, found {path!r} in {args.audio_dir}; "
                 "name the directory that speech_commands_v0.02.tar.gz was unpacked into, with nothing else in it"
             )
         files[path] = path

@@ -1,12 +1,13 @@
-"""The pages of the corpora say what the builders do."""
+"""The pages on corpora and data directories say what the builders do."""
 
 import re
 import shlex
+from types import ModuleType
 
 import pytest
 
 from maskspec_fairseq.cli import build
-from tests.factories import REPOSITORY
+from tests.factories import REPOSITORY, read_subset, run_build, write_tone
 
 CORPORA = {  # subset -> published clips
     "audioset": {"balanced_train": 22160, "unbalanced_train": 2041789, "eval": 20371},
@@ -19,11 +20,17 @@ CORPORA = {  # subset -> published clips
 }
 
 
+def build_commands(page):
+    """The arguments of each command of maskspec-build in a page, in either of its spellings."""
+    lines = page.replace("\\\n", " ").splitlines()
+    spellings = ("maskspec-build ", "python manifests/build.py ")
+    return [shlex.split(line.partition(name)[2]) for line in lines for name in spellings if line.startswith(name)]
+
+
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_every_page_has_its_commands_and_counts(corpus):
     page = (REPOSITORY / "docs" / f"{corpus}.md").read_text()
-    commands = [shlex.split(line)[2:] for line in page.splitlines() if line.startswith("python manifests/build.py")]
-    parsed = [build.build_parser().parse_args(command) for command in commands]
+    parsed = [build.build_parser().parse_args(arguments) for arguments in build_commands(page)]
     assert [args.command for args in parsed[:2]] == [corpus, "check"]
     assert str(parsed[0].out) == str(parsed[1].data_dir) == f"data/{corpus}"
     for subset, clips in CORPORA[corpus].items():
@@ -37,3 +44,26 @@ def test_published_counts_are_the_builders():
         assert build.CORPORA[corpus].OFFICIAL == CORPORA[corpus]
     splits = build.CORPORA["audioset"].SPLITS
     assert {subset: clips for subset, (_, clips) in splits.items()} == CORPORA["audioset"]
+    assert build.CORPORA["dcase2019_task1a"].UNLISTED == 14400 - 9185 - 4185
+
+
+def test_commands_of_the_page_on_data_directories_are_parsed():
+    page = (REPOSITORY / "docs" / "manifests.md").read_text()
+    parsed = [build.build_parser().parse_args(arguments) for arguments in build_commands(page)]
+    assert {args.command for args in parsed} == {"stats", "pack", "hdf5", "check"}
+    assert "`maskspec-build resample CORPUS OUT`" in page
+    for name in build.CORPORA:
+        assert re.search(rf"^\| \[?`{name}[ `]", page, re.MULTILINE), f"{name} is not in the table of corpora"
+
+
+def test_the_skeleton_of_a_corpus_works(tmp_path, monkeypatch):
+    page = (REPOSITORY / "docs" / "manifests.md").read_text()
+    skeleton = ModuleType("skeleton")
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], skeleton.__dict__)
+    for bird, number in (("wren", 3), ("wren", 10), ("robin", 25)):
+        write_tone(tmp_path / "birds" / "clips" / f"{bird}_{number}.wav", 0.1, 8000)
+    monkeypatch.setitem(build.CORPORA, "birds", skeleton)
+    run_build("birds", tmp_path / "birds", "--out", tmp_path / "data", "--stats-clips", 0)
+    train, labels = read_subset(tmp_path / "data", "train")
+    assert train.paths == ["robin_25.wav", "wren_10.wav"] and labels == [["robin"], ["wren"]]
+    assert read_subset(tmp_path / "data", "test")[1] == [["wren"]]

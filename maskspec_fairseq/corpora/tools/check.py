@@ -1,12 +1,13 @@
 """Check a data directory: files, lengths, rates, labels, and clips that are listed twice."""
 
+import argparse
 import filecmp
 import os
 import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple, Union
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.audio import AudioError
@@ -18,24 +19,41 @@ from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, PackedLabels, read_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest
 
-MIDS = ("/m/", "/t/", "/g/")  # what AudioSet's classes begin with
-SHOWN = 10  # errors of a kind, and names in a list
+MIDS = ("/m/", "/t/", "/g/")  # the keys of AudioSet's classes begin with one of these
+SHOWN = 10  # printed errors of a kind, and names in a list
 COLUMNS = ("subset", "clips", "hours", "rates", "channels", "shortest", "longest", "classes", "unlabelled")
 
 
 @dataclass
 class Subset:
-    path: Path  # of the manifest
+    """A subset of the data directory.
+
+    Attributes:
+        path: of the manifest.
+        manifest: its content.
+        labels: None if it has none.
+    """
+
+    path: Path
     manifest: Manifest
     labels: Optional[PackedLabels]
 
     def line(self, index: int) -> str:
+        """Where a clip is listed, for messages."""
         return f"{self.path}, line {index + 2}"  # line 1 is the root
 
 
 @dataclass
 class Header:
-    """What a file says of itself, or why it cannot, and the cure."""
+    """The header of a file, or why it cannot be read.
+
+    Attributes:
+        real_path: the path with links resolved.
+        frames: length at the file's own rate.
+        rate: Hz; 0 if the header cannot be read.
+        channels: number of channels.
+        problem: the end of a message, "" if the file can be used.
+    """
 
     real_path: str
     frames: int = 0
@@ -45,6 +63,7 @@ class Header:
 
 
 def read_header(path: str) -> Header:
+    """Read the header of a file or of a clip in a pack."""
     real = real_path(path)
     pack, _ = split_path(path) or (path, ())
     if not os.path.exists(pack):
@@ -57,7 +76,7 @@ def read_header(path: str) -> Header:
 
 
 def decode(path: str) -> Header:
-    """The header of a file that decodes to its end."""
+    """Read the header of a file and decode the file to its end."""
     header = read_header(path)
     if not header.problem:
         try:
@@ -67,18 +86,25 @@ def decode(path: str) -> Header:
     return header
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
-    parser.add_argument("--decode", action="store_true", help="decode every file whole, not only read its header")
+    parser.add_argument(
+        "--decode", action="store_true", help="decode every file completely instead of reading its header only"
+    )
     parser.add_argument("--workers", type=int_at_least(1), help="processes that read files (default: cores)")
 
 
 def read_subsets(data_dir: Path) -> Tuple[Optional[List[Label]], List[Subset], List[str]]:
-    """The classes, the subsets that can be read, and what is wrong with the others."""
+    """The classes, the subsets that can be read, and what is wrong with the others.
+
+    Raises:
+        ManifestError: there is no manifest at all.
+    """
     paths = sorted(path for path in data_dir.glob("*.tsv") if not path.name.endswith(".rejected.tsv"))
     if not paths:
         raise ManifestError(f"expected <subset>.tsv in {data_dir}, found none; write them with another subcommand")
-    vocabulary, subsets, errors = None, [], []
+    vocabulary: Optional[List[Label]] = None
+    subsets, errors = [], []
     try:
         vocabulary = read_vocabulary(data_dir / LABELS_FILE) if (data_dir / LABELS_FILE).exists() else None
     except ManifestError as error:
@@ -100,7 +126,7 @@ def read_subsets(data_dir: Path) -> Tuple[Optional[List[Label]], List[Subset], L
 
 
 def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], List[str]]:
-    """Files that are not there or not readable, and those of another length than the manifest says."""
+    """Messages on files that do not exist or cannot be read, and on files of another length than the manifest says."""
     broken, other_length = [], []
     for index, header in enumerate(headers):
         path = subset.manifest.full_path(index)
@@ -115,24 +141,25 @@ def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], L
 
 
 def check_twice(subsets: Sequence[Subset], headers: Dict[str, List[Header]], of_audioset: bool) -> List[str]:
-    """Clips that are listed twice, in one subset or in two.
+    """Messages on clips that are listed twice, in one subset or in two.
 
-    The same clip is the same file or place in a pack (links are followed), in AudioSet the same id whatever the file's
-    name, and elsewhere a file of the same name and the same bytes in another subset. What is in a pack has no name.
+    Two entries are the same clip if they are the same file or place in a pack (links are followed). In AudioSet also if
+    they have the same id, whatever else the names say; elsewhere also if files of two subsets have the same name and
+    the same bytes. Clips in packs have no names.
     """
     owners: Dict[Union[str, Tuple[str, int]], Tuple[Subset, int]] = {}
     twice = []
     for subset in subsets:
         for index, header in enumerate(headers[subset.path.name]):
             path = subset.manifest.full_path(index)
-            identities = [header.real_path]
+            identities: List[Union[str, Tuple[str, int]]] = [header.real_path]
             if split_path(path) is None:
                 stem = os.path.splitext(os.path.basename(path))[0]
                 ytid = CLIP_NAME.fullmatch(stem) if of_audioset else None
                 identities.append(ytid[1] if ytid else (stem, header.frames))
             for identity in identities:
                 owner, line = owners.setdefault(identity, (subset, index))
-                if isinstance(identity, tuple):  # a name tells nothing alone: folders may all begin with `1.wav`
+                if isinstance(identity, tuple):  # a name alone is not enough: each folder may begin with `1.wav`
                     other = owner.manifest.full_path(line)
                     same = owner is not subset and header.frames and filecmp.cmp(other, path, shallow=False)
                 else:
@@ -147,7 +174,7 @@ def check_twice(subsets: Sequence[Subset], headers: Dict[str, List[Header]], of_
 
 
 def row(subset: Subset, headers: Sequence[Header], vocabulary: Optional[Sequence[Label]]) -> Tuple[List[str], str]:
-    """The subset's row of the table, and a line on labels without a clip."""
+    """The row of a subset in the table, and a line on labels without a clip, "" if every label has one."""
     readable = [header for header in headers if header.rate]
     seconds = [header.frames / header.rate for header in readable]
     cells = [subset.path.stem, str(len(headers)), f"{sum(seconds) / 3600:.2f}"]
@@ -163,13 +190,20 @@ def row(subset: Subset, headers: Sequence[Header], vocabulary: Optional[Sequence
     return cells + [f"{len(vocabulary) - len(unused)} of {len(vocabulary)}", str(unlabelled)], listed if unused else ""
 
 
-def _counts(values) -> str:
+def _counts(values: Iterable[int]) -> str:
     counts = sorted(Counter(values).items())
     return ", ".join(str(value) if len(counts) == 1 else f"{value} x{count}" for value, count in counts) or "-"
 
 
-def run(args) -> int:
-    """Print the table and what is wrong; 2 where something is."""
+def run(args: argparse.Namespace) -> int:
+    """Print a table of the subsets and what is wrong.
+
+    Returns:
+        0, or 2 if something is wrong.
+
+    Raises:
+        ManifestError: there is no manifest.
+    """
     vocabulary, subsets, errors = read_subsets(args.data_dir)
     paths = [subset.manifest.full_path(index) for subset in subsets for index in range(len(subset.manifest))]
     read, desc = (decode, "decoded") if args.decode else (read_header, "headers")
@@ -181,7 +215,7 @@ def run(args) -> int:
         table.append(cells)
         unused += [labels] if labels else []
         kinds += check_files(subset, headers[subset.path.name])
-    of_audioset = bool(vocabulary) and all(label.key.startswith(MIDS) for label in vocabulary)
+    of_audioset = vocabulary is not None and all(label.key.startswith(MIDS) for label in vocabulary)
     kinds.append(check_twice(subsets, headers, of_audioset))
     widths = [max(map(len, column)) for column in zip(*table)]
     for cells in table:

@@ -1,16 +1,19 @@
-"""The clips of a data directory in uncompressed zips, one a subset, and a data directory whose manifests point there.
+"""Pack the clips of a data directory into uncompressed zips, one per subset, with manifests that point into them.
 
-Far fewer files to copy and to keep; the bytes of each are unchanged. fairseq reads such zips by the same paths.
+There are far fewer files to copy and to store; the bytes of each clip are unchanged. fairseq reads such zips by the
+same paths.
 """
 
+import argparse
 import os
 import shutil
 import stat
 import struct
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import BinaryIO, Callable, Dict, List, Tuple
 
 from tqdm import tqdm
 
@@ -25,19 +28,19 @@ from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
 SIGNATURE = b"PK\3\4"
-READABLE = (stat.S_IFREG | 0o644) << 16  # of members that are unpacked
+READABLE = (stat.S_IFREG | 0o644) << 16  # mode of a member when it is unpacked
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
     parser.add_argument("--out", type=Path, required=True, metavar="PACKED_DIR", help="where zips and manifests go")
 
 
-def data_offset(stream, member: zipfile.ZipInfo) -> int:
-    """Where the bytes of a stored member begin, by its local header.
+def data_offset(stream: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """The byte offset at which the data of a stored member begin, read from its local header.
 
-    The directory at the end of the zip does not say: a name that is not ASCII has more bytes than characters, and the
-    extra field in front of the bytes may be another one than in the directory.
+    The directory at the end of the zip does not tell: a name that is not ASCII has more bytes than characters, and the
+    extra field in front of the data may differ from that in the directory.
 
     Raises:
         ManifestError: there is no local header.
@@ -50,13 +53,18 @@ def data_offset(stream, member: zipfile.ZipInfo) -> int:
 
 
 def write_zip(path: Path, tsv: Path, manifest: Manifest) -> List[Tuple[int, int]]:
-    """Write the files of a manifest into a zip, each once.
+    """Write the files of a manifest into a zip, each of them once.
+
+    Args:
+        path: of the zip.
+        tsv: path of the manifest, for messages.
+        manifest: its content.
 
     Returns:
         Byte offset and byte length of every clip, in order.
 
     Raises:
-        ManifestError: a clip that is no file, or is in a pack already, with its line.
+        ManifestError: a clip is not a file, or is in a pack already; the message has its line.
     """
     members: Dict[str, zipfile.ZipInfo] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
@@ -66,12 +74,14 @@ def write_zip(path: Path, tsv: Path, manifest: Manifest) -> List[Tuple[int, int]
                 found = "a clip in a pack" if split_path(file) else "none"
                 raise ManifestError(
                     f"{tsv}, line {index + 2}: expected a file of audio at {file!r}, found {found}; name a data "
-                    "directory of files that `build.py check` has no objection to"
+                    "directory of files for which `maskspec-build check` reports no errors"
                 )
             if name not in members:
-                member = zipfile.ZipInfo(name)  # with the same date always, so that the same files make the same zip
+                member = zipfile.ZipInfo(name)  # with a fixed date, so that the same files make the same zip
                 member.external_attr = READABLE
-                member.file_size = os.path.getsize(file)  # decides on zip64; corrected when the member is complete
+                member.file_size = os.path.getsize(
+                    file
+                )  # decides on zip64; zipfile corrects it when the member is complete
                 with open(file, "rb") as source, pack.open(member, "w") as target:
                     shutil.copyfileobj(source, target)
                 members[name] = member
@@ -80,8 +90,16 @@ def write_zip(path: Path, tsv: Path, manifest: Manifest) -> List[Tuple[int, int]
     return [places[name] for name in manifest.paths]
 
 
-def run(args) -> int:
-    """Write zips and manifests, and copy what else is in the data directory."""
+def run(args: argparse.Namespace) -> int:
+    """Write the zips and their manifests, and copy the other files of the data directory.
+
+    Returns:
+        0.
+
+    Raises:
+        ManifestError: there is no manifest, --out is the data directory or not writable or holds other files, or see
+            `write_zip`.
+    """
     check_writable(args.out)
     tsvs = sorted(path for path in args.data_dir.glob("*.tsv") if not path.name.endswith(".rejected.tsv"))
     if not tsvs:
@@ -93,24 +111,27 @@ def run(args) -> int:
     root = resolve_root(args.out)
     manifests = {path.stem: read_manifest(path) for path in tsvs}
     places: Dict[str, List[Tuple[int, int]]] = {}
-    files = {}
+
+    def write_pack(path: Path, tsv: Path) -> None:
+        places[tsv.stem] = write_zip(path, tsv, manifests[tsv.stem])
+
+    def write_tsv(path: Path, subset: str) -> None:  # after its zip
+        paths = [f"{subset}.zip:{offset}:{length}" for offset, length in places[subset]]
+        write_manifest(path, Manifest(root, paths, manifests[subset].frames))
+
+    def copy(path: Path, source: Path) -> None:
+        shutil.copyfile(source, path)
+
+    files: Dict[str, Callable[[Path], None]] = {}
     for subset, tsv in zip(subsets, tsvs):
-
-        def write_pack(path: Path, tsv: Path = tsv) -> None:
-            places[tsv.stem] = write_zip(path, tsv, manifests[tsv.stem])
-
-        def write_tsv(path: Path, subset: str = subset) -> None:
-            paths = [f"{subset}.zip:{offset}:{length}" for offset, length in places[subset]]
-            write_manifest(path, Manifest(root, paths, manifests[subset].frames))
-
-        files[f"{subset}.zip"] = write_pack
-        files[f"{subset}.tsv"] = write_tsv
+        files[f"{subset}.zip"] = partial(write_pack, tsv=tsv)
+        files[f"{subset}.tsv"] = partial(write_tsv, subset=subset)
     others = [LABELS_FILE, MEL_STATS_FILE]
     others += [f"{subset}{extension}" for subset in subsets for extension in (".lbl", ".rejected.tsv")]
     for name in others:
         if (args.data_dir / name).is_file():
-            files[name] = lambda path, source=args.data_dir / name: shutil.copyfile(source, path)
-    # Manifests of an earlier pack go first: they never stand beside a zip that they do not belong to.
+            files[name] = partial(copy, source=args.data_dir / name)
+    # Manifests of an earlier pack are removed first, so that none is ever next to a zip of another pack.
     write_together(args.out, files, stale=[*others, *(f"{subset}.tsv" for subset in subsets)])
     counts = ", ".join(f"{subset} {len(manifest)}" for subset, manifest in manifests.items())
     print(f"{args.out}: {counts} clips in {len(subsets)} zips")

@@ -1,34 +1,98 @@
-"""Decode and resample a corpus once, to 16-bit wav: `python results/resample.py ESC-10 data/audio/esc10`.
+"""Decode and resample the audio of a corpus once, into 16-bit wavs in the same folders below OUT.
 
-What a small model trains on is decoded hundreds of times: an ogg at 44.1 kHz costs more time than a step of the model.
+Training decodes each clip hundreds of times, and for a small model the decoding of an ogg at 44.1 kHz takes longer than
+its training step. Files that are in OUT already are skipped, so the same command resumes. Lists and tables of the
+corpus are not copied.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Dict
 
+import numpy as np
 import soundfile
 import soxr
 from tqdm import tqdm
 
-from maskspec_fairseq.audio.read import read_audio
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "manifests"))
-from maskspec_fairseq.corpora.builder import find_audio  # noqa: E402
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--sample-rate", type=int, default=32000, help="Hz (default 32000)")
-    args = parser.parse_args()
-    for path in tqdm(find_audio(args.corpus), unit="file"):
-        audio, rate = read_audio(str(args.corpus / path))
-        out = (args.out / path).with_suffix(".wav")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(out, soxr.resample(audio, rate, args.sample_rate), args.sample_rate, subtype="PCM_16")
+from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.read import open_audio, read_audio
+from maskspec_fairseq.corpora.builder import find_audio
+from maskspec_fairseq.data_dir import ManifestError
 
 
-if __name__ == "__main__":
-    main()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("corpus", type=Path, metavar="CORPUS", help="directory of audio files")
+    parser.add_argument("out", type=Path, metavar="OUT", help="where the wavs go")
+    parser.add_argument("--sample-rate", type=int_at_least(1), default=32000, help="Hz (default 32000)")
+
+
+def is_resampled(wav: Path, sample_rate: int) -> bool:
+    """Whether a file of OUT exists.
+
+    Raises:
+        ManifestError: it has another sample rate.
+        AudioError: it cannot be read.
+    """
+    if not wav.exists():
+        return False
+    with open_audio(str(wav)) as file:
+        if file.samplerate != sample_rate:
+            raise ManifestError(
+                f"{wav}: expected a file at {sample_rate} Hz, as an earlier run of this command wrote it, found "
+                f"{file.samplerate} Hz; name another OUT"
+            )
+    return True
+
+
+def resample(source: Path, wav: Path, sample_rate: int) -> None:
+    """Write a file as a 16-bit wav at another sample rate, with all of its channels, completely or not at all.
+
+    Raises:
+        AudioError: the file cannot be decoded, see `audio.read.read_audio`.
+    """
+    audio, rate = read_audio(str(source))  # (T, C)
+    samples: np.ndarray = soxr.resample(audio, rate, sample_rate)
+
+    def write(path: Path) -> None:
+        soundfile.write(path, samples, sample_rate, subtype="PCM_16")
+
+    write_together(wav.parent, {wav.name: write})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Resample every file that is not in OUT yet.
+
+    Returns:
+        0, or 2 if a file could not be decoded.
+
+    Raises:
+        ManifestError: there is no audio, OUT is CORPUS or below it, two files would become the same wav, or OUT has
+            files at another rate.
+    """
+    if args.corpus.resolve() in (args.out.resolve(), *args.out.resolve().parents):
+        raise ManifestError(f"expected OUT outside of CORPUS, found {args.out}; name another OUT")
+    sources: Dict[str, str] = {}  # path below OUT -> path below CORPUS
+    for path in find_audio(args.corpus):
+        wav = str(Path(path).with_suffix(".wav"))
+        if wav in sources:
+            raise ManifestError(
+                f"{args.corpus}: expected names that differ without their extensions, found {sources[wav]!r} and "
+                f"{path!r}; rename one of them"
+            )
+        sources[wav] = path
+    written, skipped, failed = 0, 0, 0
+    for wav, path in tqdm(sources.items(), unit="file", desc="resampled", file=sys.stderr):
+        if is_resampled(args.out / wav, args.sample_rate):
+            skipped += 1
+            continue
+        try:
+            resample(args.corpus / path, args.out / wav, args.sample_rate)
+            written += 1
+        except AudioError as error:
+            print(f"maskspec-build: left out: {error}", file=sys.stderr)
+            failed += 1
+    print(f"{args.out}: {written} files at {args.sample_rate} Hz written, {skipped} there already, {failed} left out")
+    return 2 if failed else 0

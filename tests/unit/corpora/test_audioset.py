@@ -1,4 +1,4 @@
-"""build.py audioset, on miniatures of the layouts that AudioSet is passed around in."""
+"""maskspec-build audioset, on miniatures of the layouts that AudioSet is passed around in."""
 
 import re
 import shutil
@@ -141,11 +141,11 @@ def test_copies_in_the_folder_of_each_label_are_one_clip(csvs, tmp_path):
     assert "note: 1 files are further copies of a clip and left out, 'Toothbrush/emptyAbCd_1" in done.stdout
     assert "note: 1 files are in no list and left out, 'Speech/AAAAAAAAAAA.wav' first" in done.stdout
     assert "note: 1 files have names that no list can hold and are left out, 'Speech/notes on it.wav'" in done.stdout
-    assert "note: no clip of eval is there, so there is no subset eval" in done.stdout
+    assert "note: found no clip of eval, so there is no subset eval" in done.stdout
     assert sorted(path.name for path in out.glob("*.lbl")) == ["balanced_train.lbl"]
 
 
-def test_where_the_first_copy_is_broken_a_whole_one_stands_in(csvs, tmp_path):
+def test_a_broken_file_is_replaced_by_its_first_usable_copy(csvs, tmp_path):
     audio, out = tmp_path / "audio", tmp_path / "data"
     for folder in ("Gush", "Speech", "Yawn"):
         write_tone(audio / folder / "--PJHxphWEs_30.wav", 0.1, 8000)
@@ -156,7 +156,7 @@ def test_where_the_first_copy_is_broken_a_whole_one_stands_in(csvs, tmp_path):
     done = run(audio, csvs, out, "--max-rejected", 0.4)
     assert found(out, "balanced_train") == {ytid: LABELS_OF[ytid] for ytid in ("--PJHxphWEs", "d7vfbyFl5kc")}
     assert read_subset(out, "balanced_train")[0].paths == ["Speech/--PJHxphWEs_30.wav", "a/d7vfbyFl5kc.wav"]
-    assert "note: 1 files cannot be used and a copy stands in, that of 'Gush/--PJHxphWEs_30.wav' first" in done.stdout
+    assert "note: 1 files cannot be used and a copy replaces them, 'Gush/--PJHxphWEs_30.wav' first" in done.stdout
     assert (out / "balanced_train.rejected.tsv").read_text().startswith("Speech/YxYaL1lfb_k.wav\tempty: 0 frames\n")
     assert "rejected 1 of 3 files" in done.stdout
 

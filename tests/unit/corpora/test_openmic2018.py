@@ -1,4 +1,4 @@
-"""build.py openmic2018, on a miniature."""
+"""maskspec-build openmic2018, on a miniature."""
 
 import json
 import os
@@ -98,7 +98,7 @@ def test_missing_copied_and_unlisted_clips_are_counted(archive):
         (LABELS, RELEVANCES + "000178_3840,voice,1.5,3\n", "line 9: expected an instrument"),
         (LABELS, RELEVANCES + "000178_3840,voice,yes,3\n", "line 9: expected an instrument"),
         (LABELS, RELEVANCES[60:], "line 1: expected the header `sample_key,instrument,"),
-        ("partitions/split01_test.csv", "sample_key\n000178_3840\n", "line 1: expected a key as 000046_3840 and"),
+        ("partitions/split01_test.csv", "sample_key\n000178_3840\n", "line 1: expected a key such as 000046_3840 and"),
         ("partitions/split01_test.csv", "000178_3840\n000046_3840\n", "split01_test.csv, line 2: expected every"),
         ("class-map.json", '{"voice": 1}', "class-map.json: expected instruments with numbers that count from 0"),
         ("class-map.json", '["voice"]', "class-map.json: expected instruments with numbers that count from 0"),

@@ -1,4 +1,4 @@
-"""build.py speech_commands_v2, on a miniature with clips of the published lists."""
+"""maskspec-build speech_commands_v2, on a miniature with clips of the published lists."""
 
 import random
 
@@ -89,7 +89,7 @@ def test_bad_lists_are_refused(archive):
     assert "in one of the two lists, found 'right/3cc595de_nohash_4.wav'" in run(archive, code=2).stderr
     write_lists(archive, VALIDATION, [])
     assert (
-        "testing_list.txt, line 1: expected `bed/0c540988_nohash_0.wav` and its like, found no line"
+        "testing_list.txt, line 1: expected clips such as `bed/0c540988_nohash_0.wav`, found no line"
         in run(archive, code=2).stderr
     )
     write_lists(archive, ["filename", *VALIDATION])

@@ -1,11 +1,10 @@
-"""What build.py refuses before it opens a file of audio: where manifests may not go, and names they cannot hold."""
+"""What maskspec-build refuses before it opens an audio file: directories it may not write to, and names of files."""
 
 import os
 
 import pytest
 
-from maskspec_fairseq.cli import build
-from tests.factories import run_build, write_tone
+from tests.factories import run_build, run_build_program, write_tone
 
 
 @pytest.fixture()
@@ -16,12 +15,11 @@ def tree(tmp_path):
 
 
 @pytest.fixture()
-def refusal(capsys):
-    """The program in this process -> what it says on its one line of errors."""
+def refusal():
+    """Arguments -> what maskspec-build says on its one line of errors."""
 
     def run(*args):
-        assert build.main([str(arg) for arg in args]) == 2
-        error = capsys.readouterr().err
+        error = run_build(*args, code=2).stderr
         assert error.count("\n") == 1 and error.startswith("maskspec-build: ")  # neither a progress bar nor a traceback
         return error
 
@@ -114,15 +112,12 @@ def test_classes_whose_name_is_not_utf8_are_refused(tree, tmp_path, refusal):
 
 def test_what_the_system_refuses_is_one_line(tmp_path, refusal):
     name = "x" * 300
-    assert refusal("folder", name, "--out", tmp_path / "data") == (
-        f"maskspec-build: {name}: File name too long; "
-        "check that it can be read, or written, and that its disk has room\n"
-    )
+    assert f"maskspec-build: {name}: File name too long; check " in refusal("folder", name, "--out", tmp_path / "data")
 
 
 def test_a_data_directory_may_have_any_name(tree, tmp_path):
     out = tmp_path / os.fsdecode(b"caf\xe9")
-    done = run_build("folder", tree, "--out", out, "--stats-clips", 0)
+    done = run_build_program("folder", tree, "--out", out, "--stats-clips", 0)
     assert r"caf\udce9: train 2, valid 1 clips; rejected 0 of 3 files" in done.stdout and len(os.listdir(out)) == 4
 
 

@@ -1,4 +1,4 @@
-"""build.py check, on a data directory that is spoilt in one way after the other."""
+"""maskspec-build check, on a data directory that is spoilt in one way after the other."""
 
 import os
 import shutil

@@ -1,0 +1,149 @@
+"""What all corpora have in common, by the example of maskspec-build folder, and the arguments that are refused."""
+
+import os
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+
+from maskspec_fairseq.data_dir.manifest import read_manifest
+from tests.factories import BUILD, run_build, run_build_program, write_flac_without_length, write_tone
+
+
+def test_folder_lists_every_file_once_with_its_frames(tree, tmp_path):
+    out = tmp_path / "data"
+    done = run_build_program("folder", tree, "--out", out, "--valid-fraction", 0.25, "--stats-clips", 0)
+    train, valid = read_manifest(out / "train.tsv"), read_manifest(out / "valid.tsv")
+    assert (len(train), len(valid)) == (12, 4)
+    listed = dict(zip([*train.paths, *valid.paths], [*train.frames, *valid.frames]))
+    assert len(listed) == 16 and list(train.paths) == sorted(train.paths)
+    for path, frames in listed.items():
+        assert frames == soundfile.info(tree / path).frames
+    assert done.stdout.splitlines()[-1] == f"{out}: train 12, valid 4 clips; rejected 0 of 16 files"
+    assert not (out / "labels.csv").exists() and (out / "train.rejected.tsv").read_text() == ""
+
+
+def spoil(tree):
+    (tree / "rain" / "noise.wav").write_bytes(b"RIFF but not really")
+    soundfile.write(tree / "rain" / "empty.wav", np.zeros(0), 32000)
+    soundfile.write(tree / "rain" / "click.wav", np.zeros(320), 32000)
+    write_tone(tree / "rain" / "tab\there.wav", 0.3)
+    write_tone(tree / "latin.wav", 0.3).rename(tree / os.fsdecode(b"latin\xe9.wav"))
+    write_flac_without_length(tree / "stream.flac")
+
+
+def test_unusable_files_are_left_out_listed_and_counted(tree, tmp_path):
+    spoil(tree)
+    out = tmp_path / "data"
+    done = run_build("folder", tree, "--out", out, "--max-rejected", 0.5, "--stats-clips", 0)
+    rejected = [line.split("\t") for name in ("train", "valid") for line in (out / f"{name}.rejected.tsv").open()]
+    reasons = {path: reason.strip() for path, reason in rejected}
+    assert "unreadable" in reasons.pop("rain/noise.wav")
+    assert "expected a header that says how long the file is" in reasons.pop("stream.flac")
+    assert reasons == {
+        "rain/empty.wav": "empty: 0 frames",
+        "rain/click.wav": "too short: 0.010 s",
+        "rain/tab here.wav": "the path holds a tab or a line break, which a manifest cannot",
+        "latin\\udce9.wav": "the path is not UTF-8",
+    }
+    assert len(read_manifest(out / "train.tsv")) + len(read_manifest(out / "valid.tsv")) == 16
+    assert done.stdout.splitlines()[-1].endswith("rejected 6 of 22 files, listed with the reason in *.rejected.tsv")
+
+
+def test_too_many_unusable_files_fail(tree, tmp_path):
+    spoil(tree)
+    done = run_build("folder", tree, "--out", tmp_path / "data", code=2)
+    assert "more than --max-rejected 0.05 of the files cannot be used" in done.stderr
+    assert "rejected 6 of 22 files" in done.stdout.splitlines()[-1]
+    done = run_build("folder", tree, "--out", tmp_path / "data", "--min-sec", 10, "--max-rejected", 1, code=2)
+    assert "no clip is left for train, valid" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["folder", "nowhere"], "expected a directory of audio, found none at nowhere"),
+        (["folder", "nothing"], "expected .wav, .flac, .ogg, .mp3 files below nothing, found none"),
+        (["fsdd", "sounds"], "expected files such as `0_george_12.wav` in sounds, found 'a!.wav'"),
+        (["folder", "sounds/a!"], "expected at least two files below sounds/a!, one to hold out, found ['1.wav']"),
+        (["folder", "sounds", "--labels-from-parent"], "expected every file in the folder of its class, found a!.wav"),
+        (
+            ["folder", "classes", "--labels-from-parent"],
+            "expected folders whose names differ in letters, found ['a', 'a!']",
+        ),
+        (["merge", "--train", "a", "--valid", "b:c"], "expected DATA_DIR:SUBSET[,SUBSET], found 'a'"),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path, monkeypatch, args, message):
+    for name in ("sounds/a!.wav", "sounds/a!/1.wav", "classes/a/1.wav", "classes/a!/1.wav"):
+        write_tone(tmp_path / name, 0.1)
+    (tmp_path / "nothing").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert message in run_build(*args, "--out", tmp_path / "data", code=2).stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["folder", "--valid-fraction", "1.5"], "expected a fraction from 0 to 1, found 1.5"),
+        (["folder", "--max-rejected", "-0.1"], "expected a fraction from 0 to 1, found -0.1"),
+        (["folder", "--workers", "0"], "expected a whole number of at least 1, found 0"),
+        (["folder", "--min-sec", "x"], "expected seconds above 0, found x"),
+        (["demo", "--clips-per-kind", "1"], "expected a whole number of at least 2, found 1"),
+        (["stats", "--clips", "0"], "expected a whole number of at least 1, found 0"),
+        (["stats", "--channel", "centre"], "invalid choice: 'centre'"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(args, message):
+    assert message in run_build(*args, code=2).stderr
+
+
+def test_an_earlier_builds_files_do_not_contradict_this_one(tree, tmp_path):
+    out = tmp_path / "data"
+    run_build("folder", tree, "--out", out, "--labels-from-parent")
+    assert (out / "mel_stats.json").exists()
+    run_build("folder", tree, "--out", out, "--stats-clips", 0)
+    assert sorted(p.name for p in out.iterdir()) == [
+        "train.rejected.tsv", "train.tsv", "valid.rejected.tsv", "valid.tsv",
+    ]  # fmt: skip
+
+
+SLOW_SOUNDFILE = """
+import time
+class SoundFileError(Exception):
+    pass
+class SoundFile:
+    def __init__(self, path):
+        time.sleep(60)
+"""
+
+
+def before_other_modules(directory):
+    """An environment in which the modules of a directory stand in for installed ones."""
+    path = os.pathsep.join([str(directory), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def test_an_interrupt_leaves_nothing_half_written(tree, tmp_path):
+    """Headers that take a minute each, so that the signal comes while they are read."""
+    (tmp_path / "soundfile.py").write_text(SLOW_SOUNDFILE)
+    out = tmp_path / "data"
+    command = [*BUILD, "folder", tree, "--out", out]
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=before_other_modules(tmp_path),
+        # what a shell starts in the background ignores the signal, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert "headers" in running.stderr.read(20)  # the progress bar has begun
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130 and "interrupted" in errors and not out.exists()
+
+
+def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
+    (tmp_path / "soundfile.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run([*BUILD, "--help"], capture_output=True, text=True, env=before_other_modules(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "maskspec-build: interrupted\n")
