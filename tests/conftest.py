@@ -1,16 +1,19 @@
 """What the tests share: small corpora that they make themselves, and the real recordings where they are there."""
 
+import contextlib
 import logging
-from pathlib import Path
 
-import pytest
-
-from tests.factories import REPOSITORY, write_tone
-
-# fairseq sets the root logger to DEBUG when it is imported; numba's and matplotlib's floods help nobody
-import fairseq  # noqa: F401  # isort: skip
-
+# Before the plugin, which then registers with it. fairseq sets the root logger to DEBUG when it is imported; numba's
+# and matplotlib's floods help nobody. The tests of what needs no fairseq run without one.
+with contextlib.suppress(ImportError):
+    import fairseq  # noqa: F401
 logging.getLogger().setLevel(logging.INFO)
+
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+from tests.factories import REPOSITORY, write_tone  # noqa: E402
 
 REAL_AUDIO = REPOSITORY.parent / "shared" / "data"
 
