@@ -7,15 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories import REPOSITORY, write_tone
-
-if importlib.util.find_spec("fairseq"):
-    # it sets the root logger to DEBUG when it is imported; numba's and matplotlib's floods help nobody
+HAS_FAIRSEQ = importlib.util.find_spec("fairseq") is not None
+if HAS_FAIRSEQ:
+    # Before the plugin, which then registers with it. fairseq sets the root logger to DEBUG when it is imported; numba's
+    # and matplotlib's floods help nobody.
     import fairseq  # noqa: F401
 
     logging.getLogger().setLevel(logging.INFO)
-else:  # on Python 3.13 everything but training is tested
-    collect_ignore = ["integration"]
+
+from tests.factories import REPOSITORY, write_tone  # noqa: E402
+
+# Without fairseq, on Python 3.13 say, everything but training is tested.
+collect_ignore = [] if HAS_FAIRSEQ else ["integration"]
 NEEDS_FAIRSEQ = re.compile(
     r"^(?:from|import) (?:fairseq|hydra|omegaconf|benchmarks|tests\.fairseq_factories|"
     r"maskspec_fairseq\.(?:criterions|data\.audio_dataset|models|optim|tasks))\b",
@@ -25,7 +28,7 @@ NEEDS_FAIRSEQ = re.compile(
 
 def pytest_ignore_collect(collection_path: Path):
     """Leave out the files that import fairseq where there is none."""
-    if importlib.util.find_spec("fairseq") or collection_path.suffix != ".py":
+    if HAS_FAIRSEQ or collection_path.suffix != ".py":
         return None  # let others decide
     return True if NEEDS_FAIRSEQ.search(collection_path.read_text()) else None
 

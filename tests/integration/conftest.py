@@ -7,14 +7,16 @@ import pytest
 
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
-from tests.integration.runs import train
+from tests.integration.runs import train_by_command
 
 
 @pytest.fixture(scope="session")
 def whole_run(data_dir, tmp_path_factory):
-    """Eight epochs of the demo recipe, its run directory and its output."""
+    """Eight epochs of the demo recipe in a new interpreter, its run directory and its output."""
     run_dir = tmp_path_factory.mktemp("whole")
-    return run_dir, train(data_dir, run_dir, "optimization.max_epoch=8")
+    return run_dir, train_by_command(
+        data_dir, run_dir, "optimization.max_epoch=8", "common.tensorboard_logdir=tensorboard"
+    )
 
 
 @pytest.fixture(scope="session")

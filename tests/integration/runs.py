@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from typing import Any, Dict, List, Tuple
 import torch
 
 from tests.factories import REPOSITORY
+from tests.integration.forked import training_process
 
 # `python -m` takes the interpreter's own fairseq, whether or not its bin/ is on the PATH
 TRAIN = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.hydra_train"]
@@ -29,55 +29,61 @@ TINY_DECODER = [
 ]  # fmt: skip
 
 
-def command(data: Path, run_dir: Path, *overrides: str, recipe: str = "pretraining/demo") -> List[str]:
+def training_arguments(data: Path, run_dir: Path, *overrides: str, recipe: str = "pretraining/demo") -> List[str]:
+    """What fairseq-hydra-train is given to train a small model."""
     stage, name = recipe.split("/")
     small = TINY + (TINY_DECODER if stage == "pretraining" else [])
     paths = [f"task.data={data}", f"hydra.run.dir={run_dir}"]
-    return [*TRAIN, "--config-dir", f"config/{stage}", "--config-name", name, *small, *paths, *overrides]
+    return ["--config-dir", f"config/{stage}", "--config-name", name, *small, *paths, *overrides]
 
 
-def run(commands: List[List[str]]) -> List[Tuple[int, str]]:
-    """Run some commands side by side to their end, five minutes at most -> exit code and output of each."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    outputs = [tempfile.TemporaryFile("w+") for _ in commands]
-    processes = [
-        subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=output, stderr=subprocess.STDOUT)
-        for command, output in zip(commands, outputs)
-    ]
-    try:
-        codes = [process.wait(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    texts = []
-    for output in outputs:
-        output.seek(0)
-        texts.append(output.read())
-        output.close()
-    return list(zip(codes, texts))
+def run_together(runs: List[List[str]]) -> List[Tuple[int, str]]:
+    """Run trainings with these arguments at the same time -> exit code and output of each."""
+    with tempfile.TemporaryDirectory() as directory:
+        outputs = [f"{directory}/{number}" for number in range(len(runs))]
+        processes = [training_process(*run) for run in zip(outputs, runs)]
+        try:
+            codes = [process.wait() for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        return [(code, Path(output).read_text()) for code, output in zip(codes, outputs)]
 
 
 def train(data: Path, run_dir: Path, *overrides: str, recipe: str = "pretraining/demo", fails: bool = False) -> str:
     """One process, to its end; returns what was printed."""
-    ((code, output),) = run([command(data, run_dir, *overrides, recipe=recipe)])
+    ((code, output),) = run_together([training_arguments(data, run_dir, *overrides, recipe=recipe)])
     assert (code != 0) == fails, output[-4000:]
     return output
+
+
+def train_by_command(data: Path, run_dir: Path, *overrides: str, recipe: str = "pretraining/demo") -> str:
+    """The same in a new interpreter, as a user runs it; for the few tests that this matters to."""
+    done = subprocess.run(
+        [*TRAIN, *training_arguments(data, run_dir, *overrides, recipe=recipe)], cwd=REPOSITORY, timeout=300, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
 
 
 def train_in_parallel(
     data: Path, run_dir: Path, num_processes: int, *overrides: str, recipe: str = "pretraining/demo"
 ) -> str:
     """Data parallel over gloo, as many GPUs would; returns what the first process printed."""
-    shared = [
-        f"distributed_training.distributed_world_size={num_processes}",
-        "distributed_training.distributed_no_spawn=true",
-        "distributed_training.distributed_backend=gloo",
-        "distributed_training.device_id=0",
-        "distributed_training.ddp_backend=legacy_ddp",
-        f"distributed_training.distributed_init_method=tcp://127.0.0.1:{free_port()}",
-    ]
-    ranks = [f"distributed_training.distributed_rank={rank}" for rank in range(num_processes)]
-    done = run([command(data, run_dir, *shared, rank, *overrides, recipe=recipe) for rank in ranks])
+    with tempfile.TemporaryDirectory() as meeting_place:
+        shared = [
+            f"distributed_training.distributed_world_size={num_processes}",
+            "distributed_training.distributed_no_spawn=true",
+            "distributed_training.distributed_backend=gloo",
+            "distributed_training.device_id=0",
+            "distributed_training.ddp_backend=legacy_ddp",
+            f"distributed_training.distributed_init_method=file://{meeting_place}/store",
+        ]
+        ranks = [f"distributed_training.distributed_rank={rank}" for rank in range(num_processes)]
+        done = run_together(
+            [training_arguments(data, run_dir, *shared, rank, *overrides, recipe=recipe) for rank in ranks]
+        )
     assert [code for code, _ in done] == [0] * num_processes, "".join(output[-3000:] for _, output in done)
     return done[0][1]
 
@@ -89,9 +95,3 @@ def entries(output: str, kind: str) -> List[Dict[str, Any]]:
 
 def checkpoint(run_dir: Path, name: str = "checkpoint_last.pt") -> Dict[str, Any]:
     return torch.load(run_dir / "checkpoints" / name, weights_only=True)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]

@@ -3,8 +3,6 @@
 import os
 import random
 import re
-import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -12,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.factories import REPOSITORY
-from tests.integration.runs import checkpoint, command, entries, train
+from tests.integration.forked import training_process
+from tests.integration.runs import checkpoint, entries, train, training_arguments
 
-EPOCHS, UPDATES_AN_EPOCH = 4, 8
+EPOCHS, UPDATES_PER_EPOCH = 3, 8
 SHARED = [f"optimization.max_epoch={EPOCHS}", "lr_scheduler.warmup_epochs=1", "checkpoint.save_interval_updates=3"]
 # the recipe's mixup of waveforms and of log-mels, and weighted draws of all 24 clips
 STAGES = {
@@ -26,19 +24,14 @@ STAGES = {
 
 def train_until(reached, data: Path, run_dir: Path, *overrides: str, recipe: str) -> None:
     """Run, and SIGKILL the process and its loaders as soon as `reached(output)`."""
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            command(data, run_dir, *overrides, recipe=recipe), cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, start_new_session=True,
-        )  # fmt: skip
+    with tempfile.NamedTemporaryFile("r") as output:
+        process = training_process(output.name, training_arguments(data, run_dir, *overrides, recipe=recipe))
         text = ""
         while process.poll() is None and not reached(text):
-            time.sleep(0.002)
-            output.seek(0)
-            text = output.read()
+            time.sleep(0.005)
+            text += output.read()
         assert process.poll() is None, text[-3000:]
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
 
 
 def at_update(number: int):
@@ -64,16 +57,16 @@ def test_a_run_that_is_killed_ends_bit_for_bit_like_an_uninterrupted_one(labelle
     overrides = [*STAGES[recipe], f"dataset.num_workers={num_workers}"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(labelled_dir, whole, *overrides, recipe=recipe)
-    update = random.Random(f"{recipe} {num_workers}").randrange(1, 2 * UPDATES_AN_EPOCH)
+    update = random.Random(f"{recipe} {num_workers}").randrange(1, UPDATES_PER_EPOCH)
     train_until(at_update(update), labelled_dir, killed, *overrides, recipe=recipe)
-    train_until(while_writing(killed, "checkpoint3.pt"), labelled_dir, killed, *overrides, recipe=recipe)
+    train_until(while_writing(killed, "checkpoint2.pt"), labelled_dir, killed, *overrides, recipe=recipe)
     # whatever that has left, a copy of the newest file that is cut off is what a kill can leave, too
     newest = max((killed / "checkpoints").glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime)
     whole_file = newest.read_bytes()
     (killed / "checkpoints" / "checkpoint_last.pt").write_bytes(whole_file[: len(whole_file) // 3])
     output = train(labelled_dir, killed, *overrides, recipe=recipe)
     assert "which was interrupted; copying it again" in output
-    assert 0 < len(entries(output, "train_inner")) <= 2 * UPDATES_AN_EPOCH
+    assert 0 < len(entries(output, "train_inner")) <= 2 * UPDATES_PER_EPOCH
     expected, found = checkpoint(whole), checkpoint(killed)
     assert all(torch.equal(value, found["model"][name]) for name, value in expected["model"].items())
     for index, moments in expected["last_optimizer_state"]["state"].items():
@@ -90,7 +83,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_good_checkpoint(data_dir, 
     (folder / "checkpoint2.pt.tmp").symlink_to("/dev/full")
     overrides = ["optimization.max_epoch=3", "lr_scheduler.warmup_epochs=0"]
     output = train(data_dir, tmp_path, *overrides, fails=True)
-    assert "No space left on device" in output and len(entries(output, "train_inner")) == 2 * UPDATES_AN_EPOCH
+    assert "No space left on device" in output and len(entries(output, "train_inner")) == 2 * UPDATES_PER_EPOCH
     assert checkpoint(tmp_path)["extra_state"]["train_iterator"]["epoch"] == 2  # the next to begin
     (folder / "checkpoint2.pt.tmp").unlink()
     resumed = train(data_dir, tmp_path, *overrides)

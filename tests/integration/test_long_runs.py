@@ -20,7 +20,7 @@ from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.data_dir.labels import Label, read_labels, read_vocabulary, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
 from tests.factories import REPOSITORY
-from tests.integration.runs import command
+from tests.integration.runs import TRAIN, training_arguments
 
 NUM_CLIPS = 2_000_000
 NUM_CLASSES = 527
@@ -201,8 +201,8 @@ def test_two_thousand_updates_take_no_more_memory_than_three_hundred(many_clips,
     """Five epochs with validations and checkpoints in the middle of them and between them."""
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     with open(tmp_path / "output", "w") as output:
-        arguments = command(many_clips, tmp_path / "run", *RUN, *overrides, recipe=recipe)
-        trainer = subprocess.Popen(arguments, cwd=REPOSITORY, env=env, stdout=output, stderr=subprocess.STDOUT)
+        command = [*TRAIN, *training_arguments(many_clips, tmp_path / "run", *RUN, *overrides, recipe=recipe)]
+        trainer = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=output, stderr=subprocess.STDOUT)
         try:
             moments = watch(trainer, tmp_path / "run" / "hydra_train.log")
         finally:

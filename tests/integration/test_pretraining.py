@@ -1,18 +1,15 @@
 import contextlib
-import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from maskspec_fairseq.cli import plot_loss, reconstruct
+from maskspec_fairseq.cli import build, plot_loss, reconstruct
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
-from tests.factories import REPOSITORY
-from tests.integration.runs import checkpoint, command, entries, run, train
+from tests.integration.forked import training_process
+from tests.integration.runs import checkpoint, entries, train, training_arguments
 
 
 @pytest.fixture()
@@ -150,8 +147,7 @@ def test_half_precision_resumes_at_the_same_numbers(data_dir, tmp_path):
 def test_the_released_codes_recipe_runs(data_dir, tmp_path):
     """maskspec_base_reference with a small model: front end, random mel range, CLS token, normalised targets."""
     shutil.copytree(data_dir, tmp_path / "data", ignore=shutil.ignore_patterns("audio"))
-    build = [sys.executable, "manifests/build.py", "stats", str(tmp_path / "data"), "--front-end", "reference"]
-    assert run([build])[0][0] == 0
+    assert build.main(["stats", str(tmp_path / "data"), "--front-end", "reference"]) == 0
     output = train(
         tmp_path / "data",
         tmp_path / "run",
@@ -169,19 +165,16 @@ def test_the_released_codes_recipe_runs(data_dir, tmp_path):
 
 def test_loader_processes_do_not_outlive_their_epoch(data_dir, tmp_path):
     """Else a long run would gather them, one set an epoch."""
-    overrides = ["dataset.num_workers=1", "optimization.max_epoch=6", "lr_scheduler.warmup_epochs=0"]
-    with open(tmp_path / "output.log", "w") as log:
-        process = subprocess.Popen(
-            command(data_dir, tmp_path / "run", *overrides), cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+    overrides = ["dataset.num_workers=1", "optimization.max_epoch=4", "lr_scheduler.warmup_epochs=0"]
+    log = tmp_path / "output.log"
+    process = training_process(str(log), training_arguments(data_dir, tmp_path / "run", *overrides))
     counts = []
     while process.poll() is None:
         with contextlib.suppress(OSError):  # it has ended
             threads = list(Path(f"/proc/{process.pid}/task").iterdir())  # any of them may have started a loader
             counts.append(sum(len((thread / "children").read_text().split()) for thread in threads))
         time.sleep(0.02)
-    assert process.returncode == 0, (tmp_path / "output.log").read_text()[-3000:]
+    assert process.wait() == 0, log.read_text()[-3000:]
     assert 1 <= max(counts) <= 2  # of training, and of validation
 
 

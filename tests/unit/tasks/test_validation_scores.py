@@ -4,7 +4,6 @@ import torch
 from torch import distributed, multiprocessing
 
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
-from tests.integration.runs import free_port
 
 CLIPS, CLASSES = 23, 5
 
@@ -48,8 +47,8 @@ def test_batches_of_nothing_are_passed_over_and_each_validation_starts_anew():
     assert collect(scores, False, list(range(3, 9))).compute()["accuracy"] == pytest.approx(second, abs=1e-5)
 
 
-def rank_main(rank, port, shares, queue):
-    distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=len(shares))
+def rank_main(rank, store, shares, queue):
+    distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=len(shares))
     results = [
         collect(ValidationScores(multilabel), multilabel, shares[rank]).compute() for multilabel in (False, True)
     ]
@@ -57,13 +56,13 @@ def rank_main(rank, port, shares, queue):
     distributed.destroy_process_group()
 
 
-def test_two_ranks_are_one_to_the_last_digit():
+def test_two_ranks_are_one_to_the_last_digit(tmp_path):
     """Shares of other sizes, and a clip that both have."""
     whole = [collect(ValidationScores(m), m, list(range(CLIPS))).compute() for m in (False, True)]
     context = multiprocessing.get_context("fork")
-    queue, port = context.Queue(), free_port()
+    queue = context.Queue()
     shares = [[*range(0, CLIPS, 2)], [*range(1, CLIPS, 2), 0]]
-    processes = [context.Process(target=rank_main, args=(rank, port, shares, queue)) for rank in range(2)]
+    processes = [context.Process(target=rank_main, args=(rank, tmp_path / "store", shares, queue)) for rank in range(2)]
     for process in processes:
         process.start()
     assert [queue.get(timeout=60) for _ in processes] == [whole, whole]
