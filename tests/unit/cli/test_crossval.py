@@ -1,6 +1,7 @@
 """maskspec-crossval without its trainings; those are in tests/integration/test_finetuning.py."""
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -13,9 +14,6 @@ from tests.factories import REPOSITORY
 def calls(folds, tmp_path, monkeypatch):
     """The commands that are run, of trainings that leave a checkpoint and of scorings that find an accuracy of 0.5."""
     commands = []
-
-    class Done:
-        returncode, stderr = 0, ""
 
     def train(command, stdout, **kwargs):
         commands.append(command)
@@ -30,7 +28,7 @@ def calls(folds, tmp_path, monkeypatch):
         assert command[:3] == [sys.executable, "-m", "maskspec_fairseq.cli.evaluate"]
         out = command[command.index("--out") + 1]
         crossval.write_json(crossval.Path(out, "scores.json"), {"scores": {"accuracy": 0.5}})
-        return Done
+        return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(crossval.subprocess, "call", train)
     monkeypatch.setattr(crossval.subprocess, "run", score)
@@ -106,21 +104,28 @@ def test_a_recipe_that_is_not_there_is_refused(folds, tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_reason_of_a_failed_training_is_shown(folds, tmp_path, capsys):
-    assert crossval.main(arguments(folds, tmp_path, "--folds", "1", "task.dota=1")) == 2
+def test_the_reason_of_a_failed_training_is_shown(folds, tmp_path, capsys, monkeypatch):
+    """Of this attempt: the log has the output of the earlier ones, too."""
+    fail = [sys.executable, "-c", "raise ValueError('expected a, found b')"]
+    monkeypatch.setattr(crossval, "train_command", lambda *args: fail)
+    log = tmp_path / "runs" / "fold1" / "output.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("OSError: of an earlier attempt\n")
+    assert crossval.main(arguments(folds, tmp_path, "--folds", "1")) == 2
     error = capsys.readouterr().err
-    assert error.startswith("maskspec-crossval: fold 1: training failed: ") and error.count("\n") == 1
-    assert "ConfigCompositionException: Could not override 'task.dota'" in error
+    assert error.startswith("maskspec-crossval: fold 1: training failed: ValueError: expected a, found b; ")
+    assert str(log) in error and error.count("\n") == 1
+    fail[-1] = "raise SystemExit(3)"
+    assert crossval.main(arguments(folds, tmp_path, "--folds", "1")) == 2
+    assert "training failed: no output; " in capsys.readouterr().err
 
 
 def test_the_reason_of_a_failed_scoring_is_shown(folds, tmp_path, calls, capsys, monkeypatch):
-    monkeypatch.undo()
-    (tmp_path / "runs" / "fold1" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "runs" / "fold1" / "done").touch()
+    failed = subprocess.CompletedProcess([], 2, stderr="maskspec-evaluate: expected a, found b\n")
+    monkeypatch.setattr(crossval.subprocess, "run", lambda command, **kwargs: failed)
     assert crossval.main(arguments(folds, tmp_path, "--folds", "1")) == 2
-    error = capsys.readouterr().err
-    assert "fold 1: cannot be scored, maskspec-evaluate says: maskspec-evaluate: " in error
-    assert "checkpoint_last.pt: expected a checkpoint of a maskspec run, found no such file" in error
+    message = "fold 1: cannot be scored, maskspec-evaluate says: maskspec-evaluate: expected a, found b\n"
+    assert message in capsys.readouterr().err and not (tmp_path / "runs" / "crossval.json").exists()
 
 
 def test_the_last_exception_is_found_in_an_output():

@@ -1,4 +1,4 @@
-"""Models as others wrote them, of timm's parts, small and with random weights, for the tests of conversion.
+"""Third-party models made of timm's parts, small and with random weights, for the tests of conversion.
 
 Names of weights are those of the released files. Nothing here uses the package that is tested.
 """
