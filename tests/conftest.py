@@ -9,7 +9,7 @@ import pytest
 
 HAS_FAIRSEQ = importlib.util.find_spec("fairseq") is not None
 if HAS_FAIRSEQ:
-    # Before the plugin, which then registers with it. fairseq sets the root logger to DEBUG when it is imported; numba's
+    # Before the plugin, which then registers with it. fairseq sets the root logger to DEBUG at import; numba's
     # and matplotlib's floods help nobody.
     import fairseq  # noqa: F401
 
