@@ -1,18 +1,12 @@
 """Pictures. They are drawn on `matplotlib.figure.Figure` objects, which need neither a display nor a backend."""
 
-from typing import Sequence, Tuple
+from typing import Mapping, Sequence, Tuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 DPI = 110
-
-
-def new_figure(width: float, height: float) -> Tuple[Figure, Axes]:
-    """A figure of a size in inches, and its only axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
+FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
 
 
 def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[str], path: str) -> None:
@@ -27,10 +21,11 @@ def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[st
     Raises:
         OSError: it cannot be written.
     """
-    from sklearn.metrics import ConfusionMatrixDisplay  # takes a second to import, which other pictures need not wait
+    from sklearn.metrics import ConfusionMatrixDisplay  # here, because it takes a second to import
 
     side = 3 + 0.35 * len(names)
-    figure, axis = new_figure(side + 1, side)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axis = figure.subplots()
     ConfusionMatrixDisplay.from_predictions(
         target, predicted, labels=np.arange(len(names)), display_labels=list(names), xticks_rotation="vertical",
         cmap="magma_r", ax=axis, colorbar=False,
@@ -52,10 +47,80 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path
         OSError: it cannot be written.
     """
     scored = [index for index in np.argsort(scores) if not np.isnan(scores[index])]
-    figure, axis = new_figure(7, 1.5 + 0.16 * len(scored))
+    figure = Figure(figsize=(7, 1.5 + 0.16 * len(scored)), layout="constrained")
+    axis = figure.subplots()
     axis.barh([names[index] for index in scored], scores[scored], color="C0")
     axis.tick_params(axis="y", labelsize=6)
     axis.margins(y=0.01)
     axis.set_xlim(0, 1)
     axis.set_xlabel(score)
+    figure.savefig(path, dpi=DPI)
+
+
+def draw_loss_curves(curves: Mapping[Tuple[str, str], Sequence[Tuple[float, float]]], path: str) -> None:
+    """Draw the curves of a run into a PNG: training and each held-out subset in a color of its own.
+
+    Args:
+        curves: (kind, name) -> (epoch, value), ...; the kind is "train_inner" or a subset's name, the name is "loss" or
+            "baseline_loss".
+        path: of the picture.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axis = figure.subplots()
+    kinds = dict.fromkeys(kind for kind, _ in curves)  # in order, each once
+    subsets = [kind for kind in kinds if kind != "train_inner"]
+    for (kind, name), curve in curves.items():
+        is_baseline = name == "baseline_loss"
+        color = f"C{1 + subsets.index(kind)}" if kind in subsets else "C0"
+        label = f"held out ({kind})" if kind in subsets else "training"
+        label += ", predicting the mean" if is_baseline else ""
+        marker = "." if kind in subsets and not is_baseline else None
+        axis.plot(*zip(*curve), label=label, color=color, marker=marker, linestyle="--" if is_baseline else "-")
+    axis.set_xlabel("epochs")
+    # only pretraining has a baseline
+    is_pretraining = any(name == "baseline_loss" for _, name in curves)
+    axis.set_ylabel("squared error per masked value" if is_pretraining else "loss")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(path, dpi=DPI)
+
+
+def draw_reconstruction(
+    spectrograms: Mapping[str, np.ndarray], centres_hz: np.ndarray, frame_sec: float, title: str, path: str
+) -> None:
+    """Draw log-mel spectrograms of a clip next to each other into a PNG, on one scale of colours, that of the first.
+
+    Args:
+        spectrograms: name -> (F, S), dB; NaN is grey.
+        centres_hz: (F,), Hz, of the mel bins.
+        frame_sec: s from one frame to the next.
+        title: of the picture.
+        path: of the picture.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    first = next(iter(spectrograms.values()))
+    ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
+    columns = len(spectrograms)
+    figure = Figure(figsize=(5 * columns, 4.2), layout="constrained")
+    axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    for axis, (name, spectrogram) in zip(axes, spectrograms.items()):
+        bins, frames = spectrogram.shape
+        image = axis.imshow(
+            spectrogram, origin="lower", aspect="auto", cmap="magma", vmin=float(first.min()), vmax=float(first.max()),
+            interpolation="nearest", extent=(0, frames * frame_sec, 0, bins),
+        )  # fmt: skip
+        axis.set_facecolor("0.75")  # shows through where a patch is hidden
+        axis.set_title(name)
+        axis.set_xlabel("time (s)")
+    # imshow spans bin i from i to i + 1, so its centre is at i + 0.5
+    axes[0].set_yticks(np.interp(ticks, centres_hz, np.arange(len(centres_hz)) + 0.5), [f"{hz}" for hz in ticks])
+    axes[0].set_ylabel("mel bin centre (Hz)")
+    figure.colorbar(image, ax=axes, label="power (dB)", pad=0.01)
+    figure.suptitle(title)
     figure.savefig(path, dpi=DPI)

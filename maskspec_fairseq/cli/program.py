@@ -15,6 +15,7 @@ def run_program(
     parser: argparse.ArgumentParser,
     run: Callable[[argparse.Namespace], Optional[int]],
     argv: Optional[Sequence[str]] = None,
+    intermixed: bool = False,
 ) -> int:
     """Parse the arguments and run the program; report a failure that users can cure in one line, without a traceback.
 
@@ -22,11 +23,12 @@ def run_program(
         parser: of the program.
         run: does what the arguments say, and returns the exit code, None for 0.
         argv: the arguments; those of the process if None.
+        intermixed: whether options may stand between positional arguments; not with subparsers.
 
     Returns:
         The exit code: 0, 2 after a failure, 130 after Ctrl-C, or what `run` returns.
     """
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     try:
         return run(args) or 0
     except KeyboardInterrupt:
