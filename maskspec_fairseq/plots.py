@@ -3,19 +3,10 @@
 from typing import Mapping, Sequence, Tuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from maskspec_fairseq.training_log import Curve
 
 DPI = 110
 FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
-
-
-def new_figure(width: float, height: float) -> Tuple[Figure, Axes]:
-    """A figure of a size in inches, and its only axes."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
 
 
 def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[str], path: str) -> None:
@@ -30,10 +21,11 @@ def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[st
     Raises:
         OSError: it cannot be written.
     """
-    from sklearn.metrics import ConfusionMatrixDisplay  # takes a second to import, which other pictures need not wait
+    from sklearn.metrics import ConfusionMatrixDisplay  # here, because it takes a second to import
 
     side = 3 + 0.35 * len(names)
-    figure, axis = new_figure(side + 1, side)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axis = figure.subplots()
     ConfusionMatrixDisplay.from_predictions(
         target, predicted, labels=np.arange(len(names)), display_labels=list(names), xticks_rotation="vertical",
         cmap="magma_r", ax=axis, colorbar=False,
@@ -55,7 +47,8 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path
         OSError: it cannot be written.
     """
     scored = [index for index in np.argsort(scores) if not np.isnan(scores[index])]
-    figure, axis = new_figure(7, 1.5 + 0.16 * len(scored))
+    figure = Figure(figsize=(7, 1.5 + 0.16 * len(scored)), layout="constrained")
+    axis = figure.subplots()
     axis.barh([names[index] for index in scored], scores[scored], color="C0")
     axis.tick_params(axis="y", labelsize=6)
     axis.margins(y=0.01)
@@ -64,13 +57,19 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path
     figure.savefig(path, dpi=DPI)
 
 
-def draw_loss_curves(curves: Mapping[Tuple[str, str], Curve], path: str) -> None:
-    """Draw what `training_log.read_curves` returns into a PNG: training and each held-out subset in a color of its own.
+def draw_loss_curves(curves: Mapping[Tuple[str, str], Sequence[Tuple[float, float]]], path: str) -> None:
+    """Draw the curves of a run into a PNG: training and each held-out subset in a color of its own.
+
+    Args:
+        curves: (kind, name) -> (epoch, value), ...; the kind is "train_inner" or a subset's name, the name is "loss" or
+            "baseline_loss".
+        path: of the picture.
 
     Raises:
-        OSError: the picture cannot be written.
+        OSError: it cannot be written.
     """
-    figure, axis = new_figure(9, 5)
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axis = figure.subplots()
     kinds = dict.fromkeys(kind for kind, _ in curves)  # in order, each once
     subsets = [kind for kind in kinds if kind != "train_inner"]
     for (kind, name), curve in curves.items():
@@ -93,18 +92,23 @@ def draw_loss_curves(curves: Mapping[Tuple[str, str], Curve], path: str) -> None
 def draw_reconstruction(
     spectrograms: Mapping[str, np.ndarray], centres_hz: np.ndarray, frame_sec: float, title: str, path: str
 ) -> None:
-    """Log-mel spectrograms of a clip next to each other, on one scale of colours, that of the first.
+    """Draw log-mel spectrograms of a clip next to each other into a PNG, on one scale of colours, that of the first.
 
     Args:
-        spectrograms: (F, S) each, dB, by their names; NaN is grey.
-        centres_hz: (F,), Hz.
+        spectrograms: name -> (F, S), dB; NaN is grey.
+        centres_hz: (F,), Hz, of the mel bins.
         frame_sec: s from one frame to the next.
+        title: of the picture.
+        path: of the picture.
+
+    Raises:
+        OSError: it cannot be written.
     """
     first = next(iter(spectrograms.values()))
     ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
     columns = len(spectrograms)
     figure = Figure(figsize=(5 * columns, 4.2), layout="constrained")
-    axes = figure.subplots(1, columns, sharey=True)
+    axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
     for axis, (name, spectrogram) in zip(axes, spectrograms.items()):
         bins, frames = spectrogram.shape
         image = axis.imshow(

@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=int_at_least(1),
         default=32,
         metavar="N",
-        help="windows that are encoded together, on a CPU at most 4 (default: %(default)s)",
+        help="windows, of any clips, that are encoded together (default: %(default)s)",
     )
     parser.add_argument(
         "--workers", type=int_at_least(0), default=1, metavar="N", help="processes that load (default: %(default)s)"

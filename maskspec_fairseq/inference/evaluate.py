@@ -199,7 +199,7 @@ def predict(
     counts = torch.zeros(len(manifest), 1)
     with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
         for owners, batch in batches(loader, batch_size):
-            embeddings = model.embed_windows(batch.to(model.device), model.window_samples, batch_size)  # (B, D)
+            embeddings = model.embed_windows(batch.to(model.device), model.window_samples, max_windows=None)  # (B, D)
             total.index_add_(0, owners, embeddings.double().cpu())
             counts.index_add_(0, owners, torch.ones(len(owners), 1))
             bar.update(int(owners[-1]) + 1 - bar.n)
