@@ -1,6 +1,7 @@
 """Run the benchmarks and write their rows to benchmarks/RESULTS.md: `python -m benchmarks`, or `make bench`.
 
-Names of benchmarks run those alone, and print their rows without writing the file. Leave the machine alone meanwhile.
+With names of benchmarks, only those are run, and their rows are printed without writing the file. The machine should do
+nothing else meanwhile.
 """
 
 import argparse
@@ -16,10 +17,10 @@ from typing import List
 
 import torch
 
-from benchmarks.compare import Row, matmul_gflops, table
+from benchmarks.timing import Row, matmul_gflops, table
 
 HERE = Path(__file__).parent
-# each has `rows()`, and its plots beside it
+# each module has `rows()`
 NAMES = [
     "pretraining_step",
     "finetuning_step",
@@ -27,22 +28,21 @@ NAMES = [
     "loader",
     "packs",
     "manifest",
-    "metrics",
     "startup",
     "inference",
     "scaling",
 ]
 PLOTS = """
-Why targets were missed, and what was tried: [NOTES.md](NOTES.md). How the cost of a pretraining step grows, beside its
+Why targets were missed, and what was tried: [NOTES.md](NOTES.md). How the cost of a pretraining step grows, next to its
 arithmetic:
 
 ![scaling](scaling.png)
 """
-PACKAGES = ["torch", "timm", "torchaudio", "librosa", "scikit-learn", "soundfile", "soxr"]
+PACKAGES = ["torch", "timm", "torchaudio", "soundfile", "soxr"]
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The name of the processor if the system tells it, else of its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -51,7 +51,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit that runs, with a word where files differ from it."""
+    """The commit that runs, and whether files differ from it."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", HERE, *arguments], capture_output=True, text=True).stdout.strip()
@@ -61,7 +61,7 @@ def commit() -> str:
 
 
 def surroundings(ran: str, seconds: float) -> str:
-    """What the figures were measured on and by."""
+    """A paragraph on the machine and the versions that the figures were measured with."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
         f"`make bench`, commit {ran}, {seconds / 60:.0f} minutes. {processor()}, {os.cpu_count()} cores, "
@@ -72,11 +72,11 @@ def surroundings(ran: str, seconds: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"out of {', '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}")
     args = parser.parse_args()
     if not set(args.names) <= set(NAMES):
-        parser.error(f"expected names out of {', '.join(NAMES)}, found {', '.join(args.names)}")
-    start, ran = time.time(), commit()  # before the plots are drawn anew
+        parser.error(f"expected names from {', '.join(NAMES)}, found {', '.join(args.names)}")
+    start, ran = time.time(), commit()  # before the plot is drawn again
     rows: List[Row] = []
     for name in args.names or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)

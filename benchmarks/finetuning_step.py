@@ -1,26 +1,27 @@
 """A finetuning step of the base model, 527 classes, on clips of 10 s, against a ViT of timm of the same size:
 `python -m benchmarks finetuning_step`.
 
-A step is forward, binary cross-entropy, backward and AdamW, in float32 and training mode; ours has AdamW's fused kernel
-where torch has it, as `maskspec_adamw` takes it, the peer AdamW's defaults. Both see the log-mel of our front end, and
+A step is forward, binary cross-entropy, backward and AdamW, in float32 and training mode; ours uses AdamW's fused
+kernel if torch has it, as `maskspec_adamw` does, the peer AdamW's defaults. Both get the log-mel of our front end, and
 pool by the mean over the patches.
 """
 
 from typing import Callable, Dict, List, Tuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from benchmarks.compare import Row, in_turns, time_row
-from benchmarks.front_end import CLIP_SEC, KEYS, RATE, noise
-from benchmarks.pretraining_step import our_optimizer
+from benchmarks.steps import RATE, SECONDS, noise, our_optimizer
+from benchmarks.timing import Row, in_turns, time_row
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.log_mel import LogMel
 
 CLASSES, PATCHOUT = 527, 0.4
 BATCH, ROUNDS = 2, 6  # a step of 8 clips takes ten seconds
+CLIP_KEYS = np.array([[1, 1, clip] for clip in range(BATCH)])  # (seed, epoch, clip)
 
 
 def base_vit(size: Tuple[int, int]) -> VisionTransformer:
@@ -34,7 +35,7 @@ class TimmClassifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.front_end = LogMel("paper", RATE)
-        size = (self.front_end.n_mels, self.front_end.num_frames(CLIP_SEC * RATE))
+        size = (self.front_end.n_mels, self.front_end.num_frames(SECONDS * RATE))
         self.network = base_vit(size)
 
     def forward(self, waveform: torch.Tensor) -> torch.Tensor:
@@ -54,7 +55,7 @@ def step_of(logits_of: Callable[[], torch.Tensor], optimizer: torch.optim.Optimi
 
 def ours(waveform: torch.Tensor, patchout: float) -> Callable[[], None]:
     model = SpectrogramClassifier(CLASSES, patchout=patchout).train()
-    return step_of(lambda: model(waveform, KEYS[:BATCH]), our_optimizer(model))
+    return step_of(lambda: model(waveform, CLIP_KEYS), our_optimizer(model))
 
 
 def rows() -> List[Row]:
@@ -69,7 +70,7 @@ def rows() -> List[Row]:
     titles = {"whole": ("without patchout", "at most 1.0"), "patchout": (f"patchout {PATCHOUT}", "at most 0.6")}
     return [
         time_row(
-            f"finetuning step, base, {BATCH} clips of {CLIP_SEC} s, {title}",
+            f"finetuning step, base, {BATCH} clips of {SECONDS} s, {title}",
             "timm ViT of the same size",
             seconds[name],
             seconds["theirs"],

@@ -1,44 +1,33 @@
 """The front end on a batch of clips of 10 s at 32 kHz, against torchaudio's Kaldi filter banks on the same clips one by
 one, and its share of a pretraining step: `python -m benchmarks front_end`.
 
-Clips a second are of one thread, "per core", on both sides. Kaldi's are 128 mel bins, a Hamming window of 32 ms and a
-shift of 10 ms, which is the front end's window of 1024 and hop of 320; it pads the window to a power of two as well, so
-both have an FFT of 1024. Kaldi's have pre-emphasis and take away the mean of every frame, and ours have statistics.
+Both sides use one thread, so clips per second are per core. Kaldi's features have 128 mel bins, a Hamming window of 32
+ms and a shift of 10 ms, which is the front end's window of 1024 and hop of 320; the window is padded to a power of two,
+so both have an FFT of 1024. Kaldi has pre-emphasis and subtracts the mean of every frame; ours normalises by
+statistics.
 
-The share is of the base model's forward and backward on the same batch, without the optimizer, by torch's own threads.
+The share is that of the base model's forward and backward pass on the same batch, without the optimizer, with torch's
+threads.
 """
 
 from typing import List
 
 import numpy as np
 import torch
+from torchaudio.compliance import kaldi
 
-from benchmarks.compare import Row, in_turns, rate_row, time_row
+from benchmarks.steps import RATE, SECONDS, noise
+from benchmarks.timing import Row, in_turns, rate_row, time_row
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 
-RATE, CLIP_SEC, BATCH = 32000, 10, 8
+BATCH = 8
 KEYS = np.array([[1, 1, clip] for clip in range(BATCH)])  # (seed, epoch, clip)
 
 
-def noise(clips: int) -> torch.Tensor:
-    """Clips, (B, T)."""
-    return 0.1 * torch.randn(clips, CLIP_SEC * RATE, generator=torch.Generator().manual_seed(1))
-
-
 def kaldi_fbank(waveform: torch.Tensor) -> torch.Tensor:
-    """(B, T) -> (B, S, F), clip by clip, which is how torchaudio has it.
-
-    Raises:
-        ImportError: torchaudio is not there, or not of this torch.
-    """
-    try:
-        from torchaudio.compliance import kaldi
-    except (ImportError, OSError) as error:
-        raise ImportError(
-            f"expected the peer, torchaudio, found: {error}; pip install 'maskspec-fairseq[bench]'"
-        ) from error
+    """(B, T) -> (B, S, F), clip by clip, since torchaudio has no batches here."""
     settings = dict(num_mel_bins=128, frame_length=32.0, frame_shift=10.0, window_type="hamming", dither=0.0)
     return torch.stack([kaldi.fbank(clip[None], sample_frequency=RATE, **settings) for clip in waveform])
 
@@ -55,7 +44,7 @@ def speed_row() -> Row:
     finally:
         torch.set_num_threads(threads)
     return rate_row(
-        f"front end, a batch of {BATCH} clips of {CLIP_SEC} s, one thread",
+        f"front end, a batch of {BATCH} clips of {SECONDS} s, one thread",
         "torchaudio.compliance.kaldi.fbank, one by one",
         "clips",
         BATCH,
@@ -76,7 +65,7 @@ def share_row() -> Row:
 
     seconds = in_turns({"ours": lambda: model.front_end(clips), "theirs": step}, rounds=2)
     return time_row(
-        f"front end, {BATCH} clips of {CLIP_SEC} s",
+        f"front end, {BATCH} clips of {SECONDS} s",
         "a pretraining step of the base model that it is in",
         **seconds,
         target="at most 0.05",

@@ -1,7 +1,7 @@
-"""Memory of a step of `pretraining_step`, in a process of its own: `python -m benchmarks.memory WAY SIZE`.
+"""Memory of a pretraining step (`steps.py`), in its own process: `python -m benchmarks.memory WAY SIZE`.
 
-Prints the bytes by which the most that two steps held resident is more than what was held before the model was built.
-The figure is Linux's own of the process, VmHWM: `ru_maxrss` would begin with what the parent had when it started us.
+Prints by how many bytes the peak resident memory grows from before the model is built until after two steps. The figure
+is VmHWM of Linux; `ru_maxrss` would begin with the peak of the parent process.
 """
 
 import argparse
@@ -10,24 +10,25 @@ import sys
 from pathlib import Path
 from typing import List
 
+from benchmarks.steps import CLIPS, MASK_RATIO, SECONDS, WAYS, make_step
+from maskspec_fairseq.modules.sizes import SIZES
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def peak() -> int:
-    """The most bytes that this process ever held resident."""
+    """Peak resident memory of this process, bytes."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def measure(*arguments: object) -> int:
-    """Bytes of a step, found by a fresh process of these arguments."""
+    """Bytes of a step, measured by a fresh process with these arguments."""
     command: List[str] = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout.split()[-1])
 
 
 def main() -> None:
-    from benchmarks.pretraining_step import CLIPS, MASK_RATIO, SECONDS, SIZES, WAYS, make_step
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("size", choices=SIZES)

@@ -1,10 +1,10 @@
-"""Time random access to the clips of packs against loose files: `python -m benchmarks packs`, or, with more to choose
-and ten times the clips, `python -m benchmarks.packs`.
+"""Time random access to the clips of packs against loose files: `python -m benchmarks packs`, or, with options and ten
+times the clips, `python -m benchmarks.packs`.
 
-Makes short clips in a temporary directory, packs them by `manifests/build.py pack` and into an HDF5 file of waveforms
-(if h5py is there), and reads all of them in a random order by `read_audio`, in turns. Prints the median of the time a
-clip takes, and its ratio to that of loose files: from the page cache, where only the work of the processor counts, and
-from the disk, as where a corpus is larger than the memory.
+Makes short clips in a temporary directory, packs them by `maskspec-build pack` and into an HDF5 file of waveforms (if
+h5py is installed), and reads all of them in a random order by `read_audio`, in turns. Prints the median time per clip,
+and its ratio to that of loose files: from the page cache, where only the processor counts, and from the disk, as for a
+corpus that is larger than the memory.
 """
 
 import argparse
@@ -20,17 +20,17 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from benchmarks.compare import Row, in_turns, time_row
+from benchmarks.timing import Row, in_turns, time_row
 from maskspec_fairseq.audio.read import read_audio
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
 
-BUILD = Path(__file__).resolve().parents[1] / "manifests" / "build.py"
+BUILD = [sys.executable, "-m", "maskspec_fairseq.cli.build"]
 FOLDERS = 50
-COLD_CLIPS = 1000  # at most, in a round
+COLD_CLIPS = 1000  # per round, at most
 
 
 def make_loose(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> List[np.ndarray]:
-    """Files of noise in folders, and a manifest; returns their samples, int16."""
+    """Write files of noise in folders, and a manifest; returns the samples of each, int16 (T,)."""
     rng = np.random.default_rng(1)
     names, samples = [], []
     for number in tqdm(range(clips), unit="file", desc="clips"):
@@ -59,8 +59,8 @@ def full_paths(tsv: Path) -> List[str]:
 
 
 def drop_from_cache(directory: Path) -> None:
-    """Ask the system to forget what it holds of the files below a directory."""
-    os.sync()  # what is not written yet stays
+    """Ask the system to drop the files below a directory from the page cache."""
+    os.sync()  # pages that are not written yet would stay
     for path in directory.rglob("*"):
         if path.is_file():
             file = os.open(path, os.O_RDONLY)
@@ -71,12 +71,18 @@ def drop_from_cache(directory: Path) -> None:
 def measure(
     kinds: Dict[str, List[str]], rounds: int, clips: int, cold: Optional[Path] = None
 ) -> Dict[str, List[float]]:
-    """Seconds a clip for each kind and round; the kinds take turns, after a round that is not counted.
+    """Seconds per clip for each kind and round; the kinds take turns, after a round that is not counted.
 
     Args:
-        clips: how many are read of each kind in a round, all there are at most.
-        cold: the directory of all files, which are dropped from the cache before every turn.
+        kinds: name -> paths of the clips.
+        rounds: number of timed rounds.
+        clips: how many clips of each kind are read per round, at most.
+        cold: a directory whose files are dropped from the page cache before every turn; None to leave them there.
     """
+
+    def prepare() -> None:
+        if cold is not None:
+            drop_from_cache(cold)
 
     def reading(paths: List[str]) -> Callable[[], None]:
         rng = np.random.default_rng(1)  # the same orders for all kinds
@@ -88,7 +94,7 @@ def measure(
         return read
 
     ways = {name: reading(paths) for name, paths in kinds.items()}
-    seconds = in_turns(ways, rounds, prepare=lambda: cold and drop_from_cache(cold))
+    seconds = in_turns(ways, rounds, prepare=prepare)
     return {name: [value / clips for value in values] for name, values in seconds.items()}
 
 
@@ -98,19 +104,19 @@ def report(title: str, times: Dict[str, List[float]]) -> None:
     for kind, values in times.items():
         median = statistics.median(values)
         each = ", ".join(f"{1e6 * value:.0f}" for value in values)
-        print(f"  {kind:6s}{1e6 * median:8.0f} us a clip, {median / loose:.2f} of loose files ({each})")
+        print(f"  {kind:6s}{1e6 * median:8.0f} us per clip, {median / loose:.2f} of loose files ({each})")
 
 
 def make_kinds(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> Dict[str, List[str]]:
-    """Kind -> the paths of its clips; HDF5 only where h5py is."""
+    """Kind -> the paths of its clips; HDF5 only if h5py is installed."""
     samples = make_loose(directory, clips, rate, seconds, extension)
-    command = [sys.executable, str(BUILD), "pack", str(directory), "--out", str(directory / "packed")]
+    command = [*BUILD, "pack", str(directory), "--out", str(directory / "packed")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     kinds = {"loose": full_paths(directory / "train.tsv"), "zip": full_paths(directory / "packed" / "train.tsv")}
     try:
         kinds["hdf5"] = make_hdf5(directory / "waveforms.h5", samples, rate)
     except ImportError:
-        print("h5py is not there, so HDF5 is left out", file=sys.stderr)
+        print("h5py is not installed, so HDF5 is left out", file=sys.stderr)
     return kinds
 
 
@@ -122,7 +128,7 @@ def rows(clips: int = 1000, rounds: int = 5) -> List[Row]:
         for where, cold in (("the page cache", None), ("the disk", Path(name))):
             times = measure(kinds, rounds, clips, cold)
             for kind in list(kinds)[1:]:
-                work = f"random access to a {kind} of 1 s wavs, a clip, from {where}"
+                work = f"random access to a {kind} of 1 s wavs, per clip, from {where}"
                 found.append(time_row(work, "loose files", times[kind], times["loose"], "at most 1.0"))
     return found
 

@@ -1,9 +1,9 @@
 """How a pretraining step's time and memory grow with clip length, batch size, mask ratio and model size: `python -m
 benchmarks scaling` draws benchmarks/scaling.png.
 
-The step is `pretraining_step`'s; one thing at a time differs from the tiny model on 2 clips of 10 s, mask 0.75. Beside
-the time stands what the arithmetic alone would take at the rate of that point; memory is that of a fresh process each.
-Rows are the ends of each curve against that point, beside the arithmetic's own growth. They have no target.
+The step is that of `steps.py`; one setting at a time differs from the tiny model on 2 clips of 10 s, mask 0.75. Next to
+the time is what the arithmetic alone would take at the rate of that point; memory is that of a fresh process each. The
+rows compare the ends of each curve with that point, next to the growth of the arithmetic. They have no target.
 """
 
 import gc
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 from benchmarks import memory
-from benchmarks.compare import Row, in_turns
-from benchmarks.pretraining_step import MASK_RATIO, SECONDS, make_step, step_flops
+from benchmarks.steps import MASK_RATIO, SECONDS, make_step, step_flops
+from benchmarks.timing import Row, in_turns
 
 OUT = Path(__file__).with_suffix(".png")
 CLIPS, ROUNDS = 2, 2  # with 8 clips the curves alone take ten minutes
-Setting = Tuple[str, int, int, float]  # size, clips, seconds a clip, mask ratio
+Setting = Tuple[str, int, int, float]  # size, clips, seconds per clip, mask ratio
 POINT: Setting = ("tiny", CLIPS, SECONDS, MASK_RATIO)
 CURVES: Dict[str, Tuple[int, list]] = {  # what is varied -> its place in a setting, its values
     "clip length (s)": (2, [1, 5, 10, 20, 30]),
@@ -34,7 +34,7 @@ def settings(curve: str) -> List[Setting]:
 
 
 def measure_time(setting: Setting) -> float:
-    """Seconds of a step, the mean of two rounds; the model is gone when it returns."""
+    """Seconds of a step, the mean of two rounds; the model is freed before it returns."""
     seconds = statistics.mean(in_turns({"ours": make_step("ours", *setting)}, ROUNDS)["ours"])
     gc.collect()
     return seconds
@@ -53,12 +53,12 @@ def draw(seconds: Dict[Setting, float], held: Dict[Setting, float]) -> None:
         points = settings(curve)
         panel.plot(values, [seconds[point] for point in points], "o-", color="C0", label="time")
         panel.plot(values, [step_flops(*point) / rate for point in points], "--", color="C0", label="arithmetic")
-        panel.set(xlabel=curve, ylabel="a step (s)", ylim=(0, None))
-        beside = panel.twinx()
-        beside.plot(values, [held[point] for point in points], "s:", color="C1", label="memory")
-        beside.set(ylabel="peak memory (GiB)", ylim=(0, None))
-        panel.legend(handles=[*panel.lines, *beside.lines], loc="lower right")
-    figure.suptitle(f"Pretraining step; where not varied: tiny, {CLIPS} clips of {SECONDS} s, mask {MASK_RATIO}")
+        panel.set(xlabel=curve, ylabel="time per step (s)", ylim=(0, None))
+        right = panel.twinx()
+        right.plot(values, [held[point] for point in points], "s:", color="C1", label="memory")
+        right.set(ylabel="peak memory (GiB)", ylim=(0, None))
+        panel.legend(handles=[*panel.lines, *right.lines], loc="lower right")
+    figure.suptitle(f"Pretraining step; unless varied: tiny, {CLIPS} clips of {SECONDS} s, mask {MASK_RATIO}")
     figure.savefig(OUT, dpi=80)
     pyplot.close(figure)
 
@@ -69,7 +69,8 @@ def row(curve: str, setting: Setting, seconds: Dict[Setting, float], held: Dict[
     return Row(
         f"pretraining step, {curve} {setting[place]}",
         f"{curve} {POINT[place]}",
-        *(f"{seconds[each]:.2f} s" for each in (setting, POINT)),
+        f"{seconds[setting]:.2f} s",
+        f"{seconds[POINT]:.2f} s",
         seconds[setting] / seconds[POINT],
         note=f"arithmetic {arithmetic:.2f}, memory {held[setting] / held[POINT]:.2f}",
     )

@@ -1,4 +1,4 @@
-"""Seconds from a command to its first update, demo recipe, above those that fairseq's own import takes:
+"""Seconds from a command to its first update, with the demo recipe, minus those of fairseq's own import:
 `python -m benchmarks startup`.
 """
 
@@ -10,21 +10,25 @@ import time
 from pathlib import Path
 from typing import List
 
-from benchmarks.compare import Row, in_turns
 from benchmarks.packs import BUILD, make_loose
+from benchmarks.timing import Row, in_turns
 
 HERE = Path(__file__).resolve().parents[1]
 CLIPS, ROUNDS = 40, 3
 
 
 def to_first_update(data: Path, run_dir: str) -> float:
-    """Start a pretraining and stop it after its first update; seconds until that is logged."""
+    """Start a pretraining and stop it after its first update; returns the seconds until the update is logged.
+
+    Raises:
+        RuntimeError: it ended before.
+    """
     command = [sys.executable, "-W", "ignore", "-m", "fairseq_cli.hydra_train", "--config-dir", "config/pretraining"]
     command += ["--config-name", "demo", f"task.data={data}", f"hydra.run.dir={run_dir}"]
     command += ["common.log_interval=1", "checkpoint.no_save=true"]
     start = time.perf_counter()
     with subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             if "[train_inner]" in line:
                 seconds = time.perf_counter() - start
                 process.kill()
@@ -37,7 +41,7 @@ def rows() -> List[Row]:
     with tempfile.TemporaryDirectory() as name:
         make_loose(Path(name), CLIPS, 32000, 2.0, "wav")
         data = Path(name) / "data"
-        build = [sys.executable, str(BUILD), "folder", f"{name}/audio", "--out", str(data)]
+        build = [*BUILD, "folder", f"{name}/audio", "--out", str(data)]
         subprocess.run(build, check=True, capture_output=True)
 
         def ours() -> None:
@@ -56,6 +60,6 @@ def rows() -> List[Row]:
             f"{imported:.1f} s",
             first - imported,
             "at most 3",
-            "the ratio column holds the seconds above it; the update itself, of 16 clips, is in them",
+            "the ratio column has the seconds above the import; the update itself, of 16 clips, is in them",
         )
     ]

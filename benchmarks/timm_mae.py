@@ -1,11 +1,12 @@
-"""The peer of pretraining: a masked autoencoder put together from timm's transformer blocks, as MAE's own code is.
+"""The peer of pretraining: a masked autoencoder made of timm's transformer blocks, like MAE's own code.
 
-Source: facebookresearch/mae, models_mae.py (names and steps), for the patches of a spectrogram in place of an image.
-It has no CLS token, as MaskSpec has none; nothing else is left out, and nothing of ours is in it but the positions.
+Source: facebookresearch/mae, models_mae.py (names and steps), for the patches of a spectrogram instead of an image.
+Like MaskSpec it has no CLS token; nothing else is left out, and only the positions are ours.
 
-Shapes: B batch, L patches, V visible, P values a patch, D encoder width, E decoder width.
+Shapes: B batch, L patches, V visible, P values per patch, D encoder width, E decoder width.
 """
 
+from functools import partial
 from typing import Optional, Tuple
 
 import torch
@@ -20,8 +21,11 @@ class TimmMae(nn.Module):
 
     Args:
         grid: (rows, columns) of patches.
-        fused: timm's fused attention; else the explicit product, softmax, product.
+        fused: use timm's fused attention; otherwise explicit product, softmax, product.
     """
+
+    pos_embed: Tensor
+    decoder_pos_embed: Tensor
 
     def __init__(
         self,
@@ -40,8 +44,11 @@ class TimmMae(nn.Module):
         self.mask_ratio = mask_ratio
 
         def blocks(width: int, heads: int, layers: int) -> nn.ModuleList:
-            norm = dict(norm_layer=lambda width, **kwargs: nn.LayerNorm(width, eps=1e-6, **kwargs))
-            return nn.ModuleList(Block(width, heads, qkv_bias=True, **norm) for _ in range(layers))
+            norm = partial(nn.LayerNorm, eps=1e-6)
+            return nn.ModuleList(
+                Block(width, heads, qkv_bias=True, norm_layer=norm)  # type: ignore[arg-type]  # as timm itself calls it
+                for _ in range(layers)
+            )
 
         self.patch_embed = nn.Linear(patch_size**2, encoder_embed_dim)
         self.blocks = blocks(encoder_embed_dim, encoder_attention_heads, encoder_layers)
@@ -68,9 +75,11 @@ class TimmMae(nn.Module):
         return x, mask.gather(1, ids_restore), ids_restore
 
     def forward(self, patches: Tensor, noise: Optional[Tensor] = None) -> Tensor:
-        """(B, L, P) -> the mean squared error of the masked values.
+        """The mean squared error of the masked values.
 
-        noise: (B, L), to choose the mask instead of drawing it.
+        Args:
+            patches: (B, L, P).
+            noise: (B, L), chooses the mask; None to draw it.
         """
         noise = torch.rand(patches.shape[:2]) if noise is None else noise
         x = self.patch_embed(patches) + self.pos_embed

@@ -1,19 +1,23 @@
-"""The benchmarks: what they compare does the same work. Nothing is timed here."""
+"""What the benchmarks compare does the same work. Nothing is timed here."""
+
+import ast
+import graphlib
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.compare import Row, in_turns, median_ratio
+from benchmarks.timing import Row, in_turns, median_ratio
 from maskspec_fairseq.modules import transformer
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.masking import random_masking
 from maskspec_fairseq.modules.patches import patchify
 from maskspec_fairseq.modules.sizes import ModelSize
+from tests.factories import REPOSITORY
 
 pytest.importorskip("timm")
-from benchmarks import pretraining_step  # noqa: E402
+from benchmarks import steps  # noqa: E402
 from benchmarks.timm_mae import TimmMae  # noqa: E402
 
 SIZES = dict(encoder_layers=2, decoder_embed_dim=16, decoder_layers=2, decoder_attention_heads=4)
@@ -21,7 +25,7 @@ CLIP_KEY = np.array([[1, 1, 0], [1, 1, 1]])
 
 
 def timm_name(name: str) -> str:
-    """Ours -> facebookresearch/mae's."""
+    """Our name of a parameter -> that of facebookresearch/mae."""
     for ours, theirs in (("embed.", "decoder_embed."), ("blocks.", "decoder_blocks."), ("norm.", "decoder_norm.")):
         if name.startswith("decoder." + ours):
             return theirs + name[len("decoder." + ours) :]
@@ -62,18 +66,34 @@ def test_arithmetic_is_what_torch_counts(monkeypatch):
         return (query @ key.transpose(2, 3) * query.shape[3] ** -0.5).softmax(dim=3) @ value
 
     monkeypatch.setattr(transformer.F, "scaled_dot_product_attention", explicit)
-    step = pretraining_step.make_step("ours", "tiny", 2, 2)
+    step = steps.make_step("ours", "tiny", 2, 2)
     counter = FlopCounterMode(display=False)
     with counter:
         step()
     # torch also counts the front end; the first projection needs no gradient of its input
-    assert counter.get_total_flops() == pytest.approx(pretraining_step.step_flops("tiny", 2, 2), rel=0.01)
+    assert counter.get_total_flops() == pytest.approx(steps.step_flops("tiny", 2, 2), rel=0.01)
 
 
-@pytest.mark.parametrize("way", pretraining_step.WAYS)
-def test_every_way_of_a_step_runs(way, monkeypatch):
-    monkeypatch.setattr(pretraining_step, "SIZES", {"tiny": ModelSize(48, 3, 192)})
-    pretraining_step.make_step(way, "tiny", 2, 1)()
+@pytest.mark.parametrize("way", steps.WAYS)
+def test_every_way_of_a_step_trains_its_model(way, monkeypatch):
+    monkeypatch.setattr(steps, "SIZES", {"tiny": ModelSize(48, 3, 192)})
+    step = steps.make_step(way, "tiny", 1, 1)
+    first = step()
+    assert 0 < step() < 0.9 * first  # a batch that it has seen
+
+
+def test_no_benchmark_imports_itself_by_way_of_others():
+    """At the top of a file or in a function."""
+    graph = {}
+    for path in (REPOSITORY / "benchmarks").glob("*.py"):
+        graph[path.stem] = {
+            name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "benchmarks"
+            for name in (node.module.split(".")[1:] or [alias.name for alias in node.names])
+        }
+    assert {"steps", "timing"} <= graph["pretraining_step"]
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize(

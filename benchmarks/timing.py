@@ -1,21 +1,24 @@
-"""Measure ways of doing the same work side by side: in turns, after a round of warm-up, by the median round."""
+"""Time ways of doing the same work, in turns and after a round of warm-up, and compare the medians."""
 
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Mapping, Optional
 
 import torch
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the results: what ours costs, what a peer costs, and their ratio beside its target.
+    """A row of the results: what our implementation costs, what a peer costs, and their ratio.
 
-    ours, theirs: a figure with its unit, "412 ms".
-    ratio: as `target` means it: of times or memory ours / theirs, of rates likewise.
-    target: "at most 0.8", "at least 3", or "" for a figure that has none.
-    note: what a reader must know, the reason of a missed target above all.
+    Args:
+        work: what is measured.
+        peer: what it is compared with.
+        ours, theirs: a figure with its unit, "412 ms".
+        ratio: ours / theirs, of times, memory or rates.
+        target: of the ratio, "at most 0.8" or "at least 3"; "" if there is none.
+        note: what a reader must know, above all why a target was missed.
     """
 
     work: str
@@ -28,10 +31,10 @@ class Row:
 
     @property
     def met(self) -> Optional[bool]:
-        """None without a target.
+        """Whether the target was met; None if there is none.
 
         Raises:
-            ValueError: the target is written in another way.
+            ValueError: the target has another form.
         """
         if not self.target:
             return None
@@ -42,16 +45,26 @@ class Row:
 
 
 def in_turns(
-    ways: Dict[str, Callable[[], object]],
+    ways: Mapping[str, Callable[[], object]],
     rounds: int = 5,
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
     prepare: Callable[[], object] = lambda: None,
 ) -> Dict[str, List[float]]:
-    """Seconds of every round of every way; the ways take turns, every other round the last one first, so that what else
-    the machine does, and what one leaves behind for the next, falls on all.
+    """Time ways of doing the same work.
 
-    prepare: is done before every turn, and not counted.
+    The ways take turns, in reverse order in every other round, so that other work of the machine, and what one way
+    leaves behind for the next, affects all of them alike.
+
+    Args:
+        ways: name -> function to time.
+        rounds: number of timed rounds.
+        warm_up: number of rounds before them that are not timed.
+        clock: returns the time, s.
+        prepare: called before every turn, and not timed.
+
+    Returns:
+        Name -> seconds of each round.
     """
     seconds: Dict[str, List[float]] = {name: [] for name in ways}
     for number in range(warm_up + rounds):
@@ -65,41 +78,41 @@ def in_turns(
 
 
 def median_ratio(ours: List[float], theirs: List[float]) -> float:
-    """The median over the rounds of ours / theirs, each of one turn: slow drift of the machine cancels."""
+    """The median over the rounds of ours / theirs; slow drift of the machine cancels."""
     return statistics.median(a / b for a, b in zip(ours, theirs))
 
 
 def time_text(seconds: float) -> str:
-    """Seconds with a unit that suits them."""
+    """Seconds as text, in s, ms or us."""
     if seconds >= 0.1:
         return f"{seconds:.2f} s"
     return f"{1e3 * seconds:.1f} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f} us"
 
 
 def time_row(work: str, peer: str, ours: List[float], theirs: List[float], target: str = "", note: str = "") -> Row:
-    """Median times, in seconds, and the ratio of ours to theirs."""
-    texts = [time_text(statistics.median(seconds)) for seconds in (ours, theirs)]
-    return Row(work, peer, *texts, median_ratio(ours, theirs), target, note)
+    """A row of median times; `ours` and `theirs` are the seconds of each round."""
+    our_text, their_text = (time_text(statistics.median(seconds)) for seconds in (ours, theirs))
+    return Row(work, peer, our_text, their_text, median_ratio(ours, theirs), target, note)
 
 
 def rate_row(
     work: str, peer: str, things: str, count: int, ours: List[float], theirs: List[float], target: str, note: str = ""
 ) -> Row:
-    """Median rates of `count` things in each of the times, in seconds, and the ratio of our rate to theirs."""
+    """A row of median rates; each round handled `count` things in the seconds of `ours` and `theirs`."""
     rates = [count / statistics.median(seconds) for seconds in (ours, theirs)]
-    texts = [f"{rate:.{0 if rate >= 10 else 2}f} {things}/s" for rate in rates]
-    return Row(work, peer, *texts, median_ratio(theirs, ours), target, note)
+    our_text, their_text = (f"{rate:.{0 if rate >= 10 else 2}f} {things}/s" for rate in rates)
+    return Row(work, peer, our_text, their_text, median_ratio(theirs, ours), target, note)
 
 
 def matmul_gflops(size: int = 1024, rounds: int = 20) -> float:
-    """Rate of a float32 matrix product on this machine, 10^9 floating-point operations a second, by torch's threads."""
+    """Rate of a float32 matrix product with torch's threads, 10^9 floating-point operations per second."""
     first, second = torch.randn(size, size), torch.randn(size, size)
     seconds = in_turns({"product": lambda: first @ second}, rounds, warm_up=3)["product"]
     return 2 * size**3 / statistics.median(seconds) / 1e9
 
 
 def table(rows: List[Row]) -> str:
-    """Markdown, one line a row."""
+    """The rows as a Markdown table."""
     lines = ["| work | against | ours | theirs | ratio | target | met | note |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
         met = {None: "", True: "yes", False: "**no**"}[row.met]

@@ -1,0 +1,104 @@
+"""Pretraining steps, ours and that of the same MAE made of timm's blocks, and the arithmetic in them.
+
+A step is forward, backward and AdamW, waveform to updated weights, on clips of noise at 32 kHz. The peer
+(`timm_mae.py`) has explicit attention like the released code, or timm's fused one, and torch's AdamW with its default
+settings, which is what a user would write. The front end is ours on both sides.
+
+The arithmetic is that of the matrix products alone, three times that of the forward pass; the work of the front end,
+norms, GELU, softmax and optimizer is not counted, nor what fused attention computes twice.
+"""
+
+from dataclasses import asdict
+from typing import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.timm_mae import TimmMae
+from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.modules.losses import masked_spectrogram_loss
+from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.masking import num_masked
+from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.sizes import SIZES
+from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWConfig
+
+RATE, CLIPS, SECONDS, MASK_RATIO, LEARNING_RATE = 32000, 8, 10, 0.75, 1e-3
+PATCH = 16
+WAYS = ["ours", "bf16", "explicit", "fused"]
+
+
+def noise(clips: int) -> torch.Tensor:
+    """Clips of 10 s, (B, T)."""
+    return 0.1 * torch.randn(clips, SECONDS * RATE, generator=torch.Generator().manual_seed(1))
+
+
+def our_optimizer(model: torch.nn.Module) -> MaskSpecAdamW:
+    return MaskSpecAdamW(MaskSpecAdamWConfig(lr=[LEARNING_RATE], fp16=False, bf16=False), model.parameters())
+
+
+def our_step(size: str, waveform: torch.Tensor, mask_ratio: float, bf16: bool) -> Callable[[], float]:
+    model = MaskedAutoencoder(mask_ratio=mask_ratio, **asdict(SIZES[size]))
+    optimizer = our_optimizer(model)
+    clip_key = np.stack([np.array([1, 1, clip]) for clip in range(len(waveform))])
+
+    def step() -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            found = model(waveform, clip_key=clip_key)
+        total, count = masked_spectrogram_loss(found["prediction"], found["target"], found["scored"])
+        loss = total / count
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
+
+
+def timm_step(size: str, waveform: torch.Tensor, mask_ratio: float, fused: bool) -> Callable[[], float]:
+    front_end = LogMel("paper", RATE, frame_multiple=PATCH)
+    width, heads = SIZES[size].encoder_embed_dim, SIZES[size].encoder_attention_heads
+    model = TimmMae(front_end.grid(waveform.shape[1]), width, heads, mask_ratio=mask_ratio, fused=fused)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+
+    def step() -> float:
+        loss = model(patchify(front_end(waveform), PATCH))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.item()
+
+    return step
+
+
+def make_step(
+    way: str, size: str, clips: int = CLIPS, seconds: int = SECONDS, mask_ratio: float = MASK_RATIO
+) -> Callable[[], float]:
+    """A step of one of WAYS, with its own model and its own batch of noise; it returns the loss before the update."""
+    torch.manual_seed(1)
+    waveform = torch.randn(clips, seconds * RATE).mul_(0.1)
+    if way in ("ours", "bf16"):
+        return our_step(size, waveform, mask_ratio, way == "bf16")
+    return timm_step(size, waveform, mask_ratio, way == "fused")
+
+
+def block_flops(width: int, tokens: int, outputs: int) -> int:
+    """Floating-point operations in the forward pass of a block.
+
+    These are keys and values, queries and projection, feed-forward network, and attention.
+    """
+    return 2 * width**2 * (2 * tokens + 2 * outputs + 8 * outputs) + 4 * width * tokens * outputs
+
+
+def step_flops(size: str, clips: int = CLIPS, seconds: int = SECONDS, mask_ratio: float = MASK_RATIO) -> int:
+    """Floating-point operations in the matrix products of our step, forward and (twice as many) backward."""
+    model, values = SIZES[size], PATCH**2
+    width, decoder_width = model.encoder_embed_dim, model.decoder_embed_dim
+    rows, columns = LogMel("paper", RATE, frame_multiple=PATCH).grid(seconds * RATE)
+    patches = rows * columns
+    masked = num_masked(patches, mask_ratio)
+    visible = patches - masked
+    linear = visible * width * (values + decoder_width) + masked * decoder_width * values
+    encoder = model.encoder_layers * block_flops(width, visible, visible)
+    decoder = (model.decoder_layers - 1) * block_flops(decoder_width, patches, patches)
+    return 3 * clips * (2 * linear + encoder + decoder + block_flops(decoder_width, patches, masked))
