@@ -76,6 +76,7 @@ def _run(output: str, function: Callable[..., None], *arguments: Any) -> None:
     for stream in (1, 2):
         os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOCTTY, 0o600), stream)
     warnings.simplefilter("ignore")
+    multiprocessing.set_start_method(None, force=True)  # loader processes are not to come from a server, too
     try:
         function(*arguments)
     finally:
