@@ -4,7 +4,7 @@ Shapes: B batch, T samples.
 """
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 import torch
@@ -25,9 +25,12 @@ MAX_REPLACEMENTS = 10
 
 @dataclass
 class LoadedClip:
-    """A waveform, float32 (T,), how many of its samples are no padding, and where it is from.
+    """A clip of the manifest, or the one that replaces it.
 
-    source is a line of the manifest, not the one that was asked for where bad_audio says why.
+    waveform: float32 (T,).
+    num_samples: its samples before the padding.
+    source: the line of the manifest that it was read from, which is not the requested one if that could not be read.
+    bad_audio: a message for every file that could not be read.
     """
 
     waveform: np.ndarray
@@ -36,23 +39,33 @@ class LoadedClip:
     bad_audio: List[str]
 
 
-class AudioDataset(FairseqDataset):
-    """Clips of a manifest, decoded when they are asked for.
+def _labelled(clip: LoadedClip, targets: ClipTargets) -> LabelledClip:
+    """A clip with the labels of what is heard, which is another clip where it was replaced."""
+    return LabelledClip(clip.waveform, *targets[clip.source])
 
-    What a clip becomes depends on (seed, epoch, index) alone. In training a longer clip is cropped at random and
-    clips come in a new random order every epoch; otherwise the beginning is taken and the order is the manifest's.
+
+class AudioDataset(FairseqDataset):
+    """Clips of a manifest, decoded on access.
+
+    The result depends on (seed, epoch, index) alone. In training, longer clips are cropped at random and the order is
+    new in every epoch; otherwise clips are cropped to their beginning and the order is the manifest's.
 
     Args:
+        manifest: the clips.
         sample_rate: Hz, to which every file is resampled.
         clip_sec: s, to which every clip is cropped or padded.
         channel: see `maskspec_fairseq.audio.read.mix_down`.
+        seed: base of all random numbers.
         training: whether this is the training subset.
-        on_bad_audio: "raise", or "skip" to put another clip, drawn from the first one's key, in place of one that
-            cannot be read (training only: a validation without some of its clips is another validation).
+        on_bad_audio: "raise", or "skip" to replace a clip that cannot be read by another one, drawn from the first
+            one's key (in training only: without some of its clips a validation would not be comparable).
         targets: the clips' labels, for finetuning.
-        augmentation: what is done to a labelled clip in training.
-        sampling_weights: (N,), by which the clips of an epoch are drawn in training; None for all of them, once.
-        num_draws: how many clips an epoch draws by the weights.
+        augmentation: applied to labelled clips in training.
+        sampling_weights: (N,), weights by which the clips of an epoch are drawn in training; None: every clip, once.
+        num_draws: number of clips per epoch that are drawn by the weights.
+
+    Raises:
+        ValueError: unknown channel or on_bad_audio, or clip_sec not above 0.
     """
 
     def __init__(
@@ -106,21 +119,25 @@ class AudioDataset(FairseqDataset):
                 "bad_audio": loaded.bad_audio,
                 "replaced": bool(loaded.bad_audio),
             }
-        clips: List[LoadedClip] = []  # its own, then those that are mixed in
-
-        def load(source: int) -> LabelledClip:
-            loaded = self._load(source)
-            clips.append(loaded)
-            return LabelledClip(loaded.waveform, *self.targets[loaded.source])
-
-        mixed = self.augmentation.apply(key, self._clips_of_the_epoch(), self.sample_rate, load)
+        plan = self.augmentation.plan(key, self._clips_of_the_epoch())
+        clip = self._load(index)
+        partners = [
+            None if partner is None else self._load(partner) for partner in (plan.wave_partner, plan.spec_partner)
+        ]
+        mixed = self.augmentation.apply(
+            key,
+            plan,
+            self.sample_rate,
+            _labelled(clip, self.targets),
+            *(None if partner is None else _labelled(partner, self.targets) for partner in partners),
+        )
         return {
             "id": index,
             "waveform": torch.from_numpy(mixed.clip.waveform),
-            "num_samples": clips[0].num_samples,
+            "num_samples": clip.num_samples,
             "clip_key": key,
-            "bad_audio": [message for clip in clips for message in clip.bad_audio],
-            "replaced": bool(clips[0].bad_audio),
+            "bad_audio": [message for loaded in (clip, *partners) if loaded for message in loaded.bad_audio],
+            "replaced": bool(clip.bad_audio),
             "target": mixed.clip.target,
             "known": mixed.clip.known,
             "mix_waveform": None if mixed.second is None else torch.from_numpy(mixed.second),
@@ -147,18 +164,19 @@ class AudioDataset(FairseqDataset):
 
         id: int64 (B,), lines of the manifest, from 0.
         net_input:
-            waveform: int32 (B, T), the bits of float32 samples (see `modules/bit_pattern.py`).
+            waveform: int32 (B, T), the bits of float32 samples (see `modules/float32_bits.py`).
             clip_key: int64 (B, 3) numpy, (seed, epoch, index); stays on the host, where masks are drawn.
-            num_samples: int64 (B,), samples before the padding; without labels.
-            mix_waveform, mix_ratio: int32 (B, T) and float64 (B,), where log-mels are mixed.
+            num_samples: int64 (B,), samples before the padding; only without labels.
+            mix_waveform, mix_ratio: int32 (B, T) and float64 (B,); only where log-mels are mixed.
         nsentences: B.
-        ntokens: samples of audio, padding not counted.
+        ntokens: number of audio samples, padding not counted.
         bad_audio: a message for every file that was replaced.
-        replaced: how many of the clips are in another one's place (those that are mixed in are not counted).
-        target, known: float64 (B, C) from 0 to 1 (which `common.fp16` leaves alone), and bool (B, C); with labels.
+        replaced: number of clips that were replaced by another one (clips that are mixed in are not counted).
+        target, known: float64 (B, C) from 0 to 1 (which `common.fp16` does not convert), and bool (B, C); only with
+            labels.
 
-        A GPU whose share of an epoch is a batch short gets no items: one clip that is all padding, of which nothing is
-        scored, takes their place. (fairseq's own answer to an empty sample drops the sample size of every batch
+        A GPU whose share of an epoch is one batch short gets no items: a clip of nothing but padding, of which nothing
+        is scored, takes their place. (fairseq itself, given an empty sample, drops the sample size of every batch
         before it in the same update, so that with `update_freq` above 1 the last gradient of an epoch is too large.)
         """
         if not items:
@@ -188,6 +206,7 @@ class AudioDataset(FairseqDataset):
         return sample
 
     def num_tokens(self, index: int) -> int:
+        """Samples per clip, T; the same for all."""
         return clip_samples(self.clip_sec, self.sample_rate)
 
     def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
@@ -197,10 +216,11 @@ class AudioDataset(FairseqDataset):
         return self.num_tokens(index)
 
     def ordered_indices(self) -> np.ndarray:
+        """The clips of the current epoch in their order, int64 (N,), or (num_draws,) with sampling weights."""
         if not self.training:
             return np.arange(len(self))
         if self.sampling_weights is not None:
-            return self._clips_of_the_epoch()
+            return np.asarray(self._clips_of_the_epoch())
         return np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
 
     def set_epoch(self, epoch: int) -> None:
@@ -213,8 +233,8 @@ class AudioDataset(FairseqDataset):
         # A reused iterator keeps its batches, and its workers keep the epoch that they were started in.
         return not self.training
 
-    def _clips_of_the_epoch(self) -> Sequence[int]:
-        """All clips, or those that the weights have drawn; computed once, before the loader processes are forked."""
+    def _clips_of_the_epoch(self) -> Union[range, np.ndarray]:
+        """All clips, or those drawn by the weights; computed once, before the loader processes are forked."""
         if self.sampling_weights is None:
             return range(len(self))
         if self._drawn is None:
@@ -239,6 +259,6 @@ class AudioDataset(FairseqDataset):
         return [self.seed, self.epoch if self.training else 0, index]
 
     def _replacement(self, key: List[int], attempt: int) -> int:
-        """Another clip than the one of the key."""
+        """A clip other than the one of the key; the last of `attempt` draws."""
         step = clip_rng(key, REPLACEMENT).integers(1, max(2, len(self)), size=attempt)[-1]
         return int((key[2] + step) % len(self))

@@ -6,7 +6,7 @@ Shapes: T samples, C classes.
 """
 
 from dataclasses import dataclass, replace
-from typing import Callable, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -22,6 +22,16 @@ class LabelledClip:
     known: np.ndarray
 
 
+@dataclass(frozen=True)
+class MixPlan:
+    """The clips that are mixed into another one, by index, and the share that the clip itself keeps; None: no mix."""
+
+    wave_partner: Optional[int] = None
+    wave_ratio: float = 1.0
+    spec_partner: Optional[int] = None
+    spec_ratio: float = 1.0
+
+
 @dataclass
 class MixedClip:
     """A clip, and the one that its log-mel is to be mixed with: ratio * first + (1 - ratio) * second."""
@@ -33,14 +43,14 @@ class MixedClip:
 
 @dataclass
 class WaveformAugmentation:
-    """The strengths, each 0 for none.
+    """The strengths, each 0 for none. `plan` says which other clips a clip needs, `apply` changes it.
 
     Args:
-        wave_mixup: chance that a waveform is mixed with another one's.
-        wave_mixup_alpha: of the Beta distribution that the ratio is drawn from.
-        spec_mixup_alpha: of the Beta distribution for the mixing of log-mels, which every clip undergoes.
-        roll_sec: s, the most that a clip is rolled over time, either way.
-        gain_db: the most that a clip is made louder or softer.
+        wave_mixup: probability that a waveform is mixed with another one.
+        wave_mixup_alpha: parameter of the Beta distribution of the ratio.
+        spec_mixup_alpha: parameter of the Beta distribution for mixing log-mels, which every clip undergoes.
+        roll_sec: s, largest roll over time, in either direction.
+        gain_db: dB, largest change of level, up or down.
     """
 
     wave_mixup: float = 0.0
@@ -49,46 +59,64 @@ class WaveformAugmentation:
     roll_sec: float = 0.0
     gain_db: float = 0.0
 
-    def apply(
-        self, key: Sequence[int], candidates: Sequence[int], sample_rate: int, load: Callable[[int], LabelledClip]
-    ) -> MixedClip:
-        """Load the clip of a key and change it.
+    def plan(self, key: Sequence[int], candidates: Union[Sequence[int], np.ndarray]) -> MixPlan:
+        """Draw what is mixed into a clip.
 
         Args:
             key: (seed, epoch, clip).
-            candidates: the clips of the epoch, from which those to be mixed in are drawn.
-            load: a clip by its index.
+            candidates: the clips of the epoch, from which partners are drawn.
         """
-        clip = load(key[2])
+        plan = MixPlan()
         if self.wave_mixup:
             rng = clip_rng(key, MIX_WAVEFORM)
             if rng.random() < self.wave_mixup:
                 ratio = mixup_ratio(rng, self.wave_mixup_alpha)
-                partner = load(_another(rng, key[2], candidates))
-                clip = LabelledClip(
-                    mix_waveforms(clip.waveform, partner.waveform, ratio), *_mixed_targets(clip, partner, ratio)
-                )
-        clip = self._shift_and_scale(key, clip, sample_rate)
-        if not self.spec_mixup_alpha:
-            return MixedClip(clip)
-        rng = clip_rng(key, MIX_SPECTROGRAM)
-        ratio = mixup_ratio(rng, self.spec_mixup_alpha)
-        partner_index = _another(rng, key[2], candidates)
-        partner = self._shift_and_scale([*key[:2], partner_index], load(partner_index), sample_rate)
-        target, known = _mixed_targets(clip, partner, ratio)
-        return MixedClip(LabelledClip(clip.waveform, target, known), partner.waveform, ratio)
+                plan = replace(plan, wave_partner=_another(rng, key[2], candidates), wave_ratio=ratio)
+        if self.spec_mixup_alpha:
+            rng = clip_rng(key, MIX_SPECTROGRAM)
+            ratio = mixup_ratio(rng, self.spec_mixup_alpha)
+            plan = replace(plan, spec_partner=_another(rng, key[2], candidates), spec_ratio=ratio)
+        return plan
 
-    def _shift_and_scale(self, key: Sequence[int], clip: LabelledClip, sample_rate: int) -> LabelledClip:
-        waveform = clip.waveform
+    def apply(
+        self,
+        key: Sequence[int],
+        plan: MixPlan,
+        sample_rate: int,
+        clip: LabelledClip,
+        wave_partner: Optional[LabelledClip] = None,
+        spec_partner: Optional[LabelledClip] = None,
+    ) -> MixedClip:
+        """Mix a clip with the partners of its plan, roll it and change its gain.
+
+        Args:
+            key: (seed, epoch, clip).
+            plan: what `plan` has drawn for the key.
+            sample_rate: Hz.
+            clip: the clip of the key.
+            wave_partner: clip `plan.wave_partner`, where there is one.
+            spec_partner: clip `plan.spec_partner`, where there is one; rolled and scaled as it would be by itself.
+        """
+        if wave_partner is not None:
+            waveform = mix_waveforms(clip.waveform, wave_partner.waveform, plan.wave_ratio)
+            clip = LabelledClip(waveform, *_mixed_targets(clip, wave_partner, plan.wave_ratio))
+        waveform = self._roll_and_scale(key, clip.waveform, sample_rate)
+        if spec_partner is None or plan.spec_partner is None:
+            return MixedClip(replace(clip, waveform=waveform))
+        second = self._roll_and_scale([*key[:2], plan.spec_partner], spec_partner.waveform, sample_rate)
+        target, known = _mixed_targets(clip, spec_partner, plan.spec_ratio)
+        return MixedClip(LabelledClip(waveform, target, known), second, plan.spec_ratio)
+
+    def _roll_and_scale(self, key: Sequence[int], waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if self.roll_sec:
             waveform = roll(waveform, clip_rng(key, ROLL), round(self.roll_sec * sample_rate))
         if self.gain_db:
             waveform = change_gain(waveform, clip_rng(key, GAIN), self.gain_db)
-        return replace(clip, waveform=waveform)
+        return waveform
 
 
-def _another(rng: np.random.Generator, index: int, candidates: Sequence[int]) -> int:
-    """One of the candidates, and not `index`, where there is another."""
+def _another(rng: np.random.Generator, index: int, candidates: Union[Sequence[int], np.ndarray]) -> int:
+    """One of the candidates other than `index`, where there is another."""
     place = int(rng.integers(len(candidates)))
     if candidates[place] == index:
         place = (place + 1) % len(candidates)
@@ -116,7 +144,7 @@ def mixup_ratio(rng: np.random.Generator, alpha: float) -> float:
 def mix_waveforms(first: np.ndarray, second: np.ndarray, ratio: float) -> np.ndarray:
     """ratio * first + (1 - ratio) * second, without its mean.
 
-    The released code takes the mean out of each clip and again out of the mix; the last makes up for the first two.
+    The released code subtracts the mean of each clip and again that of the mix; the last makes the first two redundant.
 
     Args:
         first: float32 (T,).
@@ -137,11 +165,12 @@ def mix_waveforms(first: np.ndarray, second: np.ndarray, ratio: float) -> np.nda
 def mix_targets(
     first: np.ndarray, first_known: np.ndarray, second: np.ndarray, second_known: np.ndarray, ratio: float
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """The labels of a mix: ratio * first + (1 - ratio) * second, known where the first clip's, the louder one's, are.
+    """The labels of a mix: ratio * first + (1 - ratio) * second, known where the first (louder) clip's are known.
 
     An unknown label of the second clip counts as absent, as most labels are. The code released for OpenMIC, whose
-    recipe leaves mixup off, would take a label as known where either clip's is, and an unknown one of the louder clip
-    as absent, too. Were both to be known, hardly a label would be left: there, a clip has two known ones of 20.
+    recipe leaves mixup off, would treat a label as known where either clip's is known, and an unknown one of the
+    louder clip as absent, too. If both had to be known, hardly a label would be left: there, a clip has two known
+    labels out of 20.
 
     Args:
         first: float32 (C,), in [0, 1].
@@ -157,9 +186,9 @@ def mix_targets(
 
 
 def roll(waveform: np.ndarray, rng: np.random.Generator, max_samples: int) -> np.ndarray:
-    """Shift (T,) in a circle by a whole number of samples, uniform in [-max_samples, max_samples].
+    """Shift (T,) circularly by a whole number of samples, uniform in [-max_samples, max_samples].
 
-    Source: MaskSpec, arXiv:2204.12768, section 3.2, which gives no distance; the released code has 50 samples.
+    Source: MaskSpec, arXiv:2204.12768, section 3.2, which gives no distance; the released code uses 50 samples.
 
     Raises:
         ValueError: max_samples is below 0.
@@ -170,7 +199,7 @@ def roll(waveform: np.ndarray, rng: np.random.Generator, max_samples: int) -> np
 
 
 def change_gain(waveform: np.ndarray, rng: np.random.Generator, max_db: float) -> np.ndarray:
-    """Scale (T,) by 10 ** (g / 20), g uniform in [-max_db, max_db] dB; the released code has 7 dB.
+    """Scale (T,) by 10 ** (g / 20), g uniform in [-max_db, max_db] dB; the released code uses 7 dB.
 
     Raises:
         ValueError: max_db is below 0.

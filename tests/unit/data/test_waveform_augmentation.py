@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskspec_fairseq.data.waveform_augmentation import LabelledClip, WaveformAugmentation
+from maskspec_fairseq.data.waveform_augmentation import LabelledClip, MixPlan, WaveformAugmentation
 
 NUM_CLIPS, NUM_SAMPLES = 6, 1000
 KEY = [1, 3, 2]
@@ -14,7 +14,10 @@ def load(index):
 
 
 def apply(key=KEY, candidates=range(NUM_CLIPS), **kwargs):
-    return WaveformAugmentation(**kwargs).apply(key, candidates, 1000, load)
+    augmentation = WaveformAugmentation(**kwargs)
+    plan = augmentation.plan(key, candidates)
+    partners = [None if partner is None else load(partner) for partner in (plan.wave_partner, plan.spec_partner)]
+    return augmentation.apply(key, plan, 1000, load(key[2]), *partners)
 
 
 def test_nothing_is_done_by_default():
@@ -67,6 +70,20 @@ def test_partners_are_clips_of_the_epoch_and_others(kwargs):
         partners |= set(np.flatnonzero(target))
     assert partners == {0, 2, 5}
     assert apply(candidates=[2], **kwargs).clip.target.tolist() == load(2).target.tolist()  # there is no other
+
+
+def test_a_plan_names_what_the_mix_is_made_of():
+    """The dataset loads no other clips than these."""
+    for epoch in range(1, 30):
+        key, strengths = [1, epoch, 2], dict(wave_mixup=0.5, spec_mixup_alpha=2.0)
+        plan = WaveformAugmentation(**strengths).plan(key, range(NUM_CLIPS))
+        expected = np.zeros(NUM_CLIPS)
+        expected[2] = plan.wave_ratio * plan.spec_ratio
+        if plan.wave_partner is not None:
+            expected[plan.wave_partner] += (1 - plan.wave_ratio) * plan.spec_ratio
+        expected[plan.spec_partner] += 1 - plan.spec_ratio
+        np.testing.assert_allclose(apply(key, **strengths).clip.target, expected, atol=1e-6)
+    assert WaveformAugmentation(roll_sec=1.0, gain_db=3.0).plan(KEY, range(NUM_CLIPS)) == MixPlan()
 
 
 def test_with_both_the_shares_multiply():
