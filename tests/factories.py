@@ -13,7 +13,7 @@ import soundfile
 import torch
 import torchaudio.compliance.kaldi as kaldi
 
-from maskspec_fairseq.checkpoints.read import model_arguments
+from maskspec_fairseq.checkpoints.read import model_arguments, read_checkpoint
 from maskspec_fairseq.cli import build
 from maskspec_fairseq.data_dir.labels import Label, read_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import read_manifest
@@ -21,6 +21,7 @@ from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -250,3 +251,11 @@ def audiomae_input(clip: np.ndarray, target_length: int) -> np.ndarray:
     )  # fmt: skip
     fbank = np.pad(fbank.numpy(), ((0, max(0, target_length - len(fbank))), (0, 0)))[:target_length]
     return (fbank + 4.2677393) / (2 * 4.5689974)
+
+
+def load_classifier(path):
+    """The model of a finetuning checkpoint, in eval mode, and the checkpoint's config."""
+    state = read_checkpoint(str(path), (FINETUNING_MODEL,))
+    model = build_classifier(state["cfg"]["model"])
+    model.load_state_dict(state["model"])
+    return model.eval(), state["cfg"]

@@ -12,7 +12,7 @@ from torch import nn
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.sizes import SIZES
-from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAINING_MODEL
+from maskspec_fairseq.registered_names import MODELS, PRETRAINING_MODEL
 
 # The fields in which an encoder and the weights for it must agree.
 ENCODER_FIELDS = (
@@ -100,20 +100,6 @@ def load_autoencoder(path: str) -> Tuple[MaskedAutoencoder, Dict[str, Any]]:
     """
     state = read_checkpoint(path, (PRETRAINING_MODEL,))
     model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, state["cfg"]["model"]))
-    model.load_state_dict(state["model"])
-    return model.eval(), state["cfg"]
-
-
-def load_classifier(path: str) -> Tuple[SpectrogramClassifier, Dict[str, Any]]:
-    """The model of a finetuning checkpoint, in eval mode, and the checkpoint's config.
-
-    `cfg["model"]` has its labels, `label_keys` and `label_names`.
-
-    Raises:
-        ValueError, OSError: as `read_checkpoint`.
-    """
-    state = read_checkpoint(path, (FINETUNING_MODEL,))
-    model = SpectrogramClassifier(**model_arguments(SpectrogramClassifier, state["cfg"]["model"]))
     model.load_state_dict(state["model"])
     return model.eval(), state["cfg"]
 

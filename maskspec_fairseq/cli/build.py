@@ -75,9 +75,9 @@ def build_parser() -> argparse.ArgumentParser:
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all corpora have in common."""
     parser.add_argument("--out", type=Path, required=True, metavar="DATA_DIR", help="where the manifests go")
-    parser.add_argument("--min-sec", type=seconds, default=0.05, help="reject shorter files (default 0.05)")
+    parser.add_argument("--min-sec", type=seconds, default=0.05, help="reject shorter files (default: 0.05)")
     parser.add_argument(
-        "--max-rejected", type=fraction, default=0.05, help="fail above this fraction of rejected files (default 0.05)"
+        "--max-rejected", type=fraction, default=0.05, help="fail above this fraction of rejected files (default: 0.05)"
     )
     parser.add_argument(
         "--workers", type=int_at_least(1), default=None, help="processes that read headers (default: cores)"
@@ -86,7 +86,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
         "--stats-clips",
         type=int_at_least(0),
         default=1000,
-        help="clips per training subset to measure for mel_stats.json, at most; 0 for none (default 1000)",
+        help="clips per training subset to measure for mel_stats.json, at most; 0 for none (default: 1000)",
     )
 
 

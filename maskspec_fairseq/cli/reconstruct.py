@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("audio", help="a file that soundfile reads; its beginning is used")
     parser.add_argument("--checkpoint", required=True, help="of a pretraining run, such as checkpoint_last.pt")
     parser.add_argument(
-        "--out", type=Path, default=Path("reconstruction.png"), help="the picture (default reconstruction.png)"
+        "--out", type=Path, default=Path("reconstruction.png"), help="the picture (default: reconstruction.png)"
     )
     parser.add_argument(
         "--wav",
@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--channel", choices=CHANNELS, help="default: the run's task.channel")
     parser.add_argument("--mask-ratio", type=float, help="default: the run's")
-    parser.add_argument("--seed", type=int_at_least(0), default=1, help="draws the mask (default 1)")
+    parser.add_argument("--seed", type=int_at_least(0), default=1, help="draws the mask (default: 1)")
     add_device(parser)
     return parser
 

@@ -42,7 +42,7 @@ CLIP_NAME = re.compile(r"Y?([\w-]{11})(?:_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="AUDIO_DIR")
-    parser.add_argument("--csv-dir", type=Path, help=f"the three CSVs and {LABELS_CSV} (default AUDIO_DIR)")
+    parser.add_argument("--csv-dir", type=Path, help=f"the three CSVs and {LABELS_CSV} (default: AUDIO_DIR)")
 
 
 def segment_files(csv_dir: Path, stem: str) -> List[Path]:

@@ -24,8 +24,8 @@ VALID_SHARE = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--clips-per-kind", type=int_at_least(2), default=40, help="clips of each kind (default 40)")
-    parser.add_argument("--seed", type=int_at_least(0), default=1, help="draws the sounds (default 1)")
+    parser.add_argument("--clips-per-kind", type=int_at_least(2), default=40, help="clips of each kind (default: 40)")
+    parser.add_argument("--seed", type=int_at_least(0), default=1, help="draws the sounds (default: 1)")
 
 
 def sine(t: np.ndarray, hz: Union[float, np.ndarray]) -> np.ndarray:

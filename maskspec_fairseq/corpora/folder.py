@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--valid-fraction",
         type=fraction,
         default=0.05,
-        help="fraction of the files to hold out as valid, at least one file (default 0.05)",
+        help="fraction of the files to hold out as valid, at least one file (default: 0.05)",
     )
     parser.add_argument("--labels-from-parent", action="store_true", help="the folder of a file is its class")
 

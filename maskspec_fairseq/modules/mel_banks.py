@@ -28,7 +28,7 @@ def import_torchaudio() -> ModuleType:
     """
     try:
         import torchaudio
-        import torchaudio.compliance.kaldi  # noqa: F401
+        import torchaudio.compliance.kaldi
     except (ImportError, OSError, RuntimeError) as error:  # built for another CUDA version than torch: any of the three
         try:
             version = f"torchaudio {importlib.metadata.version('torchaudio')}"

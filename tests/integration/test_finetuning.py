@@ -7,8 +7,8 @@ import subprocess
 import pytest
 import torch
 
-from maskspec_fairseq.checkpoints.read import load_classifier
 from maskspec_fairseq.cli import crossval, evaluate
+from tests.factories import load_classifier
 from tests.integration.forked import training_process
 from tests.integration.runs import TINY, checkpoint, entries, train
 

@@ -17,8 +17,8 @@ from maskspec_fairseq.modules.sizes import ModelSize
 from tests.factories import REPOSITORY
 
 pytest.importorskip("timm")
-from benchmarks import steps  # noqa: E402
-from benchmarks.timm_mae import TimmMae  # noqa: E402
+from benchmarks import steps
+from benchmarks.timm_mae import TimmMae
 
 SIZES = dict(encoder_layers=2, decoder_embed_dim=16, decoder_layers=2, decoder_attention_heads=4)
 CLIP_KEY = np.array([[1, 1, 0], [1, 1, 1]])

@@ -26,7 +26,7 @@ from maskspec_fairseq.data_dir import ManifestError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="directory of audio files")
     parser.add_argument("out", type=Path, metavar="OUT", help="where the wavs go")
-    parser.add_argument("--sample-rate", type=int_at_least(1), default=32000, help="Hz (default 32000)")
+    parser.add_argument("--sample-rate", type=int_at_least(1), default=32000, help="Hz (default: 32000)")
 
 
 def is_resampled(wav: Path, sample_rate: int) -> bool:

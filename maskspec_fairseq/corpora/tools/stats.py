@@ -21,20 +21,22 @@ MAX_LEFT_OUT = 0.05  # fraction of the chosen clips
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
     parser.add_argument(
-        "--subset", default="train", help="training subset, or several with commas, measured separately (default train)"
+        "--subset",
+        default="train",
+        help="training subset, or several with commas, each measured (default: train)",
     )
     parser.add_argument(
-        "--clips", type=int_at_least(1), default=1000, help="clips to measure per subset, at most (default 1000)"
+        "--clips", type=int_at_least(1), default=1000, help="clips to measure per subset, at most (default: 1000)"
     )
     parser.add_argument(
-        "--front-end", default="paper", choices=sorted(FRONT_ENDS), help="model.front_end (default paper)"
+        "--front-end", default="paper", choices=sorted(FRONT_ENDS), help="model.front_end (default: paper)"
     )
-    parser.add_argument("--sample-rate", type=int_at_least(1), default=32000, help="task.sample_rate (default 32000)")
+    parser.add_argument("--sample-rate", type=int_at_least(1), default=32000, help="task.sample_rate (default: 32000)")
     parser.add_argument(
-        "--clip-sec", type=seconds, default=10.0, help="seconds to read of a clip, at most (default 10)"
+        "--clip-sec", type=seconds, default=10.0, help="seconds to read of a clip, at most (default: 10)"
     )
-    parser.add_argument("--channel", default="mix", choices=CHANNELS, help="task.channel (default mix)")
-    parser.add_argument("--seed", type=int_at_least(0), default=1, help="draws the clips (default 1)")
+    parser.add_argument("--channel", default="mix", choices=CHANNELS, help="task.channel (default: mix)")
+    parser.add_argument("--seed", type=int_at_least(0), default=1, help="draws the clips (default: 1)")
 
 
 def run(args: argparse.Namespace) -> int:

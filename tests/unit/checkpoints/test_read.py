@@ -5,7 +5,6 @@ import torch
 
 from maskspec_fairseq.checkpoints.read import (
     load_autoencoder,
-    load_classifier,
     load_pretrained,
     read_checkpoint,
 )
@@ -13,6 +12,7 @@ from tests.factories import (
     Intruder,
     build_classifier,
     classifier_cfg,
+    load_classifier,
     pretraining_cfg,
     save_checkpoint,
     save_foreign_checkpoint,
@@ -120,7 +120,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, zipped):
 
 
 def test_the_reason_of_a_refusal_does_not_recommend_to_go_on(tmp_path):
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match="which is not data") as refused:
         load_autoencoder(save_foreign_checkpoint(tmp_path / "c.pt", tmp_path / "marker"))
     assert "it was not read any further, because that could run code of whoever wrote the file" in str(refused.value)
     assert "weights_only" not in str(refused.value) and "\n" not in str(refused.value)

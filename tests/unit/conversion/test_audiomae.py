@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskspec_fairseq.checkpoints.read import load_classifier
 from maskspec_fairseq.cli.convert import main
 from maskspec_fairseq.inference.load import load_model
-from tests.factories import audiomae_input
+from tests.factories import audiomae_input, load_classifier
 from tests.fairseq_factories import classifier_config, finetuning_task
 from tests.unit.conversion.originals import Mae, finetuned, randomise
 

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_statistics_are_read_as_numpy_reads_them(tmp_path, protocol, kind):
 
 def test_statistics_of_an_older_numpy_are_read(tmp_path):
     path = tmp_path / "s.npy"
-    content = open(write_statistics(path, MEAN, STD, protocol=3), "rb").read()
+    content = Path(write_statistics(path, MEAN, STD, protocol=3)).read_bytes()
     names = (b"numpy._core.multiarray", b"numpy.core.multiarray")
     old, new = names if names[0] in content else names[::-1]
     path.write_bytes(content.replace(old, new))  # the text of a global ends in a newline, and has no length
@@ -100,7 +101,7 @@ def test_statistics_that_cannot_be_are_refused(tmp_path, mean, std, message):
 
 
 def test_other_files_are_no_statistics(tmp_path, statistics):
-    whole = open(statistics, "rb").read()
+    whole = Path(statistics).read_bytes()
     (tmp_path / "cut.npy").write_bytes(whole[:-100])
     (tmp_path / "text.npy").write_text("mean and deviation\n")
     (tmp_path / "empty.npy").write_bytes(b"")
@@ -165,7 +166,7 @@ def test_missing_or_needless_files_are_named(tmp_path, pretrained, tagged, stati
 def test_damaged_files_are_refused(tmp_path, tagged, capsys):
     from safetensors.torch import save_file
 
-    whole = open(save(tmp_path / "whole.pth", {"model": tagged}), "rb").read()
+    whole = Path(save(tmp_path / "whole.pth", {"model": tagged})).read_bytes()
     save_file(tagged, tmp_path / "whole.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-100])
     (tmp_path / "cut.pth").write_bytes(whole[:-500])
@@ -218,7 +219,7 @@ def test_fairseq_loads_what_it_writes(tmp_path, pretrained, tagged, statistics):
     for state, kind in ((pretrained, MaskSpecModel), (tagged, MaskSpecClassifierModel)):
         out = str(tmp_path / "out.pt")
         assert main([save(tmp_path / "in.pth", {"model": state}), "--statistics", statistics, "--out", out]) == 0
-        (model,), cfg, task = checkpoint_utils.load_model_ensemble_and_task([out])
+        (model,), _, task = checkpoint_utils.load_model_ensemble_and_task([out])
         assert isinstance(model, kind) and task.cfg.clip_sec == 10.0
         written = torch.load(out, weights_only=True)["model"]
         assert all(torch.equal(value, written[name]) for name, value in model.state_dict().items())

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskspec_fairseq.checkpoints.read import load_classifier
 from maskspec_fairseq.cli.convert import main
 from maskspec_fairseq.conversion.layout import find_layout
+from tests.factories import load_classifier
 from tests.unit.conversion.originals import Mae, finetuned, randomise, write_statistics
 
 

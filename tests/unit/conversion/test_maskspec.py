@@ -7,12 +7,13 @@ import pytest
 import torch
 import torchaudio.compliance.kaldi as kaldi
 
-from maskspec_fairseq.checkpoints.read import load_autoencoder, load_classifier
+from maskspec_fairseq.checkpoints.read import load_autoencoder
 from maskspec_fairseq.cli.convert import main
 from maskspec_fairseq.data_dir.labels import Label, write_vocabulary
 from maskspec_fairseq.inference.load import load_model
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
+from tests.factories import load_classifier
 from tests.unit.conversion.originals import Mae, finetuned, randomise, write_statistics
 
 RATE = 32000
@@ -76,7 +77,7 @@ def test_a_pretrained_file_gives_the_released_codes_outputs(tmp_path, waveform, 
     assert ((spectrogram - image[:, 0]) * torch.tensor(STD)[:, None]).abs().max() < 1e-4
 
     mask = random_masking(np.array([[1, 1, 0], [1, 1, 1]]), 496, 0.75)
-    visible, masked = split_by_mask(mask)
+    visible, _ = split_by_mask(mask)
     with torch.no_grad():
         encoded = original.encode(image, mask)
         prediction = original.decode(encoded, mask)

@@ -65,7 +65,7 @@ def test_a_batch_of_nothing_adds_nothing(criterion, dataset):
     model = small_autoencoder(norm_pix_loss=True)
     real, nothing = dataset.collater([dataset[index] for index in range(3)]), dataset.collater([])
     assert nothing["nsentences"] == nothing["ntokens"] == len(nothing["id"]) == 0
-    alone, logs = gradient(model, criterion, [real])
+    alone, _ = gradient(model, criterion, [real])
     both, (_, log) = gradient(model, criterion, [real, nothing])
     assert torch.equal(alone, both)
     assert {key: float(value) for key, value in log.items() if value and key not in ("masked", "patches")} == {}

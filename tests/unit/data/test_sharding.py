@@ -28,7 +28,7 @@ def clips_of_an_epoch(task, num_shards: int, epoch: int):
 
 
 @pytest.mark.parametrize("sampling", [{}, dict(sampling="psla", num_draws=11)], ids=["all", "drawn"])
-def test_every_clip_of_an_epoch_is_in_one_shard_and_as_in_any_other_split(folds, sampling):  # noqa: F811
+def test_every_clip_of_an_epoch_is_in_one_shard_and_as_in_any_other_split(folds, sampling):
     task = finetuning_task(folds, **AUGMENTED, **sampling)
     (whole,) = clips_of_an_epoch(task, 1, epoch=2)
     assert len(whole) == sampling.get("num_draws", 16)

@@ -27,7 +27,7 @@ def test_timestamp_embeddings_pass_the_validators_checks(model, seconds, sounds)
     assert embeddings.dtype == torch.float32 and not embeddings.requires_grad
     assert embeddings.shape == (sounds, timestamps.shape[1], model.timestamp_embedding_size)
     assert timestamps.shape[0] == sounds and torch.equal(timestamps, timestamps[:1].expand(sounds, -1))
-    assert 0 <= timestamps[0, 0] and timestamps[0, -1] <= 1000 * seconds
+    assert timestamps[0, 0] >= 0 and timestamps[0, -1] <= 1000 * seconds
     if timestamps.shape[1] > 1:
         hop = timestamps.diff().mean()
         assert hop <= 50 and (timestamps.diff() - hop).abs().max() < 1e-3
