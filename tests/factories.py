@@ -164,8 +164,8 @@ def run_build(*args, code=0):
     with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
         try:
             found = build.main([str(arg) for arg in args])
-        except SystemExit as exit:  # argparse
-            found = int(exit.code or 0)
+        except SystemExit as error:  # of argparse
+            found = int(error.code or 0)
     assert found == code, stdout.getvalue() + stderr.getvalue()
     return subprocess.CompletedProcess(args, found, stdout.getvalue(), stderr.getvalue())
 

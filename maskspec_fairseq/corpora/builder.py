@@ -163,12 +163,14 @@ def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optio
 def in_parallel(
     read: Callable[[Any], Any], jobs: Sequence[Any], workers: Optional[int], desc: str = "headers"
 ) -> List[Any]:
-    """`read` of all jobs, in order, by several processes, with a progress bar.
+    """`read` of all jobs, in order, with a progress bar; by several processes if there are more jobs than a chunk.
 
     Args:
         workers: number of processes; None for the number of cores.
         desc: label of the progress bar.
     """
+    if len(jobs) <= CHUNK:  # a single process would get all of them
+        return [read(job) for job in tqdm(jobs, unit="file", desc=desc, file=sys.stderr)]
     with multiprocessing.Pool(workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         results = pool.imap(read, jobs, chunksize=CHUNK)
         return list(tqdm(results, total=len(jobs), unit="file", desc=desc, file=sys.stderr))

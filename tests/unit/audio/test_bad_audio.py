@@ -28,7 +28,7 @@ from tests.fairseq_factories import pretraining_task
 RATE = 32000
 CONSTANT = dict(bitrate_mode="CONSTANT", compression_level=0.5)  # of an mp3
 NOISE = 0.5 * np.random.default_rng(0).uniform(-1, 1, RATE // 2)
-PASSED_OVER = "passed over"  # no name of a file of audio, or no file
+SKIPPED = "skipped"  # the name is not that of an audio file, or there is no file
 NOT_AUDIO = "Format not recognised"
 
 
@@ -124,7 +124,7 @@ FILES = [
     Broken("variable_rate_and_no_length.mp3", audio_as("mp3", edit=without_length, rate=44100), None, None),
     Broken("link.wav", link("1.wav"), None, None),
     Broken("one_sample.wav", audio(NOISE[:1], 44100), "too short: 0.000 s", None),
-    Broken("no_extension_of_audio.txt", audio_as("wav"), PASSED_OVER, None),
+    Broken("no_extension_of_audio.txt", audio_as("wav"), SKIPPED, None),
     # Cut off: used as far as it goes where the header is mended by what is there, refused where it is not
     Broken("cut.wav", audio_as("wav", 0.6), None, None),
     Broken("cut.ogg", audio_as("ogg", 0.9, seconds=3), None, None),
@@ -140,12 +140,12 @@ FILES = [
     Broken("twice_as_long_as_it_is.flac", flac_of_length(RATE), None, "expected"),
     Broken("months_long.flac", flac_of_length(2**36 - 1), None, "expected"),
     Broken("one_sample_at_192_khz.wav", audio(NOISE[:1], 192000), "too short", "found 1 at 192000 Hz"),
-    # Numbers that are no sound
+    # Values that are not sound
     Broken("nan.wav", audio(np.where(NOISE > 0.4, np.nan, NOISE), subtype="FLOAT"), None, "NaN or infinity"),
     Broken("infinite.wav", audio(np.where(NOISE > 0.4, np.inf, NOISE), subtype="FLOAT"), None, "NaN or infinity"),
     Broken("beyond_float32.wav", audio(1e300 * NOISE, subtype="DOUBLE"), None, "NaN or infinity"),
     Broken("a_cube_of_temperatures.wav", audio(1e30 * NOISE, subtype="FLOAT"), None, "with a full scale of 1"),
-    # No audio
+    # Not audio
     Broken("empty.wav", content(b""), NOT_AUDIO, NOT_AUDIO),
     Broken("empty.mp3", content(b""), "no frame of mp3", "no frame of mp3"),
     Broken("text.wav", content(b"a text\n" * 100), NOT_AUDIO, NOT_AUDIO),
@@ -153,15 +153,15 @@ FILES = [
     Broken("half_a_word.wav", content(b"RIF"), NOT_AUDIO, NOT_AUDIO),
     Broken("no_channels.wav", audio_as("wav", edit=lambda d: d[:22] + b"\0\0" + d[24:]), "Channel", "Channel"),
     Broken("no_rate.wav", audio_as("wav", edit=lambda d: d[:24] + b"\0\0\0\0" + d[28:]), "unreadable", "decodes"),
-    Broken("samples_alone.raw", content(NOISE.astype("<f4").tobytes()), PASSED_OVER, "samplerate must be specified"),
+    Broken("samples_alone.raw", content(NOISE.astype("<f4").tobytes()), SKIPPED, "samplerate must be specified"),
     # No file
-    Broken("directory.wav", lambda path: path.mkdir(), PASSED_OVER, "found: a directory"),
+    Broken("directory.wav", lambda path: path.mkdir(), SKIPPED, "found: a directory"),
     Broken("dangling.wav", link("nowhere"), "No such file or directory", "No such file or directory"),
     Broken("dangling", link("/nowhere/folder"), "No such file or directory", "No such file or directory"),
     Broken("circle.wav", link("circle.wav"), "symbolic links", "symbolic links"),
     Broken("pipe.wav", os.mkfifo, "a pipe or a device", "a pipe or a device"),
     Broken("device.wav", link("/dev/zero"), "a pipe or a device", "a pipe or a device"),
-    Broken("vanished.wav", lambda path: None, PASSED_OVER, "No such file or directory"),
+    Broken("vanished.wav", lambda path: None, SKIPPED, "No such file or directory"),
     Broken("not_allowed.wav", make_unreadable, "without permission", "without permission"),
 ]  # fmt: skip
 each_file = pytest.mark.parametrize("broken", FILES, ids=lambda broken: broken.name)
@@ -190,7 +190,7 @@ def test_the_builder_lists_or_rejects_every_file_with_its_reason(folder, tmp_pat
         listed += read_manifest(tmp_path / f"{subset}.tsv").paths
         lines = (tmp_path / f"{subset}.rejected.tsv").read_text().splitlines()
         rejected.update(line.split("\t") for line in lines)
-    reasons = {name: reason for name, reason in made.items() if reason not in (None, PASSED_OVER)}
+    reasons = {name: reason for name, reason in made.items() if reason not in (None, SKIPPED)}
     assert sorted(listed) == sorted(name for name, reason in made.items() if reason is None)
     assert sorted(rejected) == sorted(reasons)
     assert not {name: found for name, found in rejected.items() if reasons[name] not in found}

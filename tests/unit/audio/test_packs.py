@@ -207,7 +207,7 @@ def test_a_forked_process_opens_packs_of_its_own(tmp_path, kind):
     os.replace(tmp_path / "new.h5", pack)
     after, opened = in_fork(read_and_count, path, pack)
     assert not np.array_equal(after, before) and opened == [str(pack)]  # none of those that were replaced
-    assert np.array_equal(read_audio(path)[0], before)  # a process goes on with what it has begun
+    assert np.array_equal(read_audio(path)[0], before)  # a process keeps the pack that it has opened
 
 
 @counts_descriptors

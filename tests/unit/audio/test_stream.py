@@ -69,7 +69,7 @@ def test_windows_are_those_of_the_clip_that_is_read_whole(tmp_path, rate, frames
 
 
 def test_pieces_come_before_the_end_of_the_file_is_read(tmp_path):
-    """The end of this one is no sound, which its first piece does not know."""
+    """The last sample of this file is NaN, which does not affect its first piece."""
     path = tmp_path / "a.wav"
     samples = np.zeros(50000, dtype=np.float32)
     samples[-1] = np.nan

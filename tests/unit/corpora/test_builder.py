@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from maskspec_fairseq.corpora.builder import CHUNK, in_parallel
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.factories import BUILD, run_build, run_build_program, write_flac_without_length, write_tone
 
@@ -147,3 +148,9 @@ def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
     (tmp_path / "soundfile.py").write_text("raise KeyboardInterrupt")
     done = subprocess.run([*BUILD, "--help"], capture_output=True, text=True, env=before_other_modules(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "maskspec-build: interrupted\n")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_are_in_order_whether_or_not_processes_share_the_work(workers):
+    for count in (0, 1, CHUNK, CHUNK + 1, 5 * CHUNK):
+        assert in_parallel(abs, range(-count, 0), workers) == list(range(count, 0, -1))

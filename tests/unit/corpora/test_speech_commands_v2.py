@@ -56,7 +56,7 @@ def test_the_hash_splits_as_the_lists_do(archive, tmp_path, lists):
     assert (
         "note: Speech Commands v0.02 has train 84843, validation 9981, test 11005 clips, found train 2" in done.stdout
     )
-    assert "rejected 0 of 10 files" in done.stdout  # short ones stay, noise is no clip
+    assert "rejected 0 of 10 files" in done.stdout  # short clips stay, noise is not a clip
 
 
 def test_where_lists_and_hash_disagree_the_lists_win(archive, tmp_path):
