@@ -1,8 +1,8 @@
-"""How good scores are: accuracy for one class a clip, average precision and ROC AUC for any number. No torch here.
+"""Accuracy for one class per clip, average precision and ROC AUC for any number of classes per clip. No torch here.
 
-Ranks are taken on float32 logits: the sigmoid of a half-precision logit saturates at 0 and 1 and makes ties.
+Clips are ranked by float32 logits: the sigmoid of a half-precision logit saturates at 0 and 1, which makes ties.
 
-scikit-learn and SciPy, which take a second or more to import, are imported where they are used: a pretraining needs
+scikit-learn and SciPy, which take a second or more to import, are imported where they are used: pretraining needs
 neither.
 
 Shapes: N clips, C classes.
@@ -25,14 +25,14 @@ def accuracy(scores: np.ndarray, target: np.ndarray) -> float:
         target: (N,), class indices.
 
     Raises:
-        ValueError: other shapes, no clips, scores that are not finite, or an index that is no class.
+        ValueError: other shapes, no clips, scores that are not finite, or an index that is not a class.
     """
     _check_classes(scores, target)
     return float((scores.argmax(axis=1) == target).mean())
 
 
 def class_mean_accuracy(scores: np.ndarray, target: np.ndarray) -> float:
-    """The mean over the classes that occur in `target` of the share of their clips that are found.
+    """The mean recall over the classes that occur in `target`.
 
     Args:
         scores: (N, C).
@@ -50,11 +50,11 @@ class MultilabelScores:
 
     average_precision: float64 (C,), NaN for a class without a known positive.
     auc: float64 (C,), area under the ROC curve, NaN for a class without a known positive or a known negative.
-    mean_average_precision: over the scored classes.
-    mean_auc: over the classes that have one; NaN if there are none.
+    mean_average_precision: mean over the scored classes.
+    mean_auc: mean over the classes that have an AUC; NaN if none has.
     d_prime: of the mean AUC; infinite if that is 1.
-    num_scored_classes: classes with a known positive.
-    num_skipped_classes: the others.
+    num_scored_classes: number of classes with a known positive.
+    num_skipped_classes: number of the others.
     """
 
     average_precision: np.ndarray
@@ -69,8 +69,8 @@ class MultilabelScores:
 def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np.ndarray] = None) -> MultilabelScores:
     """Average precision and ROC AUC of every class over its known labels, their means, and d'.
 
-    d' = sqrt(2) * Phi^-1(mean AUC), as AudioSet's papers have it. A class without a positive has no average
-    precision, so it is left out of the means; scikit-learn, and so the released code, counts it as 0.
+    d' = sqrt(2) * Phi^-1(mean AUC), as in the AudioSet papers. A class without a positive has no average precision, so
+    it is left out of the means; scikit-learn, and so the released code, counts it as 0.
 
     Args:
         scores: float32 (N, C), logits.
@@ -82,6 +82,7 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
             with a known positive.
     """
     from scipy.special import ndtri
+    from sklearn.metrics import average_precision_score, roc_auc_score
 
     _check_scores(scores)
     for name, labels in (("target", target), ("known", known)):
@@ -100,10 +101,13 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
             "has a known positive label; check that the label file is this subset's"
         )
     average_precision, auc = np.full((2, target.shape[1]), np.nan)
-    columns = [np.ascontiguousarray(array.T) for array in (scores, positive, valid)]
     for index in np.flatnonzero(has_positive):
-        class_scores, class_positive, rows = (array[index] for array in columns)
-        average_precision[index], auc[index] = ranking_scores(class_scores[rows], class_positive[rows])
+        rows = valid[:, index]
+        class_positive = positive[rows, index].astype(np.int8)  # of scikit-learn's checks, those of int8 cost least
+        class_scores = scores[rows, index].astype(np.float64)  # it subtracts them, which can overflow float32
+        average_precision[index] = average_precision_score(class_positive, class_scores)
+        if not class_positive.all():
+            auc[index] = roc_auc_score(class_positive, class_scores)
     scored = int(has_positive.sum())
     mean_auc = float(np.nanmean(auc)) if np.isfinite(auc).any() else math.nan
     return MultilabelScores(
@@ -117,33 +121,10 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
     )
 
 
-def ranking_scores(scores: np.ndarray, positive: np.ndarray) -> Tuple[float, float]:
-    """Average precision and ROC AUC of one class; clips of equal scores are taken together.
-
-    AP = mean over the positives of the precision among the clips that score as high or higher;
-    AUC = share of the pairs of a positive and a negative that are in order, a tie for half a pair (Mann and Whitney).
-    These are the numbers of scikit-learn's `average_precision_score` and `roc_auc_score`, which sort and check the
-    class once for each.
-
-    Args:
-        scores: (N,), finite.
-        positive: bool (N,), one or more of them true.
-
-    Returns:
-        The average precision, and the AUC, NaN without a negative.
-    """
-    positives, negatives = np.sort(scores[positive]), np.sort(scores[~positive])
-    below, not_above = (np.searchsorted(negatives, positives, side) for side in ("left", "right"))
-    true_positives = len(positives) - np.searchsorted(positives, positives)  # down to each one's score
-    precision = true_positives / (true_positives + len(negatives) - below)
-    pairs = len(positives) * len(negatives)
-    return float(precision.mean()), int((below + not_above).sum()) / (2 * pairs) if pairs else math.nan
-
-
 def summarise(
     scores: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool
 ) -> Dict[str, float]:
-    """The figures of a subset by name (`SCORE_NAMES`), rounded to five digits.
+    """The scores of a subset by name (`SCORE_NAMES`), rounded to five digits.
 
     Args:
         scores: float32 (N, C), logits.
@@ -160,7 +141,7 @@ def summarise(
 
 
 def class_recalls(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The share of every class's clips that are found, (C,), NaN for a class without a clip; see `accuracy`."""
+    """The recall of every class, (C,), NaN for a class without a clip; see `accuracy`."""
     from sklearn.metrics import recall_score
 
     _check_classes(scores, target)

@@ -1,12 +1,12 @@
-"""Criterion `maskspec_classification`: cross-entropy for one class a clip, binary cross-entropy for several."""
+"""Criterion `maskspec_classification`: cross-entropy for one class per clip, binary cross-entropy for several."""
 
 from dataclasses import dataclass, field
 
-from fairseq import metrics
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 from omegaconf import II
 
+from maskspec_fairseq.criterions.common_metrics import log_common_metrics
 from maskspec_fairseq.criterions.non_finite import drop_if_not_finite
 from maskspec_fairseq.modules.losses import binary_cross_entropy, smooth, soft_cross_entropy
 from maskspec_fairseq.registered_names import CLASSIFICATION_CRITERION
@@ -15,15 +15,22 @@ from maskspec_fairseq.registered_names import CLASSIFICATION_CRITERION
 @dataclass
 class MaskSpecClassificationConfig(FairseqDataclass):
     target_is_multilabel: bool = II("task.target_is_multilabel")
-    label_smoothing: float = field(default=0.0, metadata={"help": "share of the target spread over all classes"})
+    label_smoothing: float = field(
+        default=0.0, metadata={"help": "share of the target that is spread over all classes"}
+    )
     normalise_by: str = field(
-        default="known", metadata={"help": "known labels, or all (released OpenMIC code), divide the multi-label loss"}
+        default="known",
+        metadata={"help": "known or all (released OpenMIC code): the labels whose number divides the multi-label loss"},
     )
 
 
 @register_criterion(CLASSIFICATION_CRITERION, dataclass=MaskSpecClassificationConfig)
 class MaskSpecClassificationCriterion(FairseqCriterion):
-    """The summed loss, with the number of clips (one class) or of labels (several) as the sample size."""
+    """The summed loss, with the number of clips (one class per clip) or of labels (several) as the sample size.
+
+    Raises:
+        ValueError: unknown `normalise_by`, or `label_smoothing` outside [0, 1).
+    """
 
     def __init__(self, task, target_is_multilabel: bool, label_smoothing: float, normalise_by: str) -> None:
         super().__init__(task)
@@ -36,11 +43,11 @@ class MaskSpecClassificationCriterion(FairseqCriterion):
         self.normalise_by = normalise_by
 
     def forward(self, model, sample, reduce=True):
-        """Return the summed loss, what fairseq divides its gradient by, and what is logged.
+        """Return the summed loss, the sample size that fairseq divides its gradient by, and the logging output.
 
-        In validation the logging output has `logits`, float32 (B, C), besides, which the task takes out.
+        In validation the logging output also has `logits`, float32 (B, C), which the task removes.
         """
-        logits = model(**sample["net_input"]).float()
+        logits = model(**sample["net_input"]).float()  # (B, C)
         target, known = sample["target"].float(), sample["known"]
         if self.training:
             target = smooth(target, self.label_smoothing)
@@ -64,13 +71,7 @@ class MaskSpecClassificationCriterion(FairseqCriterion):
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
         """Aggregate the logging outputs of all data-parallel workers."""
-        total = {key: float(sum(output[key] for output in logging_outputs)) for key in sorted(logging_outputs[0])}
-        sample_size = max(total["sample_size"], 1.0)
-        metrics.log_scalar("loss", total["loss"] / sample_size, sample_size, round=5)
-        metrics.log_speed("clips_per_sec", total["nsentences"], priority=90, round=1)
-        for name in ("replaced", "skipped"):
-            if total.get(name):
-                metrics.log_scalar_sum(name, total[name], round=0)
+        log_common_metrics(logging_outputs)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

@@ -1,9 +1,10 @@
-"""Criterion `maskspec_prediction`: equation 1, summed, with the number of values scored as the sample size."""
+"""Criterion `maskspec_prediction`: the squared error of MaskSpec, arXiv:2204.12768, equation 1, over masked patches."""
 
 from fairseq import metrics
 from fairseq.criterions import FairseqCriterion, register_criterion
 from fairseq.dataclass import FairseqDataclass
 
+from maskspec_fairseq.criterions.common_metrics import log_common_metrics
 from maskspec_fairseq.criterions.non_finite import drop_if_not_finite
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.registered_names import PREDICTION_CRITERION
@@ -11,15 +12,15 @@ from maskspec_fairseq.registered_names import PREDICTION_CRITERION
 
 @register_criterion(PREDICTION_CRITERION, dataclass=FairseqDataclass)
 class MaskSpecPredictionCriterion(FairseqCriterion):
-    """Squared error over masked patches.
+    """The summed squared error, with the number of values scored as the sample size.
 
-    fairseq divides the summed gradient by the summed `sample_size`, so that 1 x 8 and 2 x 4 clips give the same
-    update. Logged beside the loss a value: `baseline_loss`, what a predictor would get that always answers the mean of
-    the values that it is asked for, under which a model that learns must fall.
+    fairseq divides the summed gradient by the summed sample size, so that 1 x 8 and 2 x 4 clips give the same update.
+    Logged: `loss` per value, and `baseline_loss`, the loss per value of always predicting the mean of the masked
+    values; a model that learns goes below it.
     """
 
     def forward(self, model, sample, reduce=True):
-        """Return the summed loss, the number of values scored, and what is logged."""
+        """Return the summed loss, the number of values scored, and the logging output."""
         output = model(**sample["net_input"])
         loss, sample_size = masked_spectrogram_loss(output["prediction"], output["target"], output["scored"])
         scored_target = output["target"] * output["scored"][:, :, None]
@@ -41,21 +42,14 @@ class MaskSpecPredictionCriterion(FairseqCriterion):
     @staticmethod
     def reduce_metrics(logging_outputs) -> None:
         """Aggregate the logging outputs of all data-parallel workers."""
-        total = {
-            key: float(sum(output.get(key, 0) for output in logging_outputs)) for key in sorted(logging_outputs[0])
-        }
+        total = log_common_metrics(logging_outputs)
         values, patches = max(total["sample_size"], 1.0), max(total["patches"], 1.0)
-        metrics.log_scalar("loss", total["loss"] / values, values, round=5)
         metrics.log_scalar("_target", total["target_sum"] / values, values)
         metrics.log_scalar("_target_squares", total["target_squares"] / values, values)
         metrics.log_derived(
             "baseline_loss", lambda meters: round(meters["_target_squares"].avg - meters["_target"].avg ** 2, 5)
         )
         metrics.log_scalar("masked_share", total["masked"] / patches, patches, round=4)
-        metrics.log_speed("clips_per_sec", total["nsentences"], priority=90, round=1)
-        for name in ("replaced", "skipped"):
-            if total.get(name):
-                metrics.log_scalar_sum(name, total[name], round=0)
 
     @staticmethod
     def logging_outputs_can_be_summed() -> bool:

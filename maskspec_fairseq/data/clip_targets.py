@@ -12,12 +12,12 @@ from maskspec_fairseq.data_dir.packed import PackedRows
 
 
 class ClipTargets:
-    """Target vectors of every clip, made when they are asked for.
+    """Target vectors of every clip, made on access.
 
     Args:
-        labels: what is known of each clip (see docs/manifests.md: where any clip has a class marked as absent, classes
-            that a line does not name are unknown; elsewhere they are absent). Their vocabulary has the order of the
-            model's outputs.
+        labels: what is known of each clip (see docs/manifests.md: if any clip of the subset has a class marked as
+            absent, classes that a line does not name are unknown; otherwise they are absent). Their vocabulary has
+            the order of the model's outputs.
     """
 
     def __init__(self, labels: PackedLabels) -> None:
@@ -38,10 +38,10 @@ class ClipTargets:
         return target, known
 
     def present(self) -> PackedRows:
-        """The classes of every clip."""
+        """The class indices of every clip."""
         return self.labels.present
 
     def stacked(self) -> Tuple[np.ndarray, np.ndarray]:
-        """Targets, float32 (N, C), and bool (N, C), whether they are known: those of a subset that is evaluated."""
+        """The targets of all clips, float32 (N, C), and bool (N, C), whether they are known; for evaluation."""
         rows = [self[clip] for clip in range(len(self))]
         return np.stack([target for target, _ in rows]), np.stack([known for _, known in rows])

@@ -1,6 +1,6 @@
-"""The losses, each a sum with the number of things that it is the sum of.
+"""The losses, each returned as a sum and the number of terms, so that callers can divide sums over several batches.
 
-Shapes: B batch, N masked patches, P values a patch, C classes.
+Shapes: B batch, N masked patches, P values per patch, C classes.
 """
 
 from typing import Tuple
@@ -10,20 +10,20 @@ from torch import Tensor
 
 
 def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) -> Tuple[Tensor, Tensor]:
-    """Squared error over masked patches, in float32 (or float64) whatever the model's dtype.
+    """Squared error over masked patches, in the dtype of the target (float32 or float64), not that of the model.
 
     Source: MaskSpec, arXiv:2204.12768, equation 1: the sum over masked patches of ||E_i - Y_i||^2.
 
-    Patches of padding are left out: the paper's clips have none worth speaking of, and in short clips they would be
-    most of the loss, and its easiest part.
+    Patches of padding are left out: the paper's clips have next to none, and in short clips they would be most of the
+    loss, and its easiest part.
 
     Args:
         prediction: (B, N, P).
         target: (B, N, P).
-        scored: bool (B, N).
+        scored: bool (B, N), False for patches that are left out.
 
     Returns:
-        The sum of squared errors, and the number of values that it is the sum of.
+        The sum of squared errors, and the number of values summed.
     """
     weight = scored[:, :, None]
     error = (prediction.to(target.dtype) - target).square() * weight
@@ -31,23 +31,23 @@ def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) 
 
 
 def smooth(target: Tensor, smoothing: float) -> Tensor:
-    """Label smoothing: (B, C) targets from 0 to 1, a share of each spread evenly over all classes."""
+    """Label smoothing of targets (B, C) from 0 to 1: a share of each is spread evenly over all classes."""
     return target * (1 - smoothing) + smoothing / target.shape[1]
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tuple[Tensor, Tensor]:
-    """Cross-entropy with targets that may be mixed.
+    """Cross-entropy with class probabilities as targets, as mixup makes them.
 
     Args:
         logits: (B, C).
         target: (B, C), rows that sum to 1.
-        known: bool (B, C); a clip with a class that is not known is left out.
+        known: bool (B, C); clips with an unknown label are left out.
 
     Returns:
         The sum over clips, and the number of clips.
     """
     counted = known.all(dim=1)
-    loss = -(target * F.log_softmax(logits, dim=1)).sum(dim=1) * counted
+    loss = F.cross_entropy(logits, target, reduction="none") * counted  # (B,)
     return loss.sum(), counted.sum()
 
 

@@ -26,7 +26,7 @@ def sample_of(target, known=None, clips=None):
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
 
 
-def test_one_class_a_clip_is_torchs_cross_entropy():
+def test_one_class_per_clip_is_torchs_cross_entropy():
     classes = torch.tensor([0, 3, 1, 1, 2, 0])
     loss, size, log = make()(lambda: LOGITS, sample_of(np.eye(4)[classes]))
     expected = nn.functional.cross_entropy(LOGITS, classes, reduction="sum")
@@ -36,10 +36,24 @@ def test_one_class_a_clip_is_torchs_cross_entropy():
     assert torch.allclose(smoothed, expected)
 
 
-def test_mixed_targets_are_torchs_cross_entropy_with_probabilities():
+def test_the_loss_of_a_mixed_target_is_the_mix_of_the_losses():
     target = torch.tensor(np.random.default_rng(0).dirichlet(np.ones(4), size=6))
     loss = make()(lambda: LOGITS, sample_of(target))[0]
-    assert torch.allclose(loss, nn.functional.cross_entropy(LOGITS, target.float(), reduction="sum"))
+    of_classes = torch.stack([nn.functional.nll_loss(LOGITS.log_softmax(1), torch.full((6,), c), reduction="none")
+                              for c in range(4)], dim=1)  # fmt: skip
+    assert torch.allclose(loss, (target.float() * of_classes).sum())
+
+
+def test_a_clip_with_an_unknown_label_is_left_out_of_a_loss_of_one_class():
+    logits = LOGITS.clone().requires_grad_()
+    known = np.ones((6, 4), dtype=bool)
+    known[2, 0] = False
+    loss, size, _ = make()(lambda: logits, sample_of(np.eye(4)[[0, 3, 1, 1, 2, 0]], known))
+    counted = [0, 1, 3, 4, 5]
+    expected = nn.functional.cross_entropy(LOGITS[counted], torch.tensor([0, 3, 1, 2, 0]), reduction="sum")
+    assert torch.allclose(loss, expected) and int(size) == 5
+    loss.backward()
+    assert (logits.grad[2] == 0).all() and (logits.grad[counted] != 0).all()
 
 
 def test_smoothing_is_for_training_alone():

@@ -108,5 +108,16 @@ def test_what_is_logged(criterion, dataset):
     assert all(isinstance(value, (int, float)) and not isinstance(value, np.generic) for value in values.values())
 
 
-def test_logs_can_be_summed_over_gpus(criterion):
-    assert criterion.logging_outputs_can_be_summed()
+def test_sums_of_logging_outputs_say_the_same_as_all_of_them(criterion, dataset):
+    """fairseq adds up those of all GPUs before it hands them on, where `logging_outputs_can_be_summed` allows it."""
+    model = small_autoencoder()
+    batches = [dataset.collater([dataset[index] for index in part]) for part in (range(3), range(3, 8), [])]
+    logs = [criterion(model, batch)[2] for batch in batches]
+    summed = {name: sum(log[name] for log in logs) for name in logs[0]}
+    found = []
+    for outputs in (logs, [summed]):
+        with metrics.aggregate(new_root=True) as aggregator:
+            criterion.reduce_metrics(outputs)
+        values = aggregator.get_smoothed_values()
+        found.append([values[name] for name in ("loss", "baseline_loss", "masked_share")])
+    assert criterion.logging_outputs_can_be_summed() and found[0] == pytest.approx(found[1], abs=2e-5)

@@ -13,7 +13,7 @@ def random_weights(clips=500):
     return np.random.default_rng(0).gamma(0.5, size=clips)
 
 
-def test_classes_are_counted_once_a_clip():
+def test_classes_are_counted_once_per_clip():
     assert class_counts(LABELS, 4).tolist() == [2, 1, 4, 0]
     assert class_counts(PackedRows([[1, 1, 0, 1]]), 2).tolist() == [1, 1]
 
@@ -111,7 +111,7 @@ def test_ranks_draw_no_clip_twice(num_shards):
 
 @pytest.mark.parametrize("num_draws", [4, 0, -1])
 def test_impossible_numbers_of_draws_are_refused(num_draws):
-    with pytest.raises(ValueError, match=f"expected 1 to 3 draws an epoch.*found {num_draws}; draw another number"):
+    with pytest.raises(ValueError, match=f"expected 1 to 3 draws per epoch.*found {num_draws}; draw another number"):
         draw(np.array([1.0, 0.0, 2.0, 1e-9]), num_draws, seed=1, epoch=1)
 
 

@@ -134,11 +134,6 @@ def test_master_weights_are_saved_where_there_are_any(mode):
     assert "master" not in adamw([nn.Parameter(torch.zeros(2, 2).half())], **mode).state_dict()
 
 
-def test_paper_defaults():
-    config = MaskSpecAdamWConfig()
-    assert config.weight_decay == 0.05 and list(config.adam_betas) == [0.9, 0.95]
-
-
 def test_warm_up_is_linear_and_reaches_the_peak():
     fairseq_compat.set_batches_per_epoch(50)
     found = rates(schedule(), range(100))
