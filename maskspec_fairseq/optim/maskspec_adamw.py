@@ -1,6 +1,6 @@
-"""Optimizer `maskspec_adamw`: torch's AdamW, with no decay on biases and norms.
+"""Optimizer `maskspec_adamw`: torch's AdamW without decay of biases and norms.
 
-Source: MaskSpec, arXiv:2204.12768, section 3.1 (AdamW, decay 0.05); the betas are the released code's.
+Source: MaskSpec, arXiv:2204.12768, section 3.1 (AdamW, decay 0.05); the betas are those of the released code.
 """
 
 import logging
@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 class MaskSpecAdamWConfig(FairseqDataclass):
     adam_betas: List[float] = field(default_factory=lambda: [0.9, 0.95], metadata={"help": "betas of AdamW"})
     adam_eps: float = field(default=1e-8, metadata={"help": "epsilon of AdamW"})
-    weight_decay: float = field(default=0.05, metadata={"help": "decoupled decay of weight matrices and tokens"})
-    layer_decay: float = field(default=1.0, metadata={"help": "learning rate of a layer over that of the next"})
+    weight_decay: float = field(default=0.05, metadata={"help": "decoupled weight decay of matrices and tokens"})
+    layer_decay: float = field(default=1.0, metadata={"help": "ratio of a layer's learning rate to the next one's"})
     lr: List[float] = II("optimization.lr")
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
 
 
 def has_fused_adamw(parameter: Parameter) -> bool:
-    """Whether torch has its fused AdamW for the parameter's device: for CUDA, and from torch 2.4 on for the CPU."""
+    """Whether torch has a fused AdamW for the parameter's device: on CUDA, and from torch 2.4 on a CPU."""
     try:
         torch.optim.AdamW([parameter], fused=True)
     except RuntimeError:
@@ -41,20 +41,20 @@ def has_fused_adamw(parameter: Parameter) -> bool:
 
 @register_optimizer(OPTIMIZER, dataclass=MaskSpecAdamWConfig)
 class MaskSpecAdamW(FairseqOptimizer):
-    """AdamW (arXiv:1711.05101) without decay of parameters of one dimension, with smaller steps for lower layers.
+    """AdamW (arXiv:1711.05101) without decay of one-dimensional parameters, with smaller steps for lower layers.
 
-    With `layer_decay` a parameter of layer l (0 for the embedding, L for the head) has its learning rate multiplied
+    With `layer_decay` the learning rate of a parameter of layer l (0 for the embedding, L for the head) is multiplied
     by layer_decay ** (L - l), warm-up and floor included (BEiT, arXiv:2106.08254; the released code has it in
-    finetuning). Models say the layer by the attribute `param_group`, "layer:name".
+    finetuning). Models name the layer in the attribute `param_group` of their parameters, "layer:name".
 
-    In half precision the optimizer works on a float32 copy of the model. fairseq saves the halves alone, so the copy
-    is saved here, and a resumed run goes on from the very numbers at which it was stopped.
+    In half precision the optimizer works on a float32 copy of the model. fairseq saves only the half-precision
+    weights, so the copy is saved here, and a run resumes with exactly the numbers at which it was stopped.
 
-    It takes torch's fused kernel where there is one, which goes through memory once; a checkpoint may come from a run
-    that had it or had it not.
+    Where torch has a fused kernel, which passes over memory once, it is used; a checkpoint may come from a run with or
+    without it.
 
     Raises:
-        ValueError: fairseq has flattened the parameters into one, or `layer_decay` is asked of a model without layers.
+        ValueError: fairseq has flattened the parameters into one, or the model does not support `layer_decay`.
     """
 
     def __init__(self, cfg: MaskSpecAdamWConfig, params: Iterable[Parameter]) -> None:
@@ -71,7 +71,7 @@ class MaskSpecAdamW(FairseqOptimizer):
             decay = cfg.weight_decay if parameter.dim() > 1 else 0.0
             groups.setdefault((scale, decay), []).append(parameter)
         settings = self.optimizer_config
-        # In fairseq's memory-efficient modes the parameters are halves, of which its own AdamW keeps float32 moments.
+        # In fairseq's memory-efficient modes the parameters are in half precision; its own AdamW keeps float32 moments.
         optimizer = Adam
         if self._params[0].dtype == torch.float32:
             optimizer, settings["fused"] = torch.optim.AdamW, has_fused_adamw(self._params[0]) or None
@@ -97,15 +97,16 @@ class MaskSpecAdamW(FairseqOptimizer):
             group["lr"] = lr * group["lr_scale"]
 
     def _scales(self) -> List[float]:
-        """What each parameter's learning rate is multiplied by; logged, once."""
+        """The factor of each parameter's learning rate; logged once."""
         if self.cfg.layer_decay == 1.0:
             return [1.0] * len(self._params)
-        layers, names = [], {}
+        layers: List[int] = []
+        names: Dict[int, List[str]] = {}
         for parameter in self._params:
             layer, colon, name = getattr(parameter, "param_group", "").partition(":")
             if not colon:
                 raise ValueError(
-                    "expected parameters that know their layer for optimizer.layer_decay, found none; "
+                    "expected parameters with a layer (param_group) for optimizer.layer_decay, found none; "
                     "set optimizer.layer_decay=1.0 for this model"
                 )
             layers.append(int(layer))
@@ -123,7 +124,7 @@ class MaskSpecAdamW(FairseqOptimizer):
         return state
 
     def load_state_dict(self, state_dict: Dict[str, Any], optimizer_overrides: Optional[Dict[str, Any]] = None) -> None:
-        # The groups say how the checkpoint's run stepped; this torch and this device may do it otherwise.
+        # The checkpoint's groups name the kernel of its run; this torch and this device may have another.
         here = {name: self.param_groups[0][name] for name in ("fused", "foreach") if name in self.param_groups[0]}
         groups = [{**group, **here} for group in state_dict["param_groups"]]
         super().load_state_dict({**state_dict, "param_groups": groups}, optimizer_overrides)
@@ -133,5 +134,5 @@ class MaskSpecAdamW(FairseqOptimizer):
 
     @property
     def _has_master_weights(self) -> bool:
-        """Whether the parameters are float32 copies of a half model's (the memory-efficient modes have none)."""
+        """Whether the parameters are float32 copies of half-precision ones (the memory-efficient modes have none)."""
         return (self.cfg.fp16 or self.cfg.bf16) and self._params[0].dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Learning-rate schedule `maskspec_cosine`: linear warm-up and cosine decay, given in epochs, exact per update.
+"""Learning-rate schedule `maskspec_cosine`: linear warm-up and cosine decay, set in epochs, computed per update.
 
 Source: MaskSpec, arXiv:2204.12768, section 3.1 (cosine decay, 40 epochs of warm-up out of 80).
 """
@@ -26,10 +26,17 @@ class MaskSpecCosineConfig(FairseqDataclass):
 
 
 def cosine_lr(updates: float, warmup: float, total: float, peak: float, floor: float) -> float:
-    """Learning rate of the update that follows `updates` others; all lengths in updates.
+    """Learning rate of the update that follows `updates` others.
 
-    The first update has peak / warmup and the last of the warm-up has the peak; an update without any step is not
-    wasted on a learning rate of 0.
+    The first update has peak / warmup, the last one of the warm-up has the peak: no update is wasted on a learning
+    rate of 0.
+
+    Args:
+        updates: number of updates before this one.
+        warmup: length of the warm-up in updates.
+        total: length of the run in updates.
+        peak: learning rate at the end of the warm-up.
+        floor: learning rate at the end of the run.
     """
     if updates < warmup:
         return peak * min(1.0, (updates + 1) / warmup)
@@ -41,8 +48,11 @@ def cosine_lr(updates: float, warmup: float, total: float, peak: float, floor: f
 class MaskSpecCosineSchedule(FairseqLRScheduler):
     """The schedule of `cosine_lr` over `optimization.max_epoch` epochs.
 
-    The length of an epoch is learned from the training iterator and saved with the schedule. A run that is resumed
-    with another one (more GPUs, another batch size) goes on from the epoch that it had reached.
+    The length of an epoch is taken from the training iterator and saved with the schedule. A run that resumes with
+    epochs of another length (more GPUs, another batch size) continues from the epoch that it had reached.
+
+    Raises:
+        ValueError: settings of `optimization` or `lr_scheduler` that the schedule cannot follow.
     """
 
     def __init__(self, cfg: MaskSpecCosineConfig, optimizer) -> None:

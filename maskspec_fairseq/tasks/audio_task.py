@@ -1,4 +1,4 @@
-"""What the tasks share: clips of a data directory, and what fairseq asks of every task."""
+"""What both tasks share: clips of a data directory, and what fairseq requires of every task."""
 
 import gc
 import logging
@@ -26,18 +26,19 @@ MAX_REPLACED_SHARE = 0.01
 
 @dataclass
 class AudioTaskConfig(FairseqDataclass):
-    data: str = field(default=MISSING, metadata={"help": "directory written by manifests/build.py"})
-    launch_dir: str = field(default=".", metadata={"help": "directory that a relative path starts from"})
+    data: str = field(default=MISSING, metadata={"help": "directory written by maskspec-build"})
+    launch_dir: str = field(default=".", metadata={"help": "directory that relative paths start from"})
     sample_rate: int = field(default=32000, metadata={"help": "Hz, to which all audio is resampled"})
     clip_sec: float = field(default=10.0, metadata={"help": "s, to which every clip is cropped or padded"})
     channel: str = field(default="mix", metadata={"help": "mix, left, right or mid"})
     on_bad_audio: str = field(
-        default="raise", metadata={"help": "raise, or skip: train on another clip, up to 1 % of them"}
+        default="raise", metadata={"help": "raise, or skip: train on another clip instead, for up to 1 % of the clips"}
     )
     max_skipped_updates: int = field(
-        default=10, metadata={"help": "batches without a finite loss that are left out before the run ends"}
+        default=10,
+        metadata={"help": "batches with a non-finite loss that are dropped before the run ends"},
     )
-    # ve-fairseq reads it here; persistent workers of an epoch stay beside those of the next ones
+    # ve-fairseq reads it here; persistent workers of one epoch would stay alive next to those of the following ones
     persistent_workers: bool = field(default=False, metadata={"help": "keep loader processes beyond their epoch"})
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
@@ -46,12 +47,12 @@ class AudioTaskConfig(FairseqDataclass):
 
 
 class AudioTask(FairseqTask):
-    """Clips of `task.data`; the subset `dataset.train_subset` (or several, with commas) is trained on."""
+    """Clips of `task.data`, trained on the subset `dataset.train_subset` (or several, separated by commas)."""
 
     def __init__(self, cfg: AudioTaskConfig) -> None:
         super().__init__(cfg)
         self._loaded = self._replaced = self._skipped = 0
-        self._skipped_in = -1  # the last update in which this process left a batch out
+        self._skipped_in = -1  # the last update in which this process dropped a batch
         self._skipped_clips = ""
 
     @classmethod
@@ -59,12 +60,12 @@ class AudioTask(FairseqTask):
         return cls(cfg)
 
     def launch_path(self, path: str) -> str:
-        """A path as it was given on the command line, absolute."""
+        """The absolute path of a path given on the command line."""
         return os.path.abspath(os.path.join(self.cfg.launch_dir, path))
 
     @property
     def data_dir(self) -> str:
-        """`task.data`, absolute.
+        """The absolute path of `task.data`.
 
         Raises:
             ManifestError: no such directory.
@@ -73,19 +74,19 @@ class AudioTask(FairseqTask):
         if not os.path.isdir(path):
             raise ManifestError(
                 f"expected a directory with manifests as task.data, found none at {path}; "
-                "write one with `python manifests/build.py folder AUDIO_DIR --out DATA_DIR`"
+                "write one with `maskspec-build folder AUDIO_DIR --out DATA_DIR`"
             )
         return path
 
     def subsets_of(self, split: str) -> List[str]:
-        """The manifests that a split of fairseq's is made of."""
+        """The names of the manifests that make up one of fairseq's splits."""
         return split.split(",")
 
     def build_model(self, cfg, from_checkpoint: bool = False):
-        """Build the model; before a run begins or goes on, see that its last checkpoint is whole.
+        """Build the model; before a run starts or resumes, check that its last checkpoint is complete.
 
         Raises:
-            ValueError: it is not, or the run is to be validated on its training subset, as it is in training.
+            ValueError: it is not, or the run would be validated on its training subset, cropped and shuffled.
         """
         if not from_checkpoint:
             if self.cfg.train_subset in self.cfg.valid_subset.split(","):
@@ -97,11 +98,11 @@ class AudioTask(FairseqTask):
         return super().build_model(cfg)
 
     def manifest_paths(self, split: str) -> List[str]:
-        """The files of a split."""
+        """The manifest files of a split."""
         return [os.path.join(self.data_dir, f"{name}.tsv") for name in self.subsets_of(split)]
 
     def set_mel_statistics(self, front_end: LogMel) -> None:
-        """Give a new model's front end the statistics of what it will train on.
+        """Give the front end of a new model the statistics of the training subset.
 
         Raises:
             ManifestError: no such subset, or no statistics of it.
@@ -112,11 +113,11 @@ class AudioTask(FairseqTask):
         front_end.set_statistics(*read_mel_statistics(self.data_dir, front_end.settings(), subsets))
 
     def dataset_arguments(self, split: str, num_clips: List[int]) -> Dict[str, Any]:
-        """What a task gives its dataset beyond the clips, of which each manifest of the split has so many."""
+        """Further arguments of the dataset of a split, whose manifests have `num_clips` clips each."""
         return {}
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
-        """Load a split; that of `dataset.train_subset` is cropped at random and shuffled."""
+        """Load a split; only `dataset.train_subset` is cropped at random and shuffled."""
         cfg = task_cfg or self.cfg
         manifests = [read_manifest(path) for path in self.manifest_paths(split)]
         num_clips = [len(manifest) for manifest in manifests]
@@ -141,7 +142,7 @@ class AudioTask(FairseqTask):
         return iterator
 
     def begin_epoch(self, epoch: int, model) -> None:
-        """Let go of the former epoch's iterator, whose loader processes fairseq 0.12.2 keeps as long as it is there."""
+        """Collect the previous epoch's iterator: fairseq 0.12.2 keeps its loader processes as long as it exists."""
         super().begin_epoch(epoch, model)
         gc.collect()
 
@@ -154,21 +155,22 @@ class AudioTask(FairseqTask):
             paths = self.datasets[self.cfg.train_subset].manifest.paths
             self._skipped_clips = ", ".join(f"{index} ({paths[index]})" for index in sample["id"].tolist())
             logger.warning(
-                "update %d: left out a batch whose loss is not finite, clips %s", update_num + 1, self._skipped_clips
+                "update %d: dropped a batch whose loss is not finite, clips %s", update_num + 1, self._skipped_clips
             )
         return result
 
     def optimizer_step(self, optimizer, model, update_num) -> None:
-        """Take the step, unless all processes have left all their batches out: then the model stays as it is."""
+        """Take the step, unless all processes have dropped all their batches: then the model stays as it is."""
         if self._skipped_in == update_num and not any(_has_gradient(parameter) for parameter in model.parameters()):
             return
         super().optimizer_step(optimizer, model, update_num)
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
-        """Log, and end a run that goes wrong too often.
+        """Log, and end a run in which too much has failed.
 
         Raises:
-            RuntimeError: more than 1 % of the clips (of one epoch's, before that has passed) could not be read.
+            RuntimeError: more than 1 % of the clips loaded so far (of one epoch's, during the first) could not be
+                read.
             FloatingPointError: more than `task.max_skipped_updates` batches had a loss that is not finite.
         """
         super().reduce_metrics(logging_outputs, criterion)
@@ -176,10 +178,10 @@ class AudioTask(FairseqTask):
             return
         self._skipped += int(sum(output["skipped"] for output in logging_outputs))
         if self._skipped > self.cfg.max_skipped_updates:
-            clips = self._skipped_clips or "that the warnings of another process name"
+            names = self._skipped_clips or "that the warnings of another process name"
             raise FloatingPointError(
-                f"expected a finite loss but for {self.cfg.max_skipped_updates} batches (task.max_skipped_updates), "
-                f"found {self._skipped} that are NaN or infinite, the last with the clips {clips}; "
+                f"expected a finite loss except in {self.cfg.max_skipped_updates} batches (task.max_skipped_updates), "
+                f"found {self._skipped} that are NaN or infinite, the last with the clips {names}; "
                 "look at these files, or lower optimization.lr"
             )
         self._loaded += int(sum(output["nsentences"] for output in logging_outputs))
@@ -188,7 +190,7 @@ class AudioTask(FairseqTask):
         if self._replaced > MAX_REPLACED_SHARE * clips:
             raise RuntimeError(
                 f"expected at most {MAX_REPLACED_SHARE:.0%} of the clips to be unreadable, found {self._replaced} "
-                f"of {clips}; the warnings above name them, `python manifests/build.py` leaves them out"
+                f"of {clips}; the warnings above name them, and building the data directory again leaves them out"
             )
 
     def max_positions(self) -> None:

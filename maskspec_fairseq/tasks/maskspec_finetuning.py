@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
@@ -17,37 +16,36 @@ from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, join_labels, read_subset_labels, read_vocabulary
+from maskspec_fairseq.data_dir.manifest import list_folds
 from maskspec_fairseq.registered_names import FINETUNING_MODEL, FINETUNING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
 
 logger = logging.getLogger(__name__)
 
-FOLD = re.compile(r"fold(\d+)\.tsv")
-
 
 @dataclass
 class MaskSpecFinetuningConfig(AudioTaskConfig):
-    target_is_multilabel: bool = field(default=False, metadata={"help": "several classes a clip, scored by mAP"})
-    fold: int = field(default=0, metadata={"help": "fold to hold out, of a corpus of folds; 0 for no folds"})
-    wave_mixup: float = field(default=0.0, metadata={"help": "chance that a waveform is mixed with another"})
-    wave_mixup_alpha: float = field(default=2.0, metadata={"help": "of the Beta distribution of its ratio"})
-    spec_mixup_alpha: float = field(default=0.0, metadata={"help": "of the Beta distribution for log-mels; 0: none"})
-    roll_sec: float = field(default=0.0, metadata={"help": "s, most that a clip is rolled over time"})
-    gain_db: float = field(default=0.0, metadata={"help": "dB, most that a clip is made louder or softer"})
+    target_is_multilabel: bool = field(default=False, metadata={"help": "several classes per clip, scored by mAP"})
+    fold: int = field(default=0, metadata={"help": "fold to hold out, of a corpus with folds; 0: no folds"})
+    wave_mixup: float = field(default=0.0, metadata={"help": "probability that a waveform is mixed with another"})
+    wave_mixup_alpha: float = field(default=2.0, metadata={"help": "parameter of the Beta distribution of the ratio"})
+    spec_mixup_alpha: float = field(default=0.0, metadata={"help": "the same for mixing log-mels; 0: none"})
+    roll_sec: float = field(default=0.0, metadata={"help": "s, largest roll over time"})
+    gain_db: float = field(default=0.0, metadata={"help": "dB, largest change of level"})
     sampling: str = field(
-        default="all", metadata={"help": "all clips of an epoch, or drawn by passt's or psla's weights"}
+        default="all", metadata={"help": "all clips in every epoch, or draws by the weights of passt or psla"}
     )
-    num_draws: int = field(default=0, metadata={"help": "clips that an epoch draws"})
+    num_draws: int = field(default=0, metadata={"help": "number of clips drawn per epoch"})
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 
 
 @register_task(FINETUNING_TASK, dataclass=MaskSpecFinetuningConfig)
 class MaskSpecFinetuningTask(AudioTask):
-    """Classification, of one class a clip or of several.
+    """Classification, with one class per clip or several.
 
-    Scores are computed in `post_validate` from the logits of every clip of the subset, gathered over all GPUs by the
-    clip's number, so that shares of other sizes and clips that are seen twice change nothing.
+    Scores are computed in `post_validate` from the logits of every clip of the subset, gathered over all GPUs by clip
+    number, so that neither unequal shares nor clips that are seen twice change them.
     """
 
     def __init__(self, cfg: MaskSpecFinetuningConfig) -> None:
@@ -55,20 +53,20 @@ class MaskSpecFinetuningTask(AudioTask):
         self._scores = ValidationScores(cfg.target_is_multilabel)
 
     def build_model(self, cfg, from_checkpoint: bool = False):
-        """Build the model for the labels of the data and start it from `model.pretrained`.
+        """Build the model for the labels of the data, starting from `model.pretrained`.
 
-        A checkpoint brings labels, weights and statistics of its own, a run that is resumed likewise.
+        A model that is loaded from a checkpoint, or a run that resumes, has labels, weights and statistics of its own.
 
         Raises:
-            ManifestError: the run that is resumed has other classes than the data.
-            ValueError: see `load_pretrained`; or there is no `checkpoint.best_checkpoint_metric` for such labels.
+            ManifestError: the run that resumes has other classes than the data.
+            ValueError: see `load_pretrained`; or `checkpoint.best_checkpoint_metric` does not exist for such labels.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
-        metrics_there = ("loss", *self._scores.names)
-        if self.cfg.best_checkpoint_metric not in metrics_there:
+        available = ("loss", *self._scores.names)
+        if self.cfg.best_checkpoint_metric not in available:
             raise ValueError(
-                f"expected checkpoint.best_checkpoint_metric out of {metrics_there} for "
+                f"expected checkpoint.best_checkpoint_metric out of {available} for "
                 f"task.target_is_multilabel={str(self.cfg.target_is_multilabel).lower()}, "
                 f"found {self.cfg.best_checkpoint_metric!r}"
             )
@@ -78,7 +76,7 @@ class MaskSpecFinetuningTask(AudioTask):
             cfg.label_keys = [label.key for label in vocabulary]
             cfg.label_names = [label.name for label in vocabulary]
         model = super().build_model(cfg)
-        model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))  # refuses clips too short
+        model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))  # refuses clips that are too short
         last = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
         if os.path.isfile(last):
             self._check_classes(last, cfg.label_keys)
@@ -101,24 +99,24 @@ class MaskSpecFinetuningTask(AudioTask):
         if not os.path.isfile(path):
             raise ManifestError(
                 f"expected the classes in {path}, found no such file; write the data directory with a subcommand of "
-                "manifests/build.py that has labels (folder: with --labels-from-parent)"
+                "maskspec-build that has labels (folder: with --labels-from-parent)"
             )
         return read_vocabulary(path)
 
     def subsets_of(self, split: str) -> List[str]:
-        """With `task.fold`: that fold for validation, the others for training.
+        """With `task.fold`, that fold for validation and the others for training.
 
         Raises:
             ManifestError: the data have no such fold.
         """
-        folds = sorted(int(match[1]) for match in map(FOLD.fullmatch, os.listdir(self.data_dir)) if match)
+        folds = list_folds(self.data_dir)
         found = f"folds {', '.join(map(str, folds))}" if folds else "no folds"
         if not self.cfg.fold:
             subsets = super().subsets_of(split)
             if folds and not os.path.isfile(os.path.join(self.data_dir, f"{subsets[0]}.tsv")):
                 raise ManifestError(
                     f"{self.data_dir}: expected the subset {subsets[0]}, found {found}; "
-                    "set task.fold to the one that is held out"
+                    "set task.fold to the one to hold out"
                 )
             return subsets
         if self.cfg.fold not in folds or len(folds) == 1:
@@ -133,7 +131,7 @@ class MaskSpecFinetuningTask(AudioTask):
         """Targets, augmentation and sampling of a split.
 
         Raises:
-            ManifestError: label files that are missing, do not fit, or hold nothing to be scored by.
+            ManifestError: label files that are missing, do not fit the manifests, or have nothing to score by.
         """
         vocabulary = self.vocabulary()
         labels = [
@@ -162,12 +160,12 @@ class MaskSpecFinetuningTask(AudioTask):
     def reduce_metrics(self, logging_outputs, criterion) -> None:
         super().reduce_metrics(logging_outputs, criterion)
         if not criterion.training:
-            # fairseq asks for the metric of the best checkpoint before `post_validate` has it
+            # fairseq reads the metric of the best checkpoint before `post_validate` has computed it
             for name in self._scores.names:
                 metrics.log_scalar(name, 0.0, weight=0, round=5)
 
     def post_validate(self, model, stats: Dict[str, Any], agg) -> None:
-        """Put the scores of the whole subset into fairseq's statistics."""
+        """Put the scores of the whole subset into fairseq's validation statistics."""
         scores = self._scores.compute()
         stats.update(scores)
         for name, value in scores.items():
@@ -178,6 +176,6 @@ class MaskSpecFinetuningTask(AudioTask):
         theirs = read_checkpoint(checkpoint, (FINETUNING_MODEL,))["cfg"]["model"]["label_keys"]
         if list(theirs) != list(keys):
             raise ManifestError(
-                f"{self.data_dir}/{LABELS_FILE}: expected the {len(theirs)} classes of the run that is resumed "
+                f"{self.data_dir}/{LABELS_FILE}: expected the {len(theirs)} classes of the run that resumes "
                 f"({checkpoint}), found {len(keys)} or another order; choose another hydra.run.dir for other data"
             )

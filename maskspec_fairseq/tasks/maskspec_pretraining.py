@@ -20,7 +20,12 @@ class MaskSpecPretrainingTask(AudioTask):
     """Pretraining on the subset `dataset.train_subset` of `task.data`."""
 
     def build_model(self, cfg, from_checkpoint: bool = False):
-        """Build the model and set its mel statistics, unless a checkpoint brings them."""
+        """Build the model and set its mel statistics, unless it is loaded from a checkpoint, which has them.
+
+        Raises:
+            ManifestError: see `set_mel_statistics`.
+            ValueError: clips that are too short for the mask ratio.
+        """
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:
             rows, columns = model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))

@@ -1,4 +1,7 @@
-"""Logits of a validation subset, gathered over GPUs, and the scores that they give."""
+"""Logits of a validation subset, gathered over GPUs, and their scores.
+
+Shapes: B batch, C classes.
+"""
 
 from typing import Any, Dict, List
 
@@ -10,10 +13,10 @@ from maskspec_fairseq.metrics import SCORE_NAMES, summarise
 
 
 class ValidationScores:
-    """Collects batches in any order; every clip counts once.
+    """Collects batches in any order; every clip counts once, however often it was added.
 
     Args:
-        target_is_multilabel: whether clips have several classes, scored by mAP, or one, scored by accuracy.
+        target_is_multilabel: several classes per clip, scored by mAP; otherwise one, scored by accuracy.
     """
 
     def __init__(self, target_is_multilabel: bool) -> None:
@@ -22,7 +25,12 @@ class ValidationScores:
         self._batches: List[List[np.ndarray]] = []
 
     def add(self, sample: Dict[str, Any], logits: Tensor) -> None:
-        """Keep a batch: the logits (B, C) of a sample. A sample without clips (ids) is nothing."""
+        """Add a batch.
+
+        Args:
+            sample: see `AudioDataset.collater`; without ids nothing is added.
+            logits: (B, C).
+        """
         count = len(sample["id"])
         if count:
             target = sample["target"][:count] > 0.5
@@ -31,7 +39,7 @@ class ValidationScores:
             )
 
     def compute(self) -> Dict[str, float]:
-        """Scores of all clips of all GPUs; forgets them.
+        """The scores of all clips of all GPUs by name; the next `add` starts anew.
 
         Raises:
             ValueError: NaN or infinite logits, or nothing to score.

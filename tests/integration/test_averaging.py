@@ -67,6 +67,7 @@ def test_every_flag_finds_what_a_run_keeps(pretraining):
     assert_mean(weights, pretraining, best)
 
 
+@pytest.mark.stock
 def test_an_average_of_pretraining_is_reconstructed_with_and_loaded_by_fairseq(pretraining, data_dir, tmp_path):
     path, weights = average_of(pretraining, "--num-epoch-checkpoints", "3")
     (model,), cfg, _ = checkpoint_utils.load_model_ensemble_and_task([str(path)])

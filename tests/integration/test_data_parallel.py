@@ -87,6 +87,7 @@ def test_several_processes_train_and_validate_as_one(data, in_one_process, tmp_p
         assert torch.allclose(value, other, atol=2e-5), name
 
 
+@pytest.mark.stock
 def test_several_processes_resume(data, tmp_path):
     """All ranks read the checkpoint that one of them wrote."""
     shared = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]

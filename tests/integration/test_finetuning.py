@@ -32,6 +32,7 @@ def finetuned(labelled_dir, pretrained, tmp_path_factory):
     return run_dir, train(labelled_dir, run_dir, *AUGMENTED, pretrained, recipe=RECIPE)
 
 
+@pytest.mark.stock
 def test_finetuning_validates_and_saves(finetuned, whole_run):
     run_dir, output = finetuned
     assert "starting from encoder and statistics of maskspec from" in output
@@ -74,6 +75,7 @@ def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_di
         assert scores["scores"][name] == float(last[f"valid_{name}"])
 
 
+@pytest.mark.stock
 def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_dir, pretrained, tmp_path):
     run_dir, output = finetuned
     first = train(labelled_dir, tmp_path, *AUGMENTED, pretrained, "optimization.max_update=19", recipe=RECIPE)
@@ -88,6 +90,7 @@ def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_d
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
+@pytest.mark.stock
 def test_a_finetuned_model_is_finetuned_on_other_classes(finetuned, labelled_dir, tmp_path):
     """The paper's second stage: the head is new, several classes a clip."""
     data = tmp_path / "data"

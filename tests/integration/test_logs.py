@@ -19,6 +19,7 @@ SHORT = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
 TRAINING = {"loss", "lr", "gnorm", "masked_share", "baseline_loss", "clips_per_sec"}
 
 
+@pytest.mark.stock
 def test_the_start_is_short_and_says_what_is_needed(whole_run):
     output = whole_run[1]
     start = output[: output.index("[train_inner]")].splitlines()

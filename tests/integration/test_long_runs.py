@@ -96,11 +96,11 @@ def walk_in_a_worker(directory: str) -> None:
 
 
 @pytest.mark.slow
-def test_two_million_clips_are_read_in_seconds_and_take_little_memory(two_million):
+def test_two_million_clips_take_little_memory(two_million):
     cost = in_a_fresh_process("load", two_million)
     print(cost)
     assert cost["clips"] == cost["weights"] == NUM_CLIPS
-    assert cost["seconds"] < 15 and cost["peak"] < 600 * MIB
+    assert cost["peak"] < 600 * MIB
     assert cost["label_peak"] < 600 * MIB  # clips, labels and sampling weights together
 
 

@@ -22,6 +22,7 @@ def spoiled_data(data_dir, tmp_path):
     return tmp_path / "data"
 
 
+@pytest.mark.stock
 def test_smoke_pretraining_learns_and_saves(whole_run):
     """The loss falls under that of predicting the mean, on held-out clips too."""
     run_dir, output = whole_run
@@ -39,6 +40,7 @@ def test_smoke_pretraining_learns_and_saves(whole_run):
     assert (run_dir / "hydra_train.log").is_file()
 
 
+@pytest.mark.stock
 def test_learning_rate_is_exact_per_update(whole_run):
     rates = [float(entry["lr"]) for entry in entries(whole_run[1], "train_inner")]
     assert rates[:15] == pytest.approx([5e-3 * (n + 2) / 16 for n in range(15)], rel=1e-4)  # 2 epochs of 8 updates
@@ -47,6 +49,7 @@ def test_learning_rate_is_exact_per_update(whole_run):
     )
 
 
+@pytest.mark.stock
 @pytest.mark.parametrize("stop_at", [24, 29], ids=["epoch", "mid-epoch"])
 def test_resumed_run_ends_like_an_uninterrupted_one(whole_run, data_dir, tmp_path, stop_at):
     run_dir, output = whole_run
@@ -65,6 +68,7 @@ def test_resumed_run_ends_like_an_uninterrupted_one(whole_run, data_dir, tmp_pat
     assert all(torch.equal(moments[0][i]["exp_avg_sq"], moments[1][i]["exp_avg_sq"]) for i in moments[0])
 
 
+@pytest.mark.stock
 def test_checkpoint_is_data_and_loads_without_the_corpus(whole_run):
     import fairseq  # noqa: F401
     from fairseq import checkpoint_utils
@@ -112,6 +116,7 @@ def test_skipping_replaces_counts_and_ends_over_one_percent(spoiled_data, tmp_pa
     assert [entry["train_replaced"] for entry in entries(output, "train")] == ["1"]
 
 
+@pytest.mark.stock
 @pytest.mark.parametrize(
     "override, message",
     [
@@ -127,6 +132,7 @@ def test_what_cannot_be_trained_is_refused_in_words_before_the_first_step(data_d
     assert message in output and not entries(output, "train_inner")
 
 
+@pytest.mark.stock
 def test_half_precision_resumes_at_the_same_numbers(data_dir, tmp_path):
     """The float32 master weights are saved: without them the resumed run starts from rounded ones."""
     shared = ["common.bf16=true", "optimization.max_epoch=2"]
@@ -163,6 +169,7 @@ def test_the_released_codes_recipe_runs(data_dir, tmp_path):
     assert 0.8 < float(entries(output, "valid")[-1]["valid_baseline_loss"]) <= 1
 
 
+@pytest.mark.stock
 def test_loader_processes_do_not_outlive_their_epoch(data_dir, tmp_path):
     """Else a long run would gather them, one set an epoch."""
     overrides = ["dataset.num_workers=1", "optimization.max_epoch=4", "lr_scheduler.warmup_epochs=0"]

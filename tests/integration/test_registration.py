@@ -49,6 +49,7 @@ def import_after_fairseq():
     check_registered()
 
 
+@pytest.mark.stock
 @pytest.mark.parametrize(
     "function, arguments", [(import_by_path, [1]), (import_by_path, [2]), (import_after_fairseq, [])]
 )

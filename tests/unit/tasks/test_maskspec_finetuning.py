@@ -57,7 +57,7 @@ def test_a_resumed_run_needs_no_pretrained_file_but_the_same_classes(folds, tmp_
     assert task.build_model(cfg).head.out_features == 2
     theirs = classifier_cfg(["high", "low"])
     save_checkpoint(tmp_path / "ckpt" / "checkpoint_last.pt", build_classifier(theirs), theirs)
-    with pytest.raises(ManifestError, match="labels.csv: expected the 2 classes of the run that is resumed .* order"):
+    with pytest.raises(ManifestError, match="labels.csv: expected the 2 classes of the run that resumes .* order"):
         task.build_model(cfg)
 
 
@@ -102,7 +102,7 @@ def test_the_scale_of_every_parameter_is_logged(folds, caplog):
 
 
 def test_layers_are_needed_for_layer_decay():
-    with pytest.raises(ValueError, match="know their layer for optimizer.layer_decay, found none"):
+    with pytest.raises(ValueError, match="with a layer .param_group. for optimizer.layer_decay, found none"):
         MaskSpecAdamW(
             MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.5, fp16=False, bf16=False),
             [torch.nn.Parameter(torch.zeros(2, 2))],

@@ -139,7 +139,7 @@ def test_a_run_that_leaves_out_too_many_batches_ends_with_their_clips(data_dir, 
         assert torch.equal(before, after) == (gain == loud)
         if update < 4:
             task.reduce_metrics([log], criterion)
-    assert "update 2: left out a batch whose loss is not finite, clips 1 (clip 01.wav), 11 (clip 11.wav)" in caplog.text
+    assert "update 2: dropped a batch whose loss is not finite, clips 1 (clip 01.wav), 11 (clip 11.wav)" in caplog.text
     with pytest.raises(FloatingPointError, match=r"but for 2 batches .* found 3 .* clips 4 \(clip 04.wav\), 14"):
         task.reduce_metrics([log], criterion)
 
