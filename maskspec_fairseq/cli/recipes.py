@@ -64,7 +64,7 @@ def copy_recipes(out: Path) -> int:
 def run(args: argparse.Namespace) -> None:
     number = copy_recipes(args.out)
     train = f"fairseq-hydra-train --config-dir {args.out}"
-    print(f"{number} files are in {args.out}; go on with, for example,")
+    print(f"{number} files are in {args.out}; to train, for example:")
     print("  maskspec-build folder AUDIO_DIR --out DATA_DIR")
     print(f"  {train}/pretraining --config-name maskspec_base task.data=DATA_DIR")
     print(f"  {train}/finetuning --config-name esc50 task.data=DATA_DIR task.fold=1 model.pretrained=CHECKPOINT")

@@ -18,7 +18,7 @@ MODES = {
     "memory_efficient_fp16": ["common.fp16=true", "common.memory_efficient_fp16=true", "common.fp16_init_scale=1"],
     "amp": ["common.amp=true"],
 }
-# Without float32 weights, an update that is small beside its weight is rounded away: 8 bits of bf16 lose many.
+# Without float32 weights, an update that is small compared with its weight is rounded away: 8 bits of bf16 lose many.
 BOUNDS = {mode: 0.02 for mode in MODES}
 BOUNDS["memory_efficient_bf16"] = 0.1
 
