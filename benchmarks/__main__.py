@@ -13,7 +13,6 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import List
 
 import torch
 
@@ -77,7 +76,7 @@ def main() -> int:
     if not set(args.names) <= set(NAMES):
         parser.error(f"expected names from {', '.join(NAMES)}, found {', '.join(args.names)}")
     start, ran = time.time(), commit()  # before the plot is drawn again
-    rows: List[Row] = []
+    rows: list[Row] = []
     for name in args.names or NAMES:
         print(f"{name} ...", file=sys.stderr, flush=True)
         found = importlib.import_module(f"benchmarks.{name}").rows()

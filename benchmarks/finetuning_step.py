@@ -6,7 +6,7 @@ kernel if torch has it, as `maskspec_adamw` does, the peer AdamW's defaults. Bot
 pool by the mean over the patches.
 """
 
-from typing import Callable, Dict, List, Tuple
+from typing import Callable
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ BATCH, ROUNDS = 2, 6  # a step of 8 clips takes ten seconds
 CLIP_KEYS = np.array([[1, 1, clip] for clip in range(BATCH)])  # (seed, epoch, clip)
 
 
-def base_vit(size: Tuple[int, int]) -> VisionTransformer:
+def base_vit(size: tuple[int, int]) -> VisionTransformer:
     """timm's base ViT on images of a size (F, S) and one channel; mean over the patches, CLASSES logits."""
     return VisionTransformer(size, patch_size=16, in_chans=1, num_classes=CLASSES, global_pool="avg", class_token=False)
 
@@ -58,10 +58,10 @@ def ours(waveform: torch.Tensor, patchout: float) -> Callable[[], None]:
     return step_of(lambda: model(waveform, CLIP_KEYS), our_optimizer(model))
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     waveform = noise(BATCH)
     peer = TimmClassifier().train()
-    ways: Dict[str, Callable[[], None]] = {
+    ways: dict[str, Callable[[], None]] = {
         "theirs": step_of(lambda: peer(waveform), torch.optim.AdamW(peer.parameters())),
         "whole": ours(waveform, 0.0),
         "patchout": ours(waveform, PATCHOUT),

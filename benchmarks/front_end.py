@@ -10,8 +10,6 @@ The share is that of the base model's forward and backward pass on the same batc
 threads.
 """
 
-from typing import List
-
 import numpy as np
 import torch
 from torchaudio.compliance import kaldi
@@ -73,5 +71,5 @@ def share_row() -> Row:
     )
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     return [speed_row(), share_row()]

@@ -6,8 +6,6 @@ Both take waveforms at 32 kHz and return logits of 527 classes, in float32 under
 of the peer are computed clip by clip, and cut to the same number of frames.
 """
 
-from typing import List
-
 import torch
 
 from benchmarks.finetuning_step import CLASSES, base_vit
@@ -21,7 +19,7 @@ ROUNDS = {1: 10, 16: 3}  # of each batch
 
 
 @torch.inference_mode()
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     labels = [Label(str(number), str(number)) for number in range(CLASSES)]
     model = AudioModel({}, SECONDS, labels=labels, target_is_multilabel=True).eval()
     frames = model.network.front_end.num_frames(SECONDS * RATE)

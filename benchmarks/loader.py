@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import tempfile
 from pathlib import Path
-from typing import List
 
 import numpy as np
 import soundfile
@@ -30,7 +29,7 @@ FILES = 32  # a round reads them several times
 LONG_SEC, CROP_SEC, CROPS = 60, 2, 20
 
 
-def write_noise(directory: Path, extension: str, rate: int, seconds: int, files: int) -> List[str]:
+def write_noise(directory: Path, extension: str, rate: int, seconds: int, files: int) -> list[str]:
     rng = np.random.default_rng(1)
     names = [f"{number}.{extension}" for number in range(files)]
     for name in names:
@@ -40,14 +39,14 @@ def write_noise(directory: Path, extension: str, rate: int, seconds: int, files:
     return names
 
 
-def decode(paths: List[str]) -> None:
+def decode(paths: list[str]) -> None:
     for path in paths:
         waveform, rate = soundfile.read(path, dtype="float32")
         if rate != RATE:
             soxr.resample(waveform, rate, RATE, quality="HQ")
 
 
-def floor(paths: List[str], workers: int) -> None:
+def floor(paths: list[str], workers: int) -> None:
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=decode, args=(paths[number::workers],)) for number in range(workers)]
     for process in processes:
@@ -105,7 +104,7 @@ def crop_row(directory: Path, extension: str) -> Row:
     )
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         loaders = [loader_row(directory, extension, workers) for extension in FORMATS for workers in (1, 2)]

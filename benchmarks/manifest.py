@@ -5,7 +5,6 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import List
 
 import numpy as np
 import soundfile
@@ -26,7 +25,7 @@ def write_wavs(directory: Path) -> None:
         (directory / f"{number % FOLDERS:02d}" / f"{number:05d}.wav").write_bytes(wav)
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
         write_wavs(Path(name))

@@ -8,7 +8,6 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
 
 from benchmarks.steps import CLIPS, MASK_RATIO, SECONDS, WAYS, make_step
 from maskspec_fairseq.modules.sizes import SIZES
@@ -24,7 +23,7 @@ def peak() -> int:
 
 def measure(*arguments: object) -> int:
     """Bytes of a step, measured by a fresh process with these arguments."""
-    command: List[str] = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
+    command: list[str] = [sys.executable, "-m", "benchmarks.memory", *map(str, arguments)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout.split()[-1])
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Optional
 
 import numpy as np
 import soundfile
@@ -29,7 +29,7 @@ FOLDERS = 50
 COLD_CLIPS = 1000  # per round, at most
 
 
-def make_loose(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> List[np.ndarray]:
+def make_loose(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> list[np.ndarray]:
     """Write files of noise in folders, and a manifest; returns the samples of each, int16 (T,)."""
     rng = np.random.default_rng(1)
     names, samples = [], []
@@ -42,7 +42,7 @@ def make_loose(directory: Path, clips: int, rate: int, seconds: float, extension
     return samples
 
 
-def make_hdf5(path: Path, samples: List[np.ndarray], rate: int) -> List[str]:
+def make_hdf5(path: Path, samples: list[np.ndarray], rate: int) -> list[str]:
     import h5py
 
     with h5py.File(path, "w") as file:
@@ -53,7 +53,7 @@ def make_hdf5(path: Path, samples: List[np.ndarray], rate: int) -> List[str]:
     return [f"{path}:{index}" for index in range(len(samples))]
 
 
-def full_paths(tsv: Path) -> List[str]:
+def full_paths(tsv: Path) -> list[str]:
     manifest = read_manifest(tsv)
     return [manifest.full_path(index) for index in range(len(manifest))]
 
@@ -69,8 +69,8 @@ def drop_from_cache(directory: Path) -> None:
 
 
 def measure(
-    kinds: Dict[str, List[str]], rounds: int, clips: int, cold: Optional[Path] = None
-) -> Dict[str, List[float]]:
+    kinds: dict[str, list[str]], rounds: int, clips: int, cold: Optional[Path] = None
+) -> dict[str, list[float]]:
     """Seconds per clip for each kind and round; the kinds take turns, after a round that is not counted.
 
     Args:
@@ -84,7 +84,7 @@ def measure(
         if cold is not None:
             drop_from_cache(cold)
 
-    def reading(paths: List[str]) -> Callable[[], None]:
+    def reading(paths: list[str]) -> Callable[[], None]:
         rng = np.random.default_rng(1)  # the same orders for all kinds
 
         def read() -> None:
@@ -98,7 +98,7 @@ def measure(
     return {name: [value / clips for value in values] for name, values in seconds.items()}
 
 
-def report(title: str, times: Dict[str, List[float]]) -> None:
+def report(title: str, times: dict[str, list[float]]) -> None:
     print(title)
     loose = statistics.median(times["loose"])
     for kind, values in times.items():
@@ -107,7 +107,7 @@ def report(title: str, times: Dict[str, List[float]]) -> None:
         print(f"  {kind:6s}{1e6 * median:8.0f} us per clip, {median / loose:.2f} of loose files ({each})")
 
 
-def make_kinds(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> Dict[str, List[str]]:
+def make_kinds(directory: Path, clips: int, rate: int, seconds: float, extension: str) -> dict[str, list[str]]:
     """Kind -> the paths of its clips; HDF5 only if h5py is installed."""
     samples = make_loose(directory, clips, rate, seconds, extension)
     command = [*BUILD, "pack", str(directory), "--out", str(directory / "packed")]
@@ -120,7 +120,7 @@ def make_kinds(directory: Path, clips: int, rate: int, seconds: float, extension
     return kinds
 
 
-def rows(clips: int = 1000, rounds: int = 5) -> List[Row]:
+def rows(clips: int = 1000, rounds: int = 5) -> list[Row]:
     """Wavs of 1 s at 16 kHz, from the page cache and from the disk."""
     found = []
     with tempfile.TemporaryDirectory() as name:

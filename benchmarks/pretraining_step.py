@@ -8,7 +8,6 @@ needs.
 
 import statistics
 from pathlib import Path
-from typing import List
 
 from benchmarks import memory
 from benchmarks.steps import CLIPS, SECONDS, WAYS, make_step, step_flops
@@ -24,7 +23,7 @@ def bf16_units() -> str:
     return f"the processor has {' and '.join(found) or 'nothing'} for bf16"
 
 
-def rows_of_size(size: str) -> List[Row]:
+def rows_of_size(size: str) -> list[Row]:
     ways = WAYS if size == "base" else ["ours", "explicit", "fused"]
     steps = {way: make_step(way, size) for way in ways}
     seconds = in_turns(steps, ROUNDS[size])
@@ -54,5 +53,5 @@ def rows_of_size(size: str) -> List[Row]:
     return rows
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     return [row for size in ROUNDS for row in rows_of_size(size)]

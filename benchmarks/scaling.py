@@ -10,7 +10,6 @@ import gc
 import logging
 import statistics
 from pathlib import Path
-from typing import Dict, List, Tuple
 
 from benchmarks import memory
 from benchmarks.steps import MASK_RATIO, SECONDS, make_step, step_flops
@@ -18,9 +17,9 @@ from benchmarks.timing import Row, in_turns
 
 OUT = Path(__file__).with_suffix(".png")
 CLIPS, ROUNDS = 2, 2  # with 8 clips the curves alone take ten minutes
-Setting = Tuple[str, int, int, float]  # size, clips, seconds per clip, mask ratio
+Setting = tuple[str, int, int, float]  # size, clips, seconds per clip, mask ratio
 POINT: Setting = ("tiny", CLIPS, SECONDS, MASK_RATIO)
-CURVES: Dict[str, Tuple[int, list]] = {  # what is varied -> its place in a setting, its values
+CURVES: dict[str, tuple[int, list]] = {  # what is varied -> its place in a setting, its values
     "clip length (s)": (2, [1, 5, 10, 20, 30]),
     "batch size (clips)": (1, [1, 2, 4, 8]),
     "mask ratio": (3, [0.05, 0.25, 0.5, 0.75, 0.95]),
@@ -28,7 +27,7 @@ CURVES: Dict[str, Tuple[int, list]] = {  # what is varied -> its place in a sett
 }
 
 
-def settings(curve: str) -> List[Setting]:
+def settings(curve: str) -> list[Setting]:
     place, values = CURVES[curve]
     return [(*POINT[:place], value, *POINT[place + 1 :]) for value in values]
 
@@ -40,7 +39,7 @@ def measure_time(setting: Setting) -> float:
     return seconds
 
 
-def draw(seconds: Dict[Setting, float], held: Dict[Setting, float]) -> None:
+def draw(seconds: dict[Setting, float], held: dict[Setting, float]) -> None:
     import matplotlib
 
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # fairseq's import leaves the root at DEBUG
@@ -63,7 +62,7 @@ def draw(seconds: Dict[Setting, float], held: Dict[Setting, float]) -> None:
     pyplot.close(figure)
 
 
-def row(curve: str, setting: Setting, seconds: Dict[Setting, float], held: Dict[Setting, float]) -> Row:
+def row(curve: str, setting: Setting, seconds: dict[Setting, float], held: dict[Setting, float]) -> Row:
     place = CURVES[curve][0]
     arithmetic = step_flops(*setting) / step_flops(*POINT)
     return Row(
@@ -76,7 +75,7 @@ def row(curve: str, setting: Setting, seconds: Dict[Setting, float], held: Dict[
     )
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     every = dict.fromkeys(setting for curve in CURVES for setting in settings(curve))
     seconds = {setting: measure_time(setting) for setting in every}
     held = {setting: memory.measure("ours", *setting) / 2**30 for setting in every}

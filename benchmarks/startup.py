@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List
 
 from benchmarks.packs import BUILD, make_loose
 from benchmarks.timing import Row, in_turns
@@ -36,8 +35,8 @@ def to_first_update(data: Path, run_dir: str) -> float:
     raise RuntimeError(f"expected a first update of {' '.join(command)}, found that it ended with {process.returncode}")
 
 
-def rows() -> List[Row]:
-    updates: List[float] = []
+def rows() -> list[Row]:
+    updates: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         make_loose(Path(name), CLIPS, 32000, 2.0, "wav")
         data = Path(name) / "data"

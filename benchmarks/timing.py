@@ -2,8 +2,9 @@
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Callable, Optional
 
 import torch
 
@@ -50,7 +51,7 @@ def in_turns(
     warm_up: int = 1,
     clock: Callable[[], float] = time.perf_counter,
     prepare: Callable[[], object] = lambda: None,
-) -> Dict[str, List[float]]:
+) -> dict[str, list[float]]:
     """Time ways of doing the same work.
 
     The ways take turns, in reverse order in every other round, so that other work of the machine, and what one way
@@ -66,7 +67,7 @@ def in_turns(
     Returns:
         Name -> seconds of each round.
     """
-    seconds: Dict[str, List[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(warm_up + rounds):
         for name in list(ways)[:: -1 if number % 2 else 1]:
             prepare()
@@ -77,7 +78,7 @@ def in_turns(
     return seconds
 
 
-def median_ratio(ours: List[float], theirs: List[float]) -> float:
+def median_ratio(ours: list[float], theirs: list[float]) -> float:
     """The median over the rounds of ours / theirs; slow drift of the machine cancels."""
     return statistics.median(a / b for a, b in zip(ours, theirs))
 
@@ -89,14 +90,14 @@ def time_text(seconds: float) -> str:
     return f"{1e3 * seconds:.1f} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f} us"
 
 
-def time_row(work: str, peer: str, ours: List[float], theirs: List[float], target: str = "", note: str = "") -> Row:
+def time_row(work: str, peer: str, ours: list[float], theirs: list[float], target: str = "", note: str = "") -> Row:
     """A row of median times; `ours` and `theirs` are the seconds of each round."""
     our_text, their_text = (time_text(statistics.median(seconds)) for seconds in (ours, theirs))
     return Row(work, peer, our_text, their_text, median_ratio(ours, theirs), target, note)
 
 
 def rate_row(
-    work: str, peer: str, things: str, count: int, ours: List[float], theirs: List[float], target: str, note: str = ""
+    work: str, peer: str, things: str, count: int, ours: list[float], theirs: list[float], target: str, note: str = ""
 ) -> Row:
     """A row of median rates; each round handled `count` things in the seconds of `ours` and `theirs`."""
     rates = [count / statistics.median(seconds) for seconds in (ours, theirs)]
@@ -111,7 +112,7 @@ def matmul_gflops(size: int = 1024, rounds: int = 20) -> float:
     return 2 * size**3 / statistics.median(seconds) / 1e9
 
 
-def table(rows: List[Row]) -> str:
+def table(rows: list[Row]) -> str:
     """The rows as a Markdown table."""
     lines = ["| work | against | ours | theirs | ratio | target | met | note |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:

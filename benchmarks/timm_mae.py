@@ -7,7 +7,7 @@ Shapes: B batch, L patches, V visible, P values per patch, D encoder width, E de
 """
 
 from functools import partial
-from typing import Optional, Tuple
+from typing import Optional
 
 import torch
 from timm.models.vision_transformer import Block
@@ -29,7 +29,7 @@ class TimmMae(nn.Module):
 
     def __init__(
         self,
-        grid: Tuple[int, int],
+        grid: tuple[int, int],
         encoder_embed_dim: int = 768,
         encoder_attention_heads: int = 12,
         mask_ratio: float = 0.75,
@@ -63,7 +63,7 @@ class TimmMae(nn.Module):
         for block in [*self.blocks, *self.decoder_blocks]:
             block.attn.fused_attn = fused
 
-    def random_masking(self, x: Tensor, noise: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+    def random_masking(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, L, D) and noise (B, L), of which the largest are masked -> (B, V, D), mask (B, L), ids_restore (B, L)."""
         length = x.shape[1]
         kept = length - int(length * self.mask_ratio)

@@ -19,8 +19,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
+from typing import Any, Optional
 
 import yaml
 
@@ -31,13 +32,13 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 LOGGED = ["loss", "baseline_loss", "accuracy", "lr", "gnorm", "clips_per_sec", "wall"]
 
 
-def read_steps(path: Path) -> Dict[str, Dict[str, Any]]:
+def read_steps(path: Path) -> dict[str, dict[str, Any]]:
     """Steps by name; one with `over` is there once per combination of its values.
 
     Raises:
         ValueError: two steps have one name, or a step needs one that is not before it.
     """
-    steps: Dict[str, Dict[str, Any]] = {}
+    steps: dict[str, dict[str, Any]] = {}
     for step in yaml.safe_load(path.read_text(encoding="utf-8"))["steps"]:
         over = step.pop("over", {})
         if isinstance(over, dict):
@@ -54,7 +55,7 @@ def read_steps(path: Path) -> Dict[str, Dict[str, Any]]:
     return steps
 
 
-def fill(value: Any, named: Dict[str, Any]) -> Any:
+def fill(value: Any, named: dict[str, Any]) -> Any:
     """Put values into the braces of a text, or of a list of texts."""
     if isinstance(value, list):
         return [fill(item, named) for item in value]
@@ -63,12 +64,12 @@ def fill(value: Any, named: Dict[str, Any]) -> Any:
     return value
 
 
-def read_log(run_dir: Path) -> List[Dict[str, str]]:
+def read_log(run_dir: Path) -> list[dict[str, str]]:
     """A row per epoch of a run's hydra_train.log: train_loss, valid_loss and so on; the last one of an epoch run twice.
 
     The subset that is validated on is named valid, whatever its name in the log.
     """
-    epochs: Dict[int, Dict[str, str]] = {}
+    epochs: dict[int, dict[str, str]] = {}
     for kind, entry in log_entries(run_dir / "hydra_train.log"):
         if kind != "train_inner":
             row = epochs.setdefault(int(entry["epoch"]), {"epoch": str(entry["epoch"])})
@@ -77,7 +78,7 @@ def read_log(run_dir: Path) -> List[Dict[str, str]]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def read_score(path: Path) -> Tuple[str, str]:
+def read_score(path: Path) -> tuple[str, str]:
     """Accuracy and deviation: of maskspec-evaluate, without deviation, or over the folds of a linear maskspec-probe."""
     found = json.loads(path.read_text(encoding="utf-8"))
     if "features" not in found:
@@ -86,7 +87,7 @@ def read_score(path: Path) -> Tuple[str, str]:
     return f"{statistics.mean(folds):.4f}", f"{statistics.stdev(folds):.4f}"
 
 
-def append_csv(path: Path, rows: List[Dict[str, Any]], columns: List[str]) -> None:
+def append_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> None:
     """Append rows to a CSV file, which begins with the names of the columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", newline="") as stream:
@@ -106,7 +107,7 @@ class Experiments:
     def __init__(self, path: Path, out: Path) -> None:
         self.out = out
         self.steps = read_steps(path)
-        self.recorded: Set[str] = set()
+        self.recorded: set[str] = set()
         if (self.out / "runs.csv").exists():
             with open(self.out / "runs.csv", encoding="utf-8", newline="") as stream:
                 self.recorded = {row["step"] for row in csv.DictReader(stream)}
@@ -134,7 +135,7 @@ class Experiments:
         if ("score" in step or "run_dir" in step) and name not in self.recorded:
             self.record(step, seconds, peak_mib)
 
-    def record(self, step: Dict[str, Any], seconds: float, peak_mib: float) -> None:
+    def record(self, step: dict[str, Any], seconds: float, peak_mib: float) -> None:
         name = step["name"].replace("/", "_")
         accuracy, deviation = read_score(Path(step["score"])) if "score" in step else ("", "")
         if "run_dir" in step:

@@ -9,18 +9,19 @@ import argparse
 import csv
 import re
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Optional
 
 import yaml
 from matplotlib.figure import Figure
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 REPEATED = re.compile(r"(.+)/((?:fold|seed)\d+)")  # experiment, and the fold or seed
-Score = Tuple[float, Optional[float]]  # accuracy and its deviation
+Score = tuple[float, Optional[float]]  # accuracy and its deviation
 
 
-def read_scores(path: Path) -> Dict[str, Score]:
+def read_scores(path: Path) -> dict[str, Score]:
     """The scores in a runs.csv, by step; steps without one are left out."""
     with open(path, encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["accuracy"]]
@@ -29,9 +30,9 @@ def read_scores(path: Path) -> Dict[str, Score]:
     }
 
 
-def table(scores: Dict[str, Score]) -> str:
+def table(scores: dict[str, Score]) -> str:
     """Markdown with a line per experiment, in the order of the rows."""
-    experiments: Dict[str, Dict[str, float]] = {}
+    experiments: dict[str, dict[str, float]] = {}
     lines = ["| experiment | each | mean | standard deviation |", "|---|---|---|---|"]
     for step, (accuracy, _) in scores.items():
         match = REPEATED.fullmatch(step)
@@ -48,14 +49,14 @@ def table(scores: Dict[str, Score]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def curve(scores: Dict[str, Score], pattern: str) -> List[Tuple[float, float, float]]:
+def curve(scores: dict[str, Score], pattern: str) -> list[tuple[float, float, float]]:
     """(x, accuracy, deviation or 0) of the steps that match a pattern, ordered by x."""
     before, after = map(re.escape, pattern.split("{x}"))
     matches = [re.fullmatch(f"{before}([0-9.]+){after}", step) for step in scores]
     return sorted((float(m[1]), scores[m[0]][0], scores[m[0]][1] or 0.0) for m in matches if m)
 
 
-def draw(scores: Dict[str, Score], plot: Dict[str, Any], path: Path) -> None:
+def draw(scores: dict[str, Score], plot: dict[str, Any], path: Path) -> None:
     """Draw a plot of the list into a PNG, if any of its steps has a score."""
     curves = {label: curve(scores, pattern) for label, pattern in plot["curves"].items()}
     if not any(curves.values()):

@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Callable, Iterable, Mapping, Union
+from typing import Callable, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 

@@ -4,7 +4,8 @@ A clip must get the same crop and the same mask whatever the batch size, the wor
 was resumed from. Every draw therefore comes from a generator of its own.
 """
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 

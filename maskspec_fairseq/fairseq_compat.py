@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from typing import List, Optional
+from typing import Optional
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def require_fairseq() -> None:
         logger.warning(f"{version}: this fairseq imports, but training with it is not tested; {_cure([version])}")
 
 
-def untested_versions() -> List[str]:
+def untested_versions() -> list[str]:
     """What is installed beyond the bounds of the extra `fairseq`, such as "hydra-core 1.4.0 (expected <1.4)"."""
     found = []
     for package, (major, minor) in FIRST_UNTESTED.items():
@@ -46,7 +46,7 @@ def untested_versions() -> List[str]:
     return found
 
 
-def _cure(versions: List[str]) -> str:
+def _cure(versions: list[str]) -> str:
     """The command that brings a fairseq that works on this Python."""
     python = sys.version_info[:2]
     if python >= FIRST_PYTHON_WITHOUT_FAIRSEQ:

@@ -10,7 +10,7 @@ Shapes: N clips, C classes.
 
 import math
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Optional
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
 
 def summarise(
     scores: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool
-) -> Dict[str, float]:
+) -> dict[str, float]:
     """The scores of a subset by name (`SCORE_NAMES`), rounded to five digits.
 
     Args:
@@ -151,7 +151,7 @@ def class_recalls(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
     return recalls
 
 
-def _check_scores(scores: np.ndarray) -> Tuple[int, int]:
+def _check_scores(scores: np.ndarray) -> tuple[int, int]:
     if scores.ndim != 2 or not scores.size:
         raise ValueError(f"expected scores of clips by classes, at least one of each, found shape {scores.shape}")
     wrong = ~np.isfinite(scores)

@@ -1,6 +1,6 @@
 """Pictures. They are drawn on `matplotlib.figure.Figure` objects, which need neither a display nor a backend."""
 
-from typing import Mapping, Sequence, Tuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path
     figure.savefig(path, dpi=DPI)
 
 
-def draw_loss_curves(curves: Mapping[Tuple[str, str], Sequence[Tuple[float, float]]], path: str) -> None:
+def draw_loss_curves(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]], path: str) -> None:
     """Draw the curves of a run into a PNG: training and each held-out subset in a color of its own.
 
     Args:

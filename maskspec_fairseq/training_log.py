@@ -2,16 +2,17 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple, Union
+from typing import Any, Union
 
 # [time][train_inner][INFO] - {"epoch": 1, "loss": "0.9", ...}
 LOG_LINE = re.compile(r'\[([^\]]+)\]\[INFO\] - (\{"epoch": .*\})\s*$')
 TRAINING = ("train_inner", "train")  # every log_interval updates, and per epoch; other kinds are subsets
-Curve = List[Tuple[float, float]]  # (epochs, value)
+Curve = list[tuple[float, float]]  # (epochs, value)
 
 
-def log_entries(path: Union[str, Path]) -> Iterator[Tuple[str, Dict[str, Any]]]:
+def log_entries(path: Union[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The kind and the content of every such line of a log, in order.
 
     The kind is one of `TRAINING`, or the name of the subset that was validated on. What version 0.1 of this package
@@ -28,14 +29,14 @@ def log_entries(path: Union[str, Path]) -> Iterator[Tuple[str, Dict[str, Any]]]:
                 yield match[1], {re.sub(r"(^|_)mean_loss$", r"\1baseline_loss", name): entry[name] for name in entry}
 
 
-def read_curves(path: Union[str, Path]) -> Dict[Tuple[str, str], Curve]:
+def read_curves(path: Union[str, Path]) -> dict[tuple[str, str], Curve]:
     """The curves of a log by kind, train_inner or a subset, and by name, `loss` or `baseline_loss`.
 
     Raises:
         ValueError: the log has no such lines.
         OSError: it cannot be read.
     """
-    curves: Dict[Tuple[str, str], Curve] = {}
+    curves: dict[tuple[str, str], Curve] = {}
     for kind, entry in log_entries(path):
         if kind == "train":  # the means over an epoch of what train_inner has
             continue

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -35,7 +35,7 @@ def write_tone(path: Path, seconds: float = 1.0, rate: int = 32000, hz: float = 
     return path
 
 
-SMALL_AUTOENCODER: Dict[str, Any] = dict(
+SMALL_AUTOENCODER: dict[str, Any] = dict(
     encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64, decoder_embed_dim=16,
     decoder_layers=2, decoder_attention_heads=2, decoder_ffn_embed_dim=32,
 )  # fmt: skip
@@ -48,7 +48,7 @@ def small_autoencoder(**kwargs) -> MaskedAutoencoder:
     return model
 
 
-SMALL_ENCODER: Dict[str, Any] = dict(
+SMALL_ENCODER: dict[str, Any] = dict(
     encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64
 )
 

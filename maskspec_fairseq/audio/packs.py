@@ -15,7 +15,7 @@ import io
 import os
 import re
 import stat
-from typing import Optional, Tuple, Union
+from typing import Optional, Union
 
 import numpy as np
 
@@ -30,7 +30,7 @@ GET_AGAIN = "get the pack again"
 BUILD_AGAIN = "build the manifest again"
 
 
-def split_path(path: str) -> Optional[Tuple[str, Tuple[int, ...]]]:
+def split_path(path: str) -> Optional[tuple[str, tuple[int, ...]]]:
     """The pack that a path points into and the numbers after it; None if the path is a file of its own.
 
     An existing file of that whole name wins, so manifests written before packs were supported keep their meaning.
@@ -222,7 +222,7 @@ def open_pack(pack: str) -> Union[ZipPack, Hdf5Pack]:
         ) from error
 
 
-def open_clip(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[io.BytesIO, PcmReader]:
+def open_clip(path: str, pack: str, numbers: tuple[int, ...]) -> Union[io.BytesIO, PcmReader]:
     """What a path into a pack points to: the bytes of an audio file, or a reader of a waveform.
 
     Args:

@@ -8,7 +8,7 @@ Shapes: T samples, C channels.
 import math
 import os
 import stat
-from typing import Optional, Tuple, Union
+from typing import Optional, Union
 
 import numpy as np
 import soundfile
@@ -84,7 +84,7 @@ def _open_file(path: str) -> SequentialFile:
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
 
 
-def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[SequentialFile, PcmReader]:
+def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[SequentialFile, PcmReader]:
     clip = open_clip(path, pack, numbers)
     if isinstance(clip, PcmReader):
         return clip
@@ -100,7 +100,7 @@ def _open_in_pack(path: str, pack: str, numbers: Tuple[int, ...]) -> Union[Seque
 
 def read_audio(
     path: str, clip_sec: Optional[float] = None, rng: Optional[np.random.Generator] = None
-) -> Tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, int]:
     """Decode a file or a crop of it; only the crop is read.
 
     Args:
@@ -164,7 +164,7 @@ def load_clip(
     clip_sec: Optional[float] = None,
     channel: str = "mix",
     rng: Optional[np.random.Generator] = None,
-) -> Tuple[np.ndarray, int]:
+) -> tuple[np.ndarray, int]:
     """Read, mix down and resample a clip, and pad it with zeros to `clip_sec`.
 
     Args:

@@ -3,7 +3,7 @@
 Shapes: T samples at the given rate.
 """
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile

@@ -3,7 +3,8 @@
 Shapes: T samples, W samples per window.
 """
 
-from typing import Iterable, Iterator, NamedTuple, Optional
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Optional
 
 import numpy as np
 

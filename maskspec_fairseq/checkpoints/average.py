@@ -2,7 +2,9 @@
 
 import os
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Pattern, Sequence
+from collections.abc import Sequence
+from re import Pattern
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -44,7 +46,7 @@ BEST = Kind(
 )
 
 
-def average_checkpoints(paths: Sequence[str]) -> Dict[str, Any]:
+def average_checkpoints(paths: Sequence[str]) -> dict[str, Any]:
     """Average the weights of checkpoints; everything else comes from the first of them.
 
     The mean is that of fairseq's scripts/average_checkpoints.py, which its packages leave out: summed in float32 in
@@ -87,7 +89,7 @@ def _summable(value: Tensor) -> Tensor:
     return value.to(dtype, copy=True)
 
 
-def _add(state: Dict[str, Any], first_path: str, path: str) -> None:
+def _add(state: dict[str, Any], first_path: str, path: str) -> None:
     """Add the weights of one checkpoint, which is freed before the next one is read."""
     other = read_checkpoint(path, MODELS)
     differing = _differing_fields(state["cfg"]["model"], other["cfg"]["model"])
@@ -102,7 +104,7 @@ def _add(state: Dict[str, Any], first_path: str, path: str) -> None:
             value += other["model"][name]
 
 
-def _differing_fields(expected: Dict[str, Any], found: Dict[str, Any]) -> List[str]:
+def _differing_fields(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
     differing = []
     for name in sorted({*expected, *found} - {*TRAINING_FIELDS}):
         left, right = expected.get(name), found.get(name)
@@ -116,7 +118,7 @@ def _differing_fields(expected: Dict[str, Any], found: Dict[str, Any]) -> List[s
     return differing
 
 
-def _differing_weights(expected: Dict[str, Tensor], found: Dict[str, Tensor]) -> List[str]:
+def _differing_weights(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
     missing = [name for name in expected if name not in found]
     left_over = [name for name in found if name not in expected]
     if missing or left_over:
@@ -131,7 +133,7 @@ def _differing_weights(expected: Dict[str, Tensor], found: Dict[str, Tensor]) ->
     ]
 
 
-def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bound: Optional[int] = None) -> List[str]:
+def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bound: Optional[int] = None) -> list[str]:
     """The last checkpoints of a run, newest first, or its best ones, best first.
 
     Whether a high score is good is read from the checkpoints' config. fairseq's script takes the lowest scores of any

@@ -4,7 +4,8 @@ import inspect
 import os
 import pickle
 import re
-from typing import Any, Dict, List, Mapping, Tuple, Type
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +21,7 @@ ENCODER_FIELDS = (
     "encoder_ffn_embed_dim", "cls_token", "position_grid",
 )  # fmt: skip
 # Fields that older checkpoints lack, with the values of those models.
-NEWER_FIELDS: Dict[str, Any] = {"position_grid": []}
+NEWER_FIELDS: dict[str, Any] = {"position_grid": []}
 # The override `size=` that makes an encoder of a width.
 SIZE_OF_WIDTH = {size.encoder_embed_dim: name for name, size in SIZES.items()}
 # The log-mel statistics among the weights of a model.
@@ -61,7 +62,7 @@ def read_torch_file(path: str, kind: str) -> Any:
         raise ValueError(f"{path}: expected {kind}, found: {reason}") from error
 
 
-def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
+def read_checkpoint(path: str, models: tuple[str, ...]) -> dict[str, Any]:
     """Read a checkpoint to the CPU, as data only, see `read_torch_file`.
 
     Args:
@@ -87,12 +88,12 @@ def read_checkpoint(path: str, models: Tuple[str, ...]) -> Dict[str, Any]:
     return state
 
 
-def model_arguments(cls: Type[nn.Module], cfg: Mapping[str, Any]) -> Dict[str, Any]:
+def model_arguments(cls: type[nn.Module], cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a module, taken from a model's config."""
     return {name: cfg[name] for name in inspect.signature(cls).parameters}
 
 
-def load_autoencoder(path: str) -> Tuple[MaskedAutoencoder, Dict[str, Any]]:
+def load_autoencoder(path: str) -> tuple[MaskedAutoencoder, dict[str, Any]]:
     """The model of a pretraining checkpoint, in eval mode, and the checkpoint's config.
 
     Raises:
@@ -153,6 +154,6 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     return f"{encoder} of {found['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"
 
 
-def listed(names: List[str]) -> str:
+def listed(names: list[str]) -> str:
     """The first five of some names, for a message; "none" without any."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

@@ -9,7 +9,6 @@ import logging
 import shutil
 import zipfile
 from pathlib import Path
-from typing import List
 
 from maskspec_fairseq.atomic_write import write_whole
 
@@ -51,7 +50,7 @@ def is_complete(path: Path) -> bool:
         return False
 
 
-def complete_checkpoints(save_dir: str) -> List[Path]:
+def complete_checkpoints(save_dir: str) -> list[Path]:
     """The other checkpoints of a run that are complete, newest first."""
     paths = [path for path in Path(save_dir).glob("checkpoint*.pt") if path.name != "checkpoint_last.pt"]
     return sorted(filter(is_complete, paths), key=lambda path: path.stat().st_mtime, reverse=True)

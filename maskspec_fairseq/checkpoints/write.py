@@ -1,14 +1,14 @@
 """Write checkpoints."""
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 
 from maskspec_fairseq.atomic_write import PathLike, write_whole
 
 
-def write_checkpoint(state: Dict[str, Any], path: PathLike) -> None:
+def write_checkpoint(state: dict[str, Any], path: PathLike) -> None:
     """Write a checkpoint; until it is complete, what was at `path` stays there.
 
     Raises:

@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.checkpoints.average import BEST, EPOCH, UPDATE, average_checkpoints, choose_checkpoints

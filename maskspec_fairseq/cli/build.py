@@ -3,9 +3,10 @@
 import argparse
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Dict, Optional, Sequence
+from typing import Optional
 
 try:  # Ctrl-C may come during the imports
     from maskspec_fairseq.argument_types import fraction, int_at_least, seconds
@@ -36,7 +37,7 @@ maskspec-build check data/recordings"""
 # Subsets that are not for training; the log-mel statistics of all others are measured.
 HELD_OUT = ("valid", "validation", "test", "eval", "evaluate")
 # A new corpus is a module in corpora/ and a line here, see docs/manifests.md.
-CORPORA: Dict[str, ModuleType] = {
+CORPORA: dict[str, ModuleType] = {
     "audioset": audioset,
     "esc50": esc50,
     "dcase2019_task1a": dcase2019_task1a,
@@ -50,7 +51,7 @@ CORPORA: Dict[str, ModuleType] = {
     "merge": merge,
 }
 # What works on data directories, or on corpora, that exist.
-TOOLS: Dict[str, ModuleType] = {"stats": stats, "check": check, "pack": pack, "resample": resample}
+TOOLS: dict[str, ModuleType] = {"stats": stats, "check": check, "pack": pack, "resample": resample}
 
 
 def build_parser() -> argparse.ArgumentParser:

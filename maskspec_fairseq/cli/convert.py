@@ -4,7 +4,8 @@ import argparse
 import os
 import shlex
 import sys
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from maskspec_fairseq.checkpoints.write import write_checkpoint
 from maskspec_fairseq.cli.arguments import make_parser
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     report(layout, checkpoint["cfg"], args.out)
 
 
-def report(layout: str, cfg: Dict[str, Any], path: str) -> None:
+def report(layout: str, cfg: dict[str, Any], path: str) -> None:
     """Print what the file was, and how to finetune from the checkpoint."""
     model = cfg["model"]
     grid = model["position_grid"]

@@ -9,8 +9,9 @@ import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Union
+from typing import Any, Optional, Union
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.atomic_write import write_whole
@@ -27,7 +28,7 @@ TITLES = {"last": "last epoch", "best": "best epoch, optimistic: chosen on the t
 EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception|Interrupt)\b(?:: .*)?")
 
 
-def train_command(args: argparse.Namespace, fold: int, run_dir: Path) -> List[str]:
+def train_command(args: argparse.Namespace, fold: int, run_dir: Path) -> list[str]:
     """fairseq-hydra-train for one fold, by this interpreter."""
     command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", args.config_dir]
     command += ["--config-name", args.config_name, format_override("task.data", os.path.abspath(args.data))]
@@ -70,7 +71,7 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def score_fold(args: argparse.Namespace, run_dir: Path, fold: int, checkpoint: str) -> Dict[str, float]:
+def score_fold(args: argparse.Namespace, run_dir: Path, fold: int, checkpoint: str) -> dict[str, float]:
     """Scores of a checkpoint on the fold held out; those of an earlier call, if there are any.
 
     Raises:
@@ -95,7 +96,7 @@ def score_fold(args: argparse.Namespace, run_dir: Path, fold: int, checkpoint: s
     return json.loads(path.read_text(encoding="utf-8"))["scores"]
 
 
-def run_fold(args: argparse.Namespace, fold: int) -> Dict[str, Dict[str, float]]:
+def run_fold(args: argparse.Namespace, fold: int) -> dict[str, dict[str, float]]:
     """Train, unless that has been done, and score.
 
     Raises:
@@ -114,7 +115,7 @@ def run_fold(args: argparse.Namespace, fold: int) -> Dict[str, Dict[str, float]]
     return {name: score_fold(args, run_dir, fold, name) for name in TITLES if name == "last" or args.best_on_test}
 
 
-def train(command: List[str], log: Path, fold: int) -> None:
+def train(command: list[str], log: Path, fold: int) -> None:
     """Run a training whose output is appended to a log.
 
     Raises:
@@ -154,7 +155,7 @@ def check_recipe(args: argparse.Namespace) -> None:
         )
 
 
-def choose_folds(args: argparse.Namespace) -> List[int]:
+def choose_folds(args: argparse.Namespace) -> list[int]:
     """The folds of --folds, or all.
 
     Raises:
@@ -201,7 +202,7 @@ def run(args: argparse.Namespace) -> None:
     args.folds = [value for value in args.folds or [] if not isinstance(value, str)]
     check_recipe(args)
     folds = {fold: run_fold(args, fold) for fold in choose_folds(args)}
-    summary: Dict[str, Any] = {"folds": folds}
+    summary: dict[str, Any] = {"folds": folds}
     for name in next(iter(folds.values())):
         scores = {fold: scores_of[name] for fold, scores_of in folds.items()}
         headline = HEADLINE[all("mAP" in values for values in scores.values())]

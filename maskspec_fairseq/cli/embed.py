@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.cli.arguments import add_batch_size, add_device, make_parser

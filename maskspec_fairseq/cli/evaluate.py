@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import int_at_least, seconds
 from maskspec_fairseq.cli.arguments import add_device, make_parser
@@ -13,7 +14,7 @@ EXAMPLE = """maskspec-evaluate --checkpoint runs/fsdd/checkpoints/checkpoint_las
 maskspec-evaluate --checkpoint exported/ --data data/esc50 --subset fold1 --out scores"""
 
 
-def table(summary: Dict[str, Any]) -> str:
+def table(summary: dict[str, Any]) -> str:
     """The scores, and the three worst and best classes, as text."""
     scored = sorted((value, key) for key, value in summary["classes"].items() if value is not None)
     worst, best = (", ".join(f"{key} {value:.3f}" for value, key in part) for part in (scored[:3], scored[-3:]))

@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional
 
 from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import make_parser

@@ -4,7 +4,8 @@ import argparse
 import json
 import statistics
 import sys
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import add_device, make_parser
@@ -16,7 +17,7 @@ EXAMPLE = """maskspec-probe --checkpoint runs/esc10_tiny/checkpoints/checkpoint_
 maskspec-probe --checkpoint CHECKPOINT --data data/speech_commands_v2 --train train --test validation"""
 
 
-def table(result: Dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """The scores as text: a line per kind of features and of probe, with the mean over the folds."""
     lines = []
     for title, kinds in result["features"].items():

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from typing import Callable, Optional, Sequence
+from collections.abc import Sequence
+from typing import Callable, Optional
 
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.data_dir import ManifestError

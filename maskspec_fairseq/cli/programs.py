@@ -1,6 +1,6 @@
 """The programs that the package installs. setup.py and the docs list the same ones, which a test checks."""
 
-from typing import Dict, NamedTuple
+from typing import NamedTuple
 
 
 class Program(NamedTuple):
@@ -10,7 +10,7 @@ class Program(NamedTuple):
     summary: str
 
 
-PROGRAMS: Dict[str, Program] = {
+PROGRAMS: dict[str, Program] = {
     name: Program(f"maskspec_fairseq.cli.{name[len('maskspec-') :].replace('-', '_')}", summary)
     for name, summary in {
         "maskspec-build": "write the data directory of a corpus: manifests and statistics",

@@ -3,8 +3,9 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable, Optional
 
 import numpy as np
 import soundfile
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     samples, num_samples = load_clip(args.audio, model.front_end.sample_rate, clip_sec, channel)
     waveform = torch.from_numpy(samples).to(args.device)
     result = reconstruct(model.to(args.device), waveform, num_samples, mask_ratio, args.seed)
-    files: Dict[str, Callable[[Path], None]] = {
+    files: dict[str, Callable[[Path], None]] = {
         picture.name: lambda path: draw(result, model.front_end, os.path.basename(args.audio), path)
     }
     if args.wav:
@@ -87,7 +88,7 @@ def draw(result: Reconstruction, front_end: LogMel, name: str, path: Path) -> No
     )
 
 
-def sounds(result: Reconstruction, front_end: LogMel) -> Dict[str, np.ndarray]:
+def sounds(result: Reconstruction, front_end: LogMel) -> dict[str, np.ndarray]:
     """The three spectrograms as waveforms, at one level that none of them exceeds full scale with."""
     spectrograms = {"original": result.original, "masked": result.masked, "reconstruction": result.restored}
     waveforms = {name: to_waveform(front_end, spectrogram) for name, spectrogram in spectrograms.items()}

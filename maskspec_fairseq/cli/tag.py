@@ -3,7 +3,8 @@
 import argparse
 import json
 import sys
-from typing import Any, Dict, Optional, Sequence
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import int_at_least, seconds
 from maskspec_fairseq.audio import AudioError
@@ -17,7 +18,7 @@ EXAMPLE = """maskspec-tag dog.wav rain.mp3 --checkpoint runs/esc50/fold1/checkpo
 maskspec-tag hour.flac --checkpoint exported/ --window 5 --hop 2.5 --format jsonl > hour.jsonl"""
 
 
-def table(result: Dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """A tagged span as text: a line for it, and one per tag."""
     lines = [f"{result['file']}  {result['start_sec']:.2f} to {result['end_sec']:.2f} s"]
     for tag in result["tags"]:

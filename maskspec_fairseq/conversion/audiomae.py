@@ -5,7 +5,7 @@ decoder attends in windows and is left out. Its positions are sinusoids, fixed u
 two halves of their width are swapped compared with ours, so they become learned positions here.
 """
 
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ MEAN = -4.2677393
 STD = 2 * 4.5689974
 
 
-def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
+def convert(weights: dict[str, Tensor], options: dict[str, Any]) -> Conversion:
     """Convert the encoder, and the head with the norm before it if the file is of finetuning.
 
     Raises:

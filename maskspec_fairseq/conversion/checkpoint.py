@@ -1,7 +1,8 @@
 """Convert third-party weights to a checkpoint such as a training run of this package writes."""
 
 import inspect
-from typing import Any, Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -25,12 +26,12 @@ MULTILABEL_CLASSES = (527, 20)
 
 
 def convert(
-    weights: Dict[str, Tensor],
-    options: Dict[str, Any],
-    statistics: Optional[Tuple[np.ndarray, np.ndarray]] = None,
+    weights: dict[str, Tensor],
+    options: dict[str, Any],
+    statistics: Optional[tuple[np.ndarray, np.ndarray]] = None,
     labels: Sequence[Label] = (),
     layout: Optional[str] = None,
-) -> Tuple[str, Dict[str, Any]]:
+) -> tuple[str, dict[str, Any]]:
     """Convert weights to a checkpoint.
 
     Args:
@@ -64,7 +65,7 @@ def convert(
     return conversion.layout, _as_checkpoint(conversion, labels)
 
 
-def _add_statistics(conversion: Conversion, statistics: Optional[Tuple[np.ndarray, np.ndarray]]) -> None:
+def _add_statistics(conversion: Conversion, statistics: Optional[tuple[np.ndarray, np.ndarray]]) -> None:
     has_own = STATISTICS[0] in conversion.weights
     if has_own and statistics:
         raise ValueError(f"expected no statistics for {conversion.layout}, found some; leave --statistics out")
@@ -78,7 +79,7 @@ def _add_statistics(conversion: Conversion, statistics: Optional[Tuple[np.ndarra
         conversion.weights.update((name, torch.as_tensor(values)) for name, values in zip(STATISTICS, statistics))
 
 
-def _as_checkpoint(conversion: Conversion, labels: Sequence[Label]) -> Dict[str, Any]:
+def _as_checkpoint(conversion: Conversion, labels: Sequence[Label]) -> dict[str, Any]:
     cls, task = MODELS[conversion.model]
     model = _with_weights(cls(**conversion.arguments), conversion)
     parameters = inspect.signature(cls).parameters

@@ -5,7 +5,7 @@ the positions are interpolated to the audio's grid. Head, decoder and distillati
 """
 
 import math
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ COLOUR_CHANNELS = 3
 LEFT_OUT = ("head.", "head_dist.", "pre_logits.", "dist_token", "mask_token", "decoder_")
 
 
-def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
+def convert(weights: dict[str, Tensor], options: dict[str, Any]) -> Conversion:
     """Convert the encoder. It has not seen a log-mel, so its statistics are NaN: finetuning uses those of its data.
 
     Raises:

@@ -1,7 +1,5 @@
 """Find which layout third-party weights have."""
 
-from typing import Dict
-
 from torch import Tensor
 
 from maskspec_fairseq.checkpoints.read import listed
@@ -22,7 +20,7 @@ NEAR = 0.5
 APART = 0.25
 
 
-def check_weights(weights: Dict[str, Tensor]) -> None:
+def check_weights(weights: dict[str, Tensor]) -> None:
     """Check that weights are those of a vision transformer with square patches.
 
     Raises:
@@ -43,7 +41,7 @@ def check_weights(weights: Dict[str, Tensor]) -> None:
         )
 
 
-def find_layout(weights: Dict[str, Tensor]) -> str:
+def find_layout(weights: dict[str, Tensor]) -> str:
     """A key of `LAYOUTS`, where the weights tell it with certainty.
 
     Patches of three channels are those of an image. A decoder that attends in windows is AudioMAE's. Otherwise

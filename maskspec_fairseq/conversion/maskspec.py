@@ -4,7 +4,8 @@ Patches are ordered as ours are, by frequency first. The log-mel statistics are 
 """
 
 import math
-from typing import Any, Dict, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -26,7 +27,7 @@ FRONT_END = dict(front_end="reference", sample_rate=32000, mel_jitter=True)
 DECODER_HEADS = 16  # in all its decoders
 
 
-def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
+def convert(weights: dict[str, Tensor], options: dict[str, Any]) -> Conversion:
     """Convert a file of pretraining, if it has a decoder, or of finetuning.
 
     Raises:
@@ -35,7 +36,7 @@ def convert(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
     return convert_pretraining(weights, options) if "decoder_pred.weight" in weights else convert_finetuned(weights)
 
 
-def convert_pretraining(weights: Dict[str, Tensor], options: Dict[str, Any]) -> Conversion:
+def convert_pretraining(weights: dict[str, Tensor], options: dict[str, Any]) -> Conversion:
     """Convert encoder and decoder: an MAE with sinusoidal positions.
 
     Args:
@@ -61,7 +62,7 @@ def convert_pretraining(weights: Dict[str, Tensor], options: Dict[str, Any]) -> 
     return conversion
 
 
-def convert_finetuned(weights: Dict[str, Tensor]) -> Conversion:
+def convert_finetuned(weights: dict[str, Tensor]) -> Conversion:
     """Convert encoder and head: the mean over the patches, then a norm.
 
     Raises:
@@ -72,7 +73,7 @@ def convert_finetuned(weights: Dict[str, Tensor]) -> Conversion:
     return conversion
 
 
-def _convert(layout: str, model: str, weights: Dict[str, Tensor], left_out: Sequence[str] = ()) -> Conversion:
+def _convert(layout: str, model: str, weights: dict[str, Tensor], left_out: Sequence[str] = ()) -> Conversion:
     arguments = {**FRONT_END, **encoder_arguments(weights)}
     of_cls, of_patches = split_positions(weights)
     columns = count_columns(len(of_patches), arguments["patch_size"])
@@ -83,7 +84,7 @@ def _convert(layout: str, model: str, weights: Dict[str, Tensor], left_out: Sequ
     return Conversion(layout, model, arguments, converted, _clip_sec(arguments, columns))
 
 
-def _check_decoder_positions(weights: Dict[str, Tensor], patch_size: int) -> None:
+def _check_decoder_positions(weights: dict[str, Tensor], patch_size: int) -> None:
     positions = weights.get("decoder_pos_embed")
     if positions is not None:
         columns = count_columns(positions.shape[1] - 1, patch_size)
@@ -92,7 +93,7 @@ def _check_decoder_positions(weights: Dict[str, Tensor], patch_size: int) -> Non
         raise ValueError("expected the sinusoids of the patches in decoder_pos_embed, found others")
 
 
-def _clip_sec(arguments: Dict[str, Any], columns: int) -> float:
+def _clip_sec(arguments: dict[str, Any], columns: int) -> float:
     """Seconds of clip that fill so many columns, a whole number if one does: 10 for 62."""
     front_end = LogMel(arguments["front_end"], arguments["sample_rate"], arguments["patch_size"])
     samples = columns * front_end.frame_multiple * front_end.hop_length

@@ -1,6 +1,6 @@
 """Which fields of a finetuning recipe to set for a checkpoint."""
 
-from typing import Any, Dict, List
+from typing import Any
 
 from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.hydra_override import format_override
@@ -14,7 +14,7 @@ RECIPE = {
 TASK_FIELDS = ("sample_rate", "clip_sec")
 
 
-def finetuning_overrides(cfg: Dict[str, Any]) -> List[str]:
+def finetuning_overrides(cfg: dict[str, Any]) -> list[str]:
     """The hydra overrides with which a finetuning recipe starts from a checkpoint with this config."""
     values = {**cfg["model"], **cfg["task"]}
     overrides = []

@@ -5,14 +5,14 @@ rebuild arrays and numbers.
 """
 
 import pickle
-from typing import Any, BinaryIO, Dict, Tuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
 KEYS = ("frame_mean", "frame_std")
 N_MELS = 128
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")  # until numpy 2, and since
-_ALLOWED: Dict[Tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+_ALLOWED: dict[tuple[str, str], Any] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
 for _module in _MODULES:
     _ALLOWED[_module, "_reconstruct"] = np.zeros(0).__reduce__()[0]
     _ALLOWED[_module, "scalar"] = np.float64(0).__reduce__()[0]
@@ -28,7 +28,7 @@ class _DataUnpickler(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def read_statistics(path: str) -> Tuple[np.ndarray, np.ndarray]:
+def read_statistics(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of every mel bin, float32 (128,) each.
 
     Raises:

@@ -3,8 +3,9 @@
 Shapes: D width, p patch size, L patches = R rows x M columns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,8 +48,8 @@ class Conversion:
 
     layout: str
     model: str
-    arguments: Dict[str, Any]
-    weights: Dict[str, Tensor]
+    arguments: dict[str, Any]
+    weights: dict[str, Tensor]
     clip_sec: float
 
 
@@ -62,13 +63,13 @@ def to_their_name(name: str) -> str:
     return next((old + name[len(new) :] for old, new in NAMES.items() if name.startswith(new)), name)
 
 
-def rename_weights(weights: Dict[str, Tensor], left_out: Sequence[str] = ()) -> Dict[str, Tensor]:
+def rename_weights(weights: dict[str, Tensor], left_out: Sequence[str] = ()) -> dict[str, Tensor]:
     """Weights by our names, without the positions and those whose name begins with one of `left_out`."""
     prefixes = ("pos_embed", *left_out)
     return {to_our_name(name): value for name, value in weights.items() if not name.startswith(prefixes)}
 
 
-def encoder_arguments(weights: Dict[str, Tensor]) -> Dict[str, Any]:
+def encoder_arguments(weights: dict[str, Tensor]) -> dict[str, Any]:
     """The sizes of the encoder, as arguments of our models.
 
     Raises:
@@ -90,11 +91,11 @@ def encoder_arguments(weights: Dict[str, Tensor]) -> Dict[str, Any]:
     }
 
 
-def count_blocks(weights: Dict[str, Tensor], prefix: str) -> int:
+def count_blocks(weights: dict[str, Tensor], prefix: str) -> int:
     return len({name[len(prefix) :].split(".")[0] for name in weights if name.startswith(prefix)})
 
 
-def split_positions(weights: Dict[str, Tensor]) -> Tuple[Tensor, Tensor]:
+def split_positions(weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Positions of the tokens before the patches (N, D), and of the patches (L, D)."""
     positions = weights["pos_embed"][0]
     tokens = sum(name in weights for name in ("cls_token", "dist_token"))
@@ -102,8 +103,8 @@ def split_positions(weights: Dict[str, Tensor]) -> Tuple[Tensor, Tensor]:
 
 
 def with_positions(
-    arguments: Dict[str, Any], weights: Dict[str, Tensor], table: Tensor, of_cls: Tensor
-) -> Tuple[Dict[str, Any], Dict[str, Tensor]]:
+    arguments: dict[str, Any], weights: dict[str, Tensor], table: Tensor, of_cls: Tensor
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Add positions to arguments and weights: as learned positions, unless they are the sinusoids of our models.
 
     Args:

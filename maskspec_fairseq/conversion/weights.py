@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-from typing import Any, Dict, Tuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,7 +14,7 @@ from maskspec_fairseq.checkpoints.read import read_torch_file
 EXPECTED = "a file of weights"
 
 
-def read_weights(path: str) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
+def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights of a file by name, in float32, and the options of the run that wrote it, if the file has them.
 
     The weights are the whole file, or stand under the key `model`; the options are an `argparse.Namespace` under
@@ -28,7 +28,7 @@ def read_weights(path: str) -> Tuple[Dict[str, Tensor], Dict[str, Any]]:
         state = _read_safetensors(path)
     else:
         state = _read_torch(path)
-    options: Dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         if isinstance(state.get("args"), argparse.Namespace):
             options = dict(vars(state["args"]))

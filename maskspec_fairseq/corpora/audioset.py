@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Set
+from typing import Optional
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
 from maskspec_fairseq.corpora.published_lists import (
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv-dir", type=Path, help=f"the three CSVs and {LABELS_CSV} (default: AUDIO_DIR)")
 
 
-def segment_files(csv_dir: Path, stem: str) -> List[Path]:
+def segment_files(csv_dir: Path, stem: str) -> list[Path]:
     """The CSV of a subset, or the partial CSVs that it was split into."""
     folders = [csv_dir / name for name in CSV_FOLDERS]
     for folder in folders:
@@ -54,7 +54,7 @@ def segment_files(csv_dir: Path, stem: str) -> List[Path]:
     return sorted({path for folder in folders for path in folder.glob(f"{stem}_part[0-9]*.csv")})
 
 
-def read_segments(paths: List[Path], known: Set[str], starts: Dict[str, float]) -> Dict[str, ClipLabels]:
+def read_segments(paths: list[Path], known: set[str], starts: dict[str, float]) -> dict[str, ClipLabels]:
     """Read the CSVs of a subset. Clips with the same labels share one object: there are two million clips.
 
     Args:
@@ -67,9 +67,9 @@ def read_segments(paths: List[Path], known: Set[str], starts: Dict[str, float]) 
     Raises:
         ManifestError: a line is not a segment, an id is there twice, or a label is not in the vocabulary.
     """
-    clips: Dict[str, ClipLabels] = {}
-    shared: Dict[str, ClipLabels] = {}
-    seconds: Dict[str, float] = {}
+    clips: dict[str, ClipLabels] = {}
+    shared: dict[str, ClipLabels] = {}
+    seconds: dict[str, float] = {}
     for path in paths:
         for line, (ytid, start, _, mids) in read_rows(path, COLUMNS, header=False):
             if len(ytid) != 11 or ytid in starts:
@@ -98,7 +98,7 @@ def _number(text: str, where: str) -> float:
         raise ManifestError(f"{where}: expected a start in seconds, found {text!r}; correct the line") from None
 
 
-def key_of(path: str, starts: Dict[str, float]) -> Optional[str]:
+def key_of(path: str, starts: dict[str, float]) -> Optional[str]:
     """The YouTube id in a path, None if there is none.
 
     If the name has another start than the CSVs, it is another segment of the video: the key is the id and that start.
@@ -123,7 +123,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     if len(vocabulary) != NUM_LABELS:
         print(f"note: AudioSet has {NUM_LABELS} classes, found {len(vocabulary)} in {labels_csv}")
     known = {label.key for label in vocabulary}
-    starts: Dict[str, float] = {}
+    starts: dict[str, float] = {}
     listed: Listed = {}
     for subset, (stem, _) in SPLITS.items():
         paths = segment_files(csv_dir, stem)

@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Optional
 
 from tqdm import tqdm
 
@@ -56,12 +57,12 @@ class Corpus:
     """
 
     root: Path
-    subsets: Dict[str, List[Clip]]
-    vocabulary: Optional[List[Label]] = None
-    missing: Dict[str, List[str]] = field(default_factory=dict)
+    subsets: dict[str, list[Clip]]
+    vocabulary: Optional[list[Label]] = None
+    missing: dict[str, list[str]] = field(default_factory=dict)
 
 
-def find_audio(directory: Path) -> List[str]:
+def find_audio(directory: Path) -> list[str]:
     """Paths of the audio files below a directory, relative to it and sorted; hidden files are skipped.
 
     Links are followed. A dangling link is returned too, because it may have pointed to audio; it has no header, so it
@@ -79,7 +80,7 @@ def find_audio(directory: Path) -> List[str]:
             "make it readable, or move it out of the corpus"
         ) from error
 
-    found: List[str] = []
+    found: list[str] = []
     visited = set()
     for folder, folders, files in os.walk(directory, onerror=refuse, followlinks=True):
         real = os.path.realpath(folder)
@@ -113,7 +114,7 @@ def resolve_root(root: Path) -> str:
     return resolved
 
 
-def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
+def read_header(job: tuple[str, str, float]) -> tuple[int, str]:
     """Read how long a file is.
 
     Args:
@@ -138,7 +139,7 @@ def read_header(job: Tuple[str, str, float]) -> Tuple[int, str]:
     return frames, ""
 
 
-def first_usable(root: str, clip: Clip, header: Tuple[int, str], min_sec: float) -> Tuple[str, int, str]:
+def first_usable(root: str, clip: Clip, header: tuple[int, str], min_sec: float) -> tuple[str, int, str]:
     """Choose the file of a clip: its own, or the first of its copies that can be used.
 
     Args:
@@ -155,14 +156,14 @@ def first_usable(root: str, clip: Clip, header: Tuple[int, str], min_sec: float)
     return clip.path, frames, reason
 
 
-def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> List[Tuple[int, str]]:
+def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> list[tuple[int, str]]:
     """`read_header` of all paths, in order, by several processes."""
     return in_parallel(read_header, [(root, path, min_sec) for path in paths], workers)
 
 
 def in_parallel(
     read: Callable[[Any], Any], jobs: Sequence[Any], workers: Optional[int], desc: str = "headers"
-) -> List[Any]:
+) -> list[Any]:
     """`read` of all jobs, in order, with a progress bar; by several processes if there are more jobs than a chunk.
 
     Args:
@@ -178,7 +179,7 @@ def in_parallel(
 
 def write_corpus(
     corpus: Corpus, out: Path, min_sec: float, max_rejected: float, workers: Optional[int] = None
-) -> Tuple[str, bool]:
+) -> tuple[str, bool]:
     """Read the headers of a corpus and write its data directory.
 
     Args:
@@ -201,7 +202,7 @@ def write_corpus(
             )
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
     headers = iter(read_headers(root, names, min_sec, workers))
-    files: Dict[str, Callable[[Path], None]] = {}
+    files: dict[str, Callable[[Path], None]] = {}
     summary, empty, replaced, num_rejected = [], [], [], 0
     for subset, clips in corpus.subsets.items():
         paths, frames, labels, rejected = [], [], [], []

@@ -7,7 +7,7 @@ import argparse
 import os
 import shutil
 import sys
-from typing import Callable, Dict, List, Tuple, Union
+from typing import Callable, Union
 
 import numpy as np
 import soundfile
@@ -93,7 +93,7 @@ def crackle(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return pulses(t, rng, rng.uniform(10, 30), 0.004, even=False)
 
 
-KINDS: Tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = (
+KINDS: tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = (
     steady_tone, harmonic_tone, rising_chirp, falling_chirp, siren, tremolo, hiss, rumble, ticks, crackle
 )  # fmt: skip
 
@@ -116,7 +116,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     audio_dir = args.out / "audio"
     names = [kind.__name__ for kind in KINDS]
     first_valid = args.clips_per_kind - max(1, round(VALID_SHARE * args.clips_per_kind))
-    subsets: Dict[str, List[Clip]] = {"train": [], "valid": []}
+    subsets: dict[str, list[Clip]] = {"train": [], "valid": []}
     resolve_root(audio_dir)
     check_overwritable(args.out, subsets)
     others = sorted(set(os.listdir(audio_dir)) - set(names)) if audio_dir.is_dir() else []

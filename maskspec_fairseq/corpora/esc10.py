@@ -7,7 +7,6 @@ Source: github.com/karolpiczak/ESC-10.
 import argparse
 import re
 from pathlib import Path
-from typing import Dict, List, Set, Tuple
 
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
 from maskspec_fairseq.corpora.folder import label_key
@@ -24,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def collect(args: argparse.Namespace) -> Corpus:
     """Sort the files into folds by their names."""
-    folders: Set[Tuple[str, str]] = set()  # number and name
-    subsets: Dict[str, List[Clip]] = {f"fold{fold}": [] for fold in range(1, 6)}
+    folders: set[tuple[str, str]] = set()  # number and name
+    subsets: dict[str, list[Clip]] = {f"fold{fold}": [] for fold in range(1, 6)}
     for path in find_audio(args.audio_dir):
         folder, clip = CLASS_FOLDER.fullmatch(Path(path).parent.name), CLIP_NAME.fullmatch(Path(path).name)
         if not folder or not clip:

@@ -5,7 +5,6 @@ Test on one fold and train on the other four. Source: github.com/karolpiczak/ESC
 
 import argparse
 from pathlib import Path
-from typing import Dict, Set
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
 from maskspec_fairseq.corpora.published_lists import Listed, add_listed_clip, check_file, match_files, read_rows
@@ -23,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def collect(args: argparse.Namespace) -> Corpus:
     """Read the table and match the files."""
     listed: Listed = {f"fold{fold}": {} for fold in range(1, 6)}
-    names: Dict[int, str] = {}  # target -> category
-    left_out: Set[str] = set()
+    names: dict[int, str] = {}  # target -> category
+    left_out: set[str] = set()
     table = check_file(
         args.audio_dir / "meta" / "esc50.csv", "expected the unpacked ESC-50-master, and for the old ESC-10 use `esc10`"
     )

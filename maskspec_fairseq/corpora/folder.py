@@ -4,7 +4,7 @@ import argparse
 import hashlib
 import re
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Optional
 
 from maskspec_fairseq.argument_types import fraction
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
@@ -44,8 +44,8 @@ def collect(args: argparse.Namespace) -> Corpus:
         raise ManifestError(f"expected at least two files below {args.audio_dir}, one to hold out, found {paths}")
     num_valid = min(len(paths) - 1, max(1, round(args.valid_fraction * len(paths))))
     valid = set(sorted(paths, key=by_hash)[:num_valid])
-    vocabulary: Optional[List[Label]] = None
-    labels: Dict[str, ClipLabels] = {}
+    vocabulary: Optional[list[Label]] = None
+    labels: dict[str, ClipLabels] = {}
     if args.labels_from_parent:
         top_level = [path for path in paths if "/" not in path]
         if top_level:
@@ -58,7 +58,7 @@ def collect(args: argparse.Namespace) -> Corpus:
             raise ManifestError(f"--labels-from-parent: expected folders whose names differ in letters, found {names}")
         vocabulary = [Label(key, name) for key, name in zip(keys, names)]
         labels = {path: ClipLabels([label_key(Path(path).parent.name)]) for path in paths}
-    subsets: Dict[str, List[Clip]] = {"train": [], "valid": []}
+    subsets: dict[str, list[Clip]] = {"train": [], "valid": []}
     for path in paths:
         subsets["valid" if path in valid else "train"].append(Clip(path, labels.get(path)))
     return Corpus(args.audio_dir, subsets, vocabulary)

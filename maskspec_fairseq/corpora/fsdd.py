@@ -6,7 +6,6 @@ Source of the split: github.com/Jakobovski/free-spoken-digit-dataset, README.
 import argparse
 import re
 from pathlib import Path
-from typing import Dict, List
 
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
 from maskspec_fairseq.data_dir import ManifestError
@@ -24,7 +23,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     """Sort the files into subsets by their names."""
     recordings = args.audio_dir / "recordings"
     root = recordings if recordings.is_dir() else args.audio_dir
-    subsets: Dict[str, List[Clip]] = {"train": [], "test": []}
+    subsets: dict[str, list[Clip]] = {"train": [], "test": []}
     for path in find_audio(root):
         clip = CLIP_NAME.fullmatch(path)
         if not clip:

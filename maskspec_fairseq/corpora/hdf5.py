@@ -9,8 +9,9 @@ Shapes: N clips, C classes.
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Optional
 
 import numpy as np
 
@@ -36,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_arguments(arguments: Sequence[str]) -> List[Tuple[str, str]]:
+def read_arguments(arguments: Sequence[str]) -> list[tuple[str, str]]:
     """Split SUBSET=FILE arguments into subsets and absolute paths.
 
     Raises:
         ManifestError: an argument is malformed, or a file does not exist, has another extension, or is named twice.
     """
-    named: List[Tuple[str, str]] = []
+    named: list[tuple[str, str]] = []
     for argument in arguments:
         subset, equals, file = argument.partition("=")
         if not equals or not subset or subset.startswith(".") or "/" in subset or not file:
@@ -107,7 +108,7 @@ def read_targets(pack: str, target: Optional[np.ndarray], num_clips: int, vocabu
     return np.stack([present, np.zeros_like(present)], axis=1)  # (N, 2, C)
 
 
-def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> Tuple[List[Clip], List[str]]:
+def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> tuple[list[Clip], list[str]]:
     """The clips of a file, and the paths of the rows that were left empty. Clips with the same labels share them.
 
     Raises:
@@ -120,7 +121,7 @@ def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> Tuple[List[
     keys = [label.key for label in vocabulary]
     states = read_targets(path, None if target is None else target[:], len(pack.clips), vocabulary)  # (N, 2, C)
     name = os.path.relpath(path, root)
-    shared: Dict[bytes, ClipLabels] = {}
+    shared: dict[bytes, ClipLabels] = {}
     clips, empty = [], []
     for index, state in enumerate(states):
         if pack.is_missing(index):
@@ -146,8 +147,8 @@ def collect(args: argparse.Namespace) -> Corpus:
         vocabulary = read_vocabulary(args.labels)
     files = read_arguments(args.files)
     root = os.path.commonpath([os.path.dirname(path) for _, path in files])
-    subsets: Dict[str, List[Clip]] = {}
-    missing: Dict[str, List[str]] = {}
+    subsets: dict[str, list[Clip]] = {}
+    missing: dict[str, list[str]] = {}
     for subset, path in files:
         clips, empty = read_clips(root, path, vocabulary)
         subsets.setdefault(subset, []).extend(clips)

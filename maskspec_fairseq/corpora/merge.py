@@ -4,7 +4,6 @@ import argparse
 import os
 from collections import Counter
 from pathlib import Path
-from typing import List
 
 from maskspec_fairseq.corpora.builder import Clip, Corpus
 from maskspec_fairseq.data_dir import ManifestError
@@ -22,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def files_of(sources: List[str], out: Path) -> List[str]:
+def files_of(sources: list[str], out: Path) -> list[str]:
     """Absolute paths of the clips of some sources, in order.
 
     Args:

@@ -8,7 +8,6 @@ import argparse
 import json
 import re
 from pathlib import Path
-from typing import Dict, List
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
 from maskspec_fairseq.corpora.published_lists import (
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="openmic-2018")
 
 
-def read_instruments(path: Path) -> List[str]:
+def read_instruments(path: Path) -> list[str]:
     """The classes in the order of class-map.json.
 
     Raises:
@@ -55,7 +54,7 @@ def read_instruments(path: Path) -> List[str]:
     return names
 
 
-def read_relevances(path: Path, instruments: List[str]) -> Dict[str, ClipLabels]:
+def read_relevances(path: Path, instruments: list[str]) -> dict[str, ClipLabels]:
     """Read which instruments are present in a clip and which are absent, in the order of the classes.
 
     A relevance of 0.5 and above means present, as in the official notebook. Others require more than 0.5, so the number
@@ -67,7 +66,7 @@ def read_relevances(path: Path, instruments: List[str]) -> Dict[str, ClipLabels]
     Raises:
         ManifestError: an instrument is unknown or judged twice for one clip, or a relevance is not from 0 to 1.
     """
-    judged: Dict[str, Dict[str, float]] = {}
+    judged: dict[str, dict[str, float]] = {}
     for line, (key, instrument, text, _) in read_rows(path, COLUMNS):
         try:
             relevance = float(text)

@@ -3,8 +3,8 @@
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Iterable, Tuple
 
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, LABELS_HEADER
@@ -61,7 +61,7 @@ def check_overwritable(out: Path, subsets: Iterable[str]) -> None:
         )
 
 
-def _lines(path: Path) -> Tuple[str, str]:
+def _lines(path: Path) -> tuple[str, str]:
     """The first two lines, "" for those that the file does not have."""
     with open(path, encoding="utf-8", errors="replace", newline="\n") as stream:
         return stream.readline(), stream.readline()

@@ -1,15 +1,16 @@
 """Read the published lists of a corpus, and match them with the files that exist."""
 
 import csv
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Callable, Optional
 
 from maskspec_fairseq.corpora.builder import Clip
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels
 
-Listed = Dict[str, Dict[str, ClipLabels]]  # subset -> what the lists call a clip -> its labels
+Listed = dict[str, dict[str, ClipLabels]]  # subset -> what the lists call a clip -> its labels
 
 
 def check_file(path: Path, cure: str) -> Path:
@@ -52,7 +53,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def read_rows(
     path: Path, columns: Sequence[str], header: bool = True, delimiter: str = ","
-) -> Iterator[Tuple[int, List[str]]]:
+) -> Iterator[tuple[int, list[str]]]:
     """Rows of a CSV with the numbers of their lines; the header is checked and not yielded.
 
     Empty lines, comments (`#`) and lines with the word `empty`, which PANNs' partial CSVs of AudioSet begin with, are
@@ -111,7 +112,7 @@ def add_listed_clip(listed: Listed, subset: str, key: str, labels: ClipLabels, w
 
 def index_files(
     paths: Sequence[str], key_of: Callable[[str], Optional[str]]
-) -> Tuple[Dict[str, str], Dict[str, List[str]]]:
+) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Group files by the clip that they hold; prints how many are further copies or have other names.
 
     Args:
@@ -120,8 +121,8 @@ def index_files(
     Returns:
         Key -> path of the first file, and key -> paths of further files of the same clip.
     """
-    files: Dict[str, str] = {}
-    copies: Dict[str, List[str]] = {}
+    files: dict[str, str] = {}
+    copies: dict[str, list[str]] = {}
     folded, unnamed = [], []
     for path in paths:
         key = key_of(path)
@@ -141,12 +142,12 @@ def index_files(
 
 def match_files(
     corpus: str,
-    official: Dict[str, int],
+    official: dict[str, int],
     listed: Listed,
-    files: Dict[str, str],
+    files: dict[str, str],
     official_unlisted: int = 0,
-    copies: Optional[Dict[str, List[str]]] = None,
-) -> Tuple[Dict[str, List[Clip]], Dict[str, List[str]]]:
+    copies: Optional[dict[str, list[str]]] = None,
+) -> tuple[dict[str, list[Clip]], dict[str, list[str]]]:
     """Match the lists of a corpus with the files that exist; prints what is missing and what is in no list.
 
     Args:
@@ -163,7 +164,7 @@ def match_files(
     Raises:
         ManifestError: no listed clip exists.
     """
-    picked: Dict[str, List[Clip]] = {subset: [] for subset in listed}
+    picked: dict[str, list[Clip]] = {subset: [] for subset in listed}
     unlisted = []
     for key, path in files.items():
         subset = next((subset for subset, clips in listed.items() if key in clips), None)
@@ -195,5 +196,5 @@ def match_files(
     return picked, missing
 
 
-def _counts(counts: Dict[str, int]) -> str:
+def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{subset} {count}" for subset, count in counts.items())

@@ -7,7 +7,6 @@ import argparse
 import hashlib
 import re
 from pathlib import Path
-from typing import Dict
 
 from maskspec_fairseq.corpora.builder import Corpus, find_audio
 from maskspec_fairseq.corpora.published_lists import Listed, match_files, read_rows
@@ -36,7 +35,7 @@ def subset_of(speaker: str) -> str:
     return "validation" if percent < 10 else "test" if percent < 20 else "train"
 
 
-def read_lists(directory: Path) -> Dict[str, str]:
+def read_lists(directory: Path) -> dict[str, str]:
     """Read the two lists: path -> validation or test; empty if there are no lists.
 
     Raises:
@@ -48,7 +47,7 @@ def read_lists(directory: Path) -> Dict[str, str]:
             f"expected both {' and '.join(LISTS.values())} in {directory}, found {there[0]} alone; "
             "add the other one, or remove it to split by the official hash"
         )
-    listed: Dict[str, str] = {}
+    listed: dict[str, str] = {}
     for subset, name in LISTS.items() if there else ():
         for line, (path,) in read_rows(directory / name, ["word/file.wav"], header=False):
             if not CLIP_PATH.fullmatch(path) or listed.setdefault(path, subset) != subset:

@@ -4,7 +4,7 @@ Shapes: B batch, T samples.
 """
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class LoadedClip:
     waveform: np.ndarray
     num_samples: int
     source: int
-    bad_audio: List[str]
+    bad_audio: list[str]
 
 
 def _labelled(clip: LoadedClip, targets: ClipTargets) -> LabelledClip:
@@ -106,7 +106,7 @@ class AudioDataset(FairseqDataset):
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, index: int) -> Dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         index = int(index)
         key = self._clip_key(index)
         if self.targets is None:
@@ -147,7 +147,7 @@ class AudioDataset(FairseqDataset):
     def _load(self, index: int) -> LoadedClip:
         key = self._clip_key(index)
         crop_rng = clip_rng(key, CROP) if self.training else None
-        bad_audio: List[str] = []
+        bad_audio: list[str] = []
         while True:
             source = index if not bad_audio else self._replacement(key, len(bad_audio))
             try:
@@ -159,7 +159,7 @@ class AudioDataset(FairseqDataset):
                 if not self.training or self.on_bad_audio == "raise" or len(bad_audio) > MAX_REPLACEMENTS:
                     raise
 
-    def collater(self, items: List[Dict[str, Any]]) -> Dict[str, Any]:
+    def collater(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         """Make a `sample`:
 
         id: int64 (B,), lines of the manifest, from 0.
@@ -241,7 +241,7 @@ class AudioDataset(FairseqDataset):
             self._drawn = draw(self.sampling_weights, self.num_draws, self.seed, self.epoch)
         return self._drawn
 
-    def _padding(self) -> Dict[str, Any]:
+    def _padding(self) -> dict[str, Any]:
         item = {
             "id": 0,
             "waveform": torch.zeros(self.num_tokens(0)),
@@ -255,10 +255,10 @@ class AudioDataset(FairseqDataset):
             item.update(target=nothing, known=nothing.astype(bool), mix_waveform=None)
         return item
 
-    def _clip_key(self, index: int) -> List[int]:
+    def _clip_key(self, index: int) -> list[int]:
         return [self.seed, self.epoch if self.training else 0, index]
 
-    def _replacement(self, key: List[int], attempt: int) -> int:
+    def _replacement(self, key: list[int], attempt: int) -> int:
         """A clip other than the one of the key; the last of `attempt` draws."""
         step = clip_rng(key, REPLACEMENT).integers(1, max(2, len(self)), size=attempt)[-1]
         return int((key[2] + step) % len(self))

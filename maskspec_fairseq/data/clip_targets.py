@@ -3,8 +3,6 @@
 Shapes: N clips, C classes.
 """
 
-from typing import Tuple
-
 import numpy as np
 
 from maskspec_fairseq.data_dir.labels import PackedLabels
@@ -28,7 +26,7 @@ class ClipTargets:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, clip: int) -> Tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, clip: int) -> tuple[np.ndarray, np.ndarray]:
         """Target, float32 (C,) of 0 and 1, and bool (C,), whether it is known."""
         present, absent = self.labels.present[clip], self.labels.absent[clip]
         target = np.zeros(self.num_classes, dtype=np.float32)
@@ -41,7 +39,7 @@ class ClipTargets:
         """The class indices of every clip."""
         return self.labels.present
 
-    def stacked(self) -> Tuple[np.ndarray, np.ndarray]:
+    def stacked(self) -> tuple[np.ndarray, np.ndarray]:
         """The targets of all clips, float32 (N, C), and bool (N, C), whether they are known; for evaluation."""
         rows = [self[clip] for clip in range(len(self))]
         return np.stack([target for target, _ in rows]), np.stack([known for _, known in rows])

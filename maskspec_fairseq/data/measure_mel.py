@@ -6,7 +6,8 @@ say, without the fifth.
 Shapes: F mel bins, S frames, T samples.
 """
 
-from typing import Any, Dict, Iterable, List, Tuple
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from maskspec_fairseq.modules.log_mel import LogMel
 
 def measure_mel_statistics(
     front_end: LogMel, files: Iterable[str], clip_sec: float, channel: str
-) -> Tuple[Dict[str, Any], List[str]]:
+) -> tuple[dict[str, Any], list[str]]:
     """Mean and standard deviation of every mel bin over the beginnings of files, padding left out.
 
     Args:
@@ -63,7 +64,7 @@ def measure_mel_statistics(
     return entry, left_out
 
 
-def sample_of_clips(num_clips: int, most: int, seed: int) -> List[int]:
+def sample_of_clips(num_clips: int, most: int, seed: int) -> list[int]:
     """At most `most` of the indices 0 to num_clips - 1, drawn by the seed, ascending."""
     if num_clips <= most:
         return list(range(num_clips))

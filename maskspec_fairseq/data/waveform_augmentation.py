@@ -5,8 +5,9 @@ Every draw depends on (seed, epoch, clip) alone. Source: MaskSpec, arXiv:2204.12
 Shapes: T samples, C classes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Union
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def _another(rng: np.random.Generator, index: int, candidates: Union[Sequence[in
     return int(candidates[place])
 
 
-def _mixed_targets(first: LabelledClip, second: LabelledClip, ratio: float) -> Tuple[np.ndarray, np.ndarray]:
+def _mixed_targets(first: LabelledClip, second: LabelledClip, ratio: float) -> tuple[np.ndarray, np.ndarray]:
     return mix_targets(first.target, first.known, second.target, second.known, ratio)
 
 
@@ -164,7 +165,7 @@ def mix_waveforms(first: np.ndarray, second: np.ndarray, ratio: float) -> np.nda
 
 def mix_targets(
     first: np.ndarray, first_known: np.ndarray, second: np.ndarray, second_known: np.ndarray, ratio: float
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The labels of a mix: ratio * first + (1 - ratio) * second, known where the first (louder) clip's are known.
 
     An unknown label of the second clip counts as absent, as most labels are. The code released for OpenMIC, whose

@@ -5,8 +5,6 @@ Sources: PaSST, arXiv:2110.05069, which MaskSpec, arXiv:2204.12768, refers to, a
 Shapes: N clips, C classes.
 """
 
-from typing import Tuple
-
 import numpy as np
 
 from maskspec_fairseq.data_dir.packed import PackedRows
@@ -94,7 +92,7 @@ def draw(weights: np.ndarray, num_draws: int, seed: int, epoch: int) -> np.ndarr
     return rng.permutation(rng.choice(len(weights), num_draws, replace=False, p=weights / weights.sum()))
 
 
-def _clips_and_classes(clip_labels: PackedRows, num_classes: int) -> Tuple[np.ndarray, np.ndarray]:
+def _clips_and_classes(clip_labels: PackedRows, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Every pair of a clip and one of its classes once, as two int64 arrays (M,), ordered by clip."""
     classes = clip_labels.values  # (M,), before pairs that are there twice are removed
     clips = np.repeat(np.arange(len(clip_labels)), clip_labels.lengths)  # (M,)

@@ -3,8 +3,8 @@
 import csv
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Sequence
 
 import numpy as np
 
@@ -52,21 +52,21 @@ def write_vocabulary(path: PathLike, labels: Sequence[Label]) -> None:
             writer.writerow([index, label.key, label.name])
 
 
-def read_vocabulary(path: PathLike) -> List[Label]:
+def read_vocabulary(path: PathLike) -> list[Label]:
     r"""Read `labels.csv`, which is CSV and may end its lines in `\r\n`.
 
     Raises:
         ManifestError: the header differs, the indices do not count from 0, a key is there twice or cannot be in a label
             file, or the file is not CSV in UTF-8.
     """
-    rows: List[List[str]] = []
+    rows: list[list[str]] = []
     try:
         rows.extend(csv.reader(decoded_lines(path), strict=True))
     except csv.Error as error:
         raise ManifestError(f"{path}, line {len(rows) + 1}: expected a row of CSV, found: {error}") from error
     if not rows or rows[0] != LABELS_HEADER:
         raise ManifestError(f"{path}, line 1: expected {','.join(LABELS_HEADER)}, found {rows[:1]}")
-    labels: Dict[str, Label] = {}
+    labels: dict[str, Label] = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 3 or row[0] != str(number - 2) or row[1] in labels:
             raise ManifestError(f"{path}, line {number}: expected `{number - 2},key,name` with a new key, found {row}")
@@ -86,7 +86,7 @@ class ClipLabels:
     What it means that a class is in neither list depends on the corpus, see docs/manifests.md.
     """
 
-    present: List[str]
+    present: list[str]
     absent: Sequence[str] = ()
 
 

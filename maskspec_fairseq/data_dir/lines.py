@@ -1,7 +1,7 @@
 r"""Read text files of a data directory line by line, strictly: UTF-8, and every line ends in `\n`."""
 
 import os
-from typing import Iterator
+from collections.abc import Iterator
 
 from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError

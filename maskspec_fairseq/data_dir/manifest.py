@@ -3,8 +3,8 @@
 import os
 import re
 from array import array
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Iterable, List, Sequence, Tuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +96,7 @@ def check_manifest(path: PathLike) -> None:
         )
 
 
-def list_folds(directory: PathLike) -> List[int]:
+def list_folds(directory: PathLike) -> list[int]:
     """The numbers of the subsets fold1, fold2, ... in a data directory, ascending; none if there is no directory."""
     names = os.listdir(directory) if os.path.isdir(directory) else []
     return sorted(int(match[1]) for match in map(FOLD.fullmatch, names) if match)
@@ -154,7 +154,7 @@ def join_manifests(manifests: Sequence[Manifest]) -> Manifest:
     return Manifest(root, paths, np.concatenate([manifest.frames for manifest in manifests]))
 
 
-def write_rejected(path: PathLike, rejected: Sequence[Tuple[str, str]]) -> None:
+def write_rejected(path: PathLike, rejected: Sequence[tuple[str, str]]) -> None:
     """Write `<subset>.rejected.tsv`.
 
     Args:

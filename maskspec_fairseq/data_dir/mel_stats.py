@@ -5,7 +5,8 @@ Shapes: F mel bins, N subsets.
 
 import json
 import os
-from typing import Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ MEL_STATS_FILE = "mel_stats.json"
 
 
 def write_mel_statistics(
-    path: PathLike, settings: Dict[str, Any], subsets: Dict[str, Dict[str, Any]], keep: Dict[str, Any]
+    path: PathLike, settings: dict[str, Any], subsets: dict[str, dict[str, Any]], keep: dict[str, Any]
 ) -> None:
     """Write the file with new statistics for some subsets and one front end.
 
@@ -35,7 +36,7 @@ def write_mel_statistics(
         stream.write("\n")
 
 
-def read_all_mel_statistics(directory: PathLike) -> Dict[str, Any]:
+def read_all_mel_statistics(directory: PathLike) -> dict[str, Any]:
     """All entries of a data directory's `mel_stats.json`, keyed by front end; none if there is no such file.
 
     Raises:
@@ -52,8 +53,8 @@ def read_all_mel_statistics(directory: PathLike) -> Dict[str, Any]:
 
 
 def read_mel_statistics(
-    directory: PathLike, settings: Dict[str, Any], subsets: Sequence[str]
-) -> Tuple[List[float], List[float]]:
+    directory: PathLike, settings: dict[str, Any], subsets: Sequence[str]
+) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of every mel bin, pooled over subsets: two lists of F values.
 
     Args:
@@ -88,7 +89,7 @@ def read_mel_statistics(
     return pool_statistics([entry["subsets"][subset] for subset in subsets])
 
 
-def pool_statistics(parts: Sequence[Dict[str, Any]]) -> Tuple[List[float], List[float]]:
+def pool_statistics(parts: Sequence[dict[str, Any]]) -> tuple[list[float], list[float]]:
     """Mean and standard deviation over the frames of several subsets, of each mel bin: two lists of F values.
 
     Args:

@@ -1,7 +1,8 @@
 """Sequences that forked processes share without a copy per process."""
 
 from array import array
-from typing import Any, Iterable, Sequence, Union
+from collections.abc import Iterable, Sequence
+from typing import Any, Union
 
 import numpy as np
 

@@ -6,8 +6,9 @@ C classes.
 
 import inspect
 import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence, Tuple
+from typing import Any, Optional
 
 import numpy as np
 import soxr
@@ -154,7 +155,7 @@ class AudioModel(nn.Module):
 
     def frame_embeddings(
         self, waveform: Tensor, sample_rate: int, passes: int = 1, all_layers: bool = False
-    ) -> Tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Embeddings of the columns of patches, one every 160 ms, or more densely by encoding the clip several times.
 
         Each pass shifts the clip by another fraction of a column; 4 passes give a frame every 40 ms. A clip longer than
@@ -183,7 +184,7 @@ class AudioModel(nn.Module):
         first, times = self.frame_times(num_samples, passes)
         return frames[:, first : first + len(times)], times.to(waveform.device)
 
-    def frame_windows(self, passes: int) -> Tuple[int, int, int]:
+    def frame_windows(self, passes: int) -> tuple[int, int, int]:
         """How `frame_embeddings` cuts a clip: samples per window, from one window to the next, and of zeros before it.
 
         A window is `margin + W` samples long, so that it holds the W samples of each pass: the first pass starts at its
@@ -215,7 +216,7 @@ class AudioModel(nn.Module):
             parts.append(columns.transpose(1, 2).flatten(1, 2))  # (b, M * P, D)
         return torch.cat(parts)
 
-    def frame_times(self, num_samples: int, passes: int) -> Tuple[int, Tensor]:
+    def frame_times(self, num_samples: int, passes: int) -> tuple[int, Tensor]:
         """Which of the frames that `embed_frames` gives for the windows of a clip are in the clip.
 
         Args:

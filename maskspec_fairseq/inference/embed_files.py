@@ -3,8 +3,9 @@
 Shapes: T samples, W samples per window, N frames, D width.
 """
 
+from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Iterable, Iterator, List, NamedTuple, Tuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def embed_spans(model: AudioModel, path: str, size: int, hop: int, batch_size: i
 
 
 @torch.inference_mode()
-def embed_frames(model: AudioModel, path: str, passes: int = 1) -> Tuple[Tensor, Tensor]:
+def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor, Tensor]:
     """The frames that `AudioModel.frame_embeddings` computes for the whole file, which is read once and in blocks.
 
     Args:
@@ -97,15 +98,15 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> Tuple[Tensor,
 
 
 @torch.inference_mode()
-def _embed(model: AudioModel, batch: List[Window], batch_size: int) -> Tensor:
+def _embed(model: AudioModel, batch: list[Window], batch_size: int) -> Tensor:
     """Windows of one length -> (B, D) on the CPU."""
     waveform = torch.from_numpy(np.stack([window.samples for window in batch]))  # (B, W)
     return model.embed(model.resample(waveform, model.sample_rate), batch_size).float().cpu()
 
 
-def _batches(windows: Iterable[Window], batch_size: int) -> Iterator[List[Window]]:
+def _batches(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window]]:
     """Consecutive windows of one length, at most batch_size of them together."""
-    batch: List[Window] = []
+    batch: list[Window] = []
     for window in windows:
         if batch and (len(batch) == batch_size or len(window.samples) != len(batch[0].samples)):
             yield batch

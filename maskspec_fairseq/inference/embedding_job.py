@@ -12,9 +12,10 @@ import os
 import shutil
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Optional
 
 import numpy as np
 from tqdm import tqdm
@@ -32,7 +33,7 @@ RUN_FILE = "embed_run.json"
 SOURCES_FILE = "embed_sources.jsonl"
 FLOAT32 = np.dtype("<f4")
 
-Source = Tuple[int, int]  # size in bytes and time of the last change in ns
+Source = tuple[int, int]  # size in bytes and time of the last change in ns
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class JobResult:
     num_clips: int
     num_embedded: int
     num_before: int
-    failed: List[str]
+    failed: list[str]
 
 
 def list_files(files: Sequence[str]) -> Clips:
@@ -113,7 +114,7 @@ def embed_clips(
     sources = SourceLog(os.path.join(folder, SOURCES_FILE))
     files = dict(zip(targets, clips.files))  # a clip that is listed twice is embedded once
     left = [target for target, file in files.items() if not sources.is_done(target, file)]
-    failed: Dict[str, str] = {}
+    failed: dict[str, str] = {}
     with tqdm(total=len(files), initial=len(files) - len(left), unit="clip", desc="embed", file=sys.stderr) as bar:
         for target in left:
             for suffix in (".npy", ".times.npy"):
@@ -173,8 +174,8 @@ class SourceLog:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.sources: Dict[str, Source] = {}
-        lines: List[str] = []
+        self.sources: dict[str, Source] = {}
+        lines: list[str] = []
         if os.path.isfile(path):
             with open(path, encoding="utf-8") as stream:
                 lines = stream.readlines()
@@ -213,7 +214,7 @@ def fingerprint(model: AudioModel) -> str:
     return digest.hexdigest()
 
 
-def check_same_run(folder: str, run: Dict[str, Any]) -> None:
+def check_same_run(folder: str, run: dict[str, Any]) -> None:
     """Check that the content of a folder was made by the same model and settings, or note them there if it is new.
 
     Raises:
@@ -261,13 +262,13 @@ def check_free(out: str, folder: str) -> None:
         raise ValueError(f"expected no {found[0]} yet, found one; remove it or choose another --out")
 
 
-def clip_targets(clips: Clips, folder: str) -> List[str]:
+def clip_targets(clips: Clips, folder: str) -> list[str]:
     """The names of each clip's files, without `.npy` and `.times.npy`.
 
     Raises:
         ValueError: two clips that would share one.
     """
-    sources: Dict[str, str] = {}
+    sources: dict[str, str] = {}
     for path in clips.paths:
         source = os.path.abspath(os.path.join(clips.root, path))
         other = sources.setdefault(mirrored(path), source)

@@ -8,9 +8,10 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -41,9 +42,9 @@ class Evaluation:
     class_scores: float64 (C,), average precision or recall, NaN for a class without clips.
     """
 
-    summary: Dict[str, Any]
+    summary: dict[str, Any]
     manifest: Manifest
-    vocabulary: List[Label]
+    vocabulary: list[Label]
     targets: ClipTargets
     logits: np.ndarray
     class_scores: np.ndarray
@@ -108,7 +109,7 @@ def evaluate(
     return Evaluation(summary, manifest, vocabulary, targets, logits, class_scores)
 
 
-def common_task(models: Dict[str, AudioModel], vocabulary: Sequence[Label], directory: str) -> bool:
+def common_task(models: dict[str, AudioModel], vocabulary: Sequence[Label], directory: str) -> bool:
     """Whether clips have several classes, according to all of the models.
 
     Args:
@@ -207,13 +208,13 @@ def predict(
     return model.network.head(mean).float().cpu().numpy()
 
 
-def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[Tuple[Tensor, Tensor]]:
+def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Collect the windows of consecutive clips, (K, W) each: the numbers of their clips, (B,), and the windows, (B, W).
 
     All batches but the last have batch_size windows.
     """
-    owners: List[int] = []
-    parts: List[Tensor] = []
+    owners: list[int] = []
+    parts: list[Tensor] = []
     for number, windows in enumerate(clips):
         for window in windows:
             owners.append(number)
@@ -253,7 +254,7 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
     write_together(directory, files)
 
 
-def write_scores(path: PathLike, summary: Dict[str, Any]) -> None:
+def write_scores(path: PathLike, summary: dict[str, Any]) -> None:
     """Write `scores.json`, in which a score that is not finite (d' of a perfect AUC, for example) is null."""
     scores = {name: value if math.isfinite(value) else None for name, value in summary["scores"].items()}
     with open(path, "w", encoding="utf-8") as stream:

@@ -9,7 +9,7 @@ without decoder and optimizer. Page: docs/export.md.
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -56,7 +56,7 @@ def write_folder(model: AudioModel, directory: str) -> None:
     write_together(directory, files)
 
 
-def folder_config(model: AudioModel) -> Dict[str, Any]:
+def folder_config(model: AudioModel) -> dict[str, Any]:
     """The content of `config.json`."""
     front_end, patch_size = model.network.front_end, model.network.patch_size
     config = {

@@ -3,8 +3,6 @@
 Shapes: B clips, T samples, D width, C classes.
 """
 
-from typing import Tuple
-
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +16,7 @@ class _Traced(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, waveform: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
         embedding = self.model.embed(waveform, max_windows=None)
         return (self.model.network.head(embedding), embedding) if self.model.labels else (embedding,)
 

@@ -3,7 +3,7 @@
 Shapes: N clips, D features, C classes.
 """
 
-from typing import Callable, Dict
+from typing import Callable
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -62,4 +62,4 @@ def knn_probe(
     return model.predict(scaler.transform(test_features)).reshape(len(test_features), -1).astype(np.float32)
 
 
-PROBES: Dict[str, Callable[..., np.ndarray]] = {"linear": linear_probe, "knn": knn_probe}
+PROBES: dict[str, Callable[..., np.ndarray]] = {"linear": linear_probe, "knn": knn_probe}

@@ -4,7 +4,8 @@ Shapes: N clips, D features, F mel bins, C classes.
 """
 
 import os
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -20,13 +21,13 @@ from maskspec_fairseq.inference.embed_files import embed_file
 from maskspec_fairseq.inference.probes import PROBES
 from maskspec_fairseq.metrics import summarise
 
-Split = Tuple[List[str], str]  # the subsets to fit to, and the subset to score
+Split = tuple[list[str], str]  # the subsets to fit to, and the subset to score
 
 
 class Subset(NamedTuple):
     """Paths of the files (N,), bool targets (N, C) and whether they are known (N, C)."""
 
-    files: List[str]
+    files: list[str]
     target: np.ndarray
     known: np.ndarray
 
@@ -37,7 +38,7 @@ def probe(
     train: Optional[Sequence[str]] = None,
     test: Optional[str] = None,
     baselines: bool = False,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Encode the clips, fit the classifiers of `PROBES`, and score them.
 
     Args:
@@ -67,7 +68,7 @@ def probe(
     if baselines:
         encoders["random encoder"] = embeddings_of(random_weights(model))
         encoders["log-mel statistics"] = lambda file: log_mel_statistics(model, file)
-    result: Dict[str, Any] = {"score": "", "features": {}}
+    result: dict[str, Any] = {"score": "", "features": {}}
     for title, encode in encoders.items():
         rows = {
             name: np.stack([encode(file) for file in tqdm(subset.files, unit="clip", desc=f"{title}, {name}")])
@@ -78,8 +79,8 @@ def probe(
 
 
 def score_probes(
-    features: Dict[str, np.ndarray], subsets: Dict[str, Subset], splits: Sequence[Split]
-) -> Tuple[str, Dict[str, Dict[str, float]]]:
+    features: dict[str, np.ndarray], subsets: dict[str, Subset], splits: Sequence[Split]
+) -> tuple[str, dict[str, dict[str, float]]]:
     """Fit and score each kind of probe on each split.
 
     Args:
@@ -94,7 +95,7 @@ def score_probes(
         (part.target.sum(axis=1) != 1).any() or not part.known.all() for part in subsets.values()
     )
     score = ""
-    result: Dict[str, Dict[str, float]] = {kind: {} for kind in PROBES}
+    result: dict[str, dict[str, float]] = {kind: {} for kind in PROBES}
     for kind, fit in PROBES.items():
         for train, test in splits:
             predicted = fit(
@@ -117,7 +118,7 @@ def read_subset(directory: str, name: str, vocabulary: Sequence[Label]) -> Subse
     return Subset([manifest.full_path(index) for index in range(len(manifest))], target > 0.5, known)
 
 
-def list_splits(directory: str, train: Optional[Sequence[str]], test: Optional[str]) -> List[Split]:
+def list_splits(directory: str, train: Optional[Sequence[str]], test: Optional[str]) -> list[Split]:
     """The given split, or one per fold.
 
     Raises:

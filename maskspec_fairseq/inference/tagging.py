@@ -3,7 +3,7 @@
 Shapes: C classes, D width.
 """
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Optional
 
 import torch
 
@@ -12,7 +12,7 @@ from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.embed_files import Span, embed_file, embed_spans
 
 
-def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float]) -> Tuple[int, int]:
+def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float]) -> tuple[int, int]:
     """Samples per window and from one window to the next, at the model's rate.
 
     Raises:
@@ -37,9 +37,9 @@ def tag_file(
     model: AudioModel,
     path: str,
     top_k: int,
-    windows: Optional[Tuple[int, int]] = None,
+    windows: Optional[tuple[int, int]] = None,
     batch_size: int = MAX_WINDOWS,
-) -> List[Dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Tag a file.
 
     Args:
@@ -62,7 +62,7 @@ def tag_file(
 
 
 @torch.inference_mode()
-def tag_span(model: AudioModel, path: str, span: Span, top_k: int) -> Dict[str, Any]:
+def tag_span(model: AudioModel, path: str, span: Span, top_k: int) -> dict[str, Any]:
     """What `tag_file` returns for one span of a file."""
     scores = model.scores(model.network.head(span.embedding.to(model.device))).cpu()  # (C,)
     tags = [

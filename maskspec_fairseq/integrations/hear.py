@@ -3,8 +3,6 @@
 Shapes: B sounds, T samples, N timestamps, D width.
 """
 
-from typing import Tuple
-
 import torch
 from torch import Tensor
 
@@ -34,7 +32,7 @@ def load_model(model_file_path: str = "") -> AudioModel:
 
 
 @torch.no_grad()
-def get_timestamp_embeddings(audio: Tensor, model: AudioModel) -> Tuple[Tensor, Tensor]:
+def get_timestamp_embeddings(audio: Tensor, model: AudioModel) -> tuple[Tensor, Tensor]:
     """(B, T) at the model's rate -> embeddings, float32 (B, N, D), and their times, float32 (B, N), ms."""
     embeddings, times = model.frame_embeddings(audio, model.sample_rate, TIMESTAMP_PASSES)
     return embeddings.float(), (1000 * times).float().expand(len(audio), -1)

@@ -6,7 +6,8 @@ Shapes: B batch, T samples, F mel bins, S frames, L patches = R rows x M columns
 patch, D width, C classes.
 """
 
-from typing import List, Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 import torch
@@ -157,7 +158,7 @@ class SpectrogramClassifier(nn.Module):
         Raises:
             ValueError: a waveform that the front end refuses (see `LogMel.forward`).
         """
-        layers: List[Tensor] = []
+        layers: list[Tensor] = []
         last = self._columns(self._encode(waveform, layers=layers), waveform)  # (B, M, D)
         last = last if self.pool_norm is None else self.pool_norm(last)
         if not all_layers:
@@ -175,7 +176,7 @@ class SpectrogramClassifier(nn.Module):
         clip_key: Optional[np.ndarray] = None,
         mix_waveform: Optional[Tensor] = None,
         mix_ratio: Optional[Tensor] = None,
-        layers: Optional[List[Tensor]] = None,
+        layers: Optional[list[Tensor]] = None,
     ) -> Tensor:
         """All tokens that come out of the encoder: (B, V, D), or (B, 1 + V, D) with a CLS token."""
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)

@@ -5,8 +5,6 @@ Source: MaskSpec, arXiv:2204.12768, section 2.3 and figure 1.
 Shapes: B batch, L patches, N masked, V visible, P values per patch, D encoder width, E decoder width.
 """
 
-from typing import Tuple
-
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +44,7 @@ class SpectrogramDecoder(TokenStack):
         self.apply(init_weights)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor, grid: Tuple[int, int]) -> Tensor:
+    def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor, grid: tuple[int, int]) -> Tensor:
         """Predict the masked patches.
 
         Attention does not depend on the order of tokens, so they stay as [CLS,] visible, masked, each with its own

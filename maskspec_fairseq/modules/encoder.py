@@ -5,7 +5,8 @@ Source: MaskSpec, arXiv:2204.12768, section 2.2 and figure 1.
 Shapes: B batch, L patches, V visible, P values per patch, D width.
 """
 
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class SpectrogramEncoder(TokenStack):
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=0.02)
 
-    def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
+    def positions(self, grid: tuple[int, int], like: Tensor) -> Tensor:
         """(1, L, D) for a grid of (rows, columns): the learned ones where there are any, else the sinusoidal ones."""
         if self.learned_positions is None:
             return super().positions(grid, like)
@@ -71,9 +72,9 @@ class SpectrogramEncoder(TokenStack):
         self,
         patches: Tensor,
         visible: Optional[Tensor],
-        grid: Tuple[int, int],
+        grid: tuple[int, int],
         clip_key: Optional[np.ndarray] = None,
-        layers: Optional[List[Tensor]] = None,
+        layers: Optional[list[Tensor]] = None,
     ) -> Tensor:
         """Encode the visible patches; masked ones cost nothing, not even their projection.
 

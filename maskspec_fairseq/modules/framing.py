@@ -3,7 +3,7 @@
 Shapes: B batch, T samples, S frames, W samples of a window, K = n_fft // 2 + 1 frequency bins.
 """
 
-from typing import Callable, Dict
+from typing import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ def hann_symmetric(length: int) -> Tensor:
     return torch.hann_window(length, periodic=False)
 
 
-WINDOWS: Dict[str, Callable[[int], Tensor]] = {"hamming": torch.hamming_window, "hann_symmetric": hann_symmetric}
+WINDOWS: dict[str, Callable[[int], Tensor]] = {"hamming": torch.hamming_window, "hann_symmetric": hann_symmetric}
 
 
 class CentredFrames(nn.Module):

@@ -5,7 +5,7 @@ arXiv:2207.06405, and its code ("audiomae"). "narrowband" is ours.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Dict
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class FrontEnd:
     log_shift: float = 0.0
     log_scale: float = 1.0
 
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What `mel_stats.json` says of a front end; its name there is `profile`, as in the files of version 0.1."""
         settings = asdict(self)
         settings["profile"] = settings.pop("name")
@@ -67,4 +67,4 @@ AUDIOMAE = FrontEnd(
 # which almost three are empty.
 NARROWBAND = replace(PAPER, name="narrowband", n_fft=256, win_length=256, hop_length=40, n_mels=64, f_max=4000.0)
 
-FRONT_ENDS: Dict[str, FrontEnd] = {params.name: params for params in (PAPER, REFERENCE, AUDIOMAE, NARROWBAND)}
+FRONT_ENDS: dict[str, FrontEnd] = {params.name: params for params in (PAPER, REFERENCE, AUDIOMAE, NARROWBAND)}

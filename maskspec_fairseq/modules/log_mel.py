@@ -5,7 +5,8 @@ Source: MaskSpec, arXiv:2204.12768, section 3.1. The numbers of every front end:
 Shapes: B batch, T samples, F mel bins, S frames, K frequency bins of the STFT.
 """
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Type
+from collections.abc import Sequence
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ MIN_STD_RATIO = 0.05
 JITTER_F_MIN = (0, 9)
 JITTER_F_MAX = (14001, 16000)
 
-FRAMES: Dict[str, Type[CentredFrames]] = {"centred": CentredFrames, "kaldi": KaldiFrames}
+FRAMES: dict[str, type[CentredFrames]] = {"centred": CentredFrames, "kaldi": KaldiFrames}
 # The smallest power that a logarithm is taken of, as in Kaldi. It has no effect with a larger `log_offset`.
 LOG_FLOOR = 2.0**-23
 # Frames of every clip that a CPU processes at a time, so that intermediate results stay in its cache.
@@ -105,7 +106,7 @@ class LogMel(nn.Module):
     def hop_length(self) -> int:
         return self.params.hop_length
 
-    def settings(self) -> Dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Everything that the statistics depend on, as plain values."""
         return {**self.params.settings(), "sample_rate": self.sample_rate}
 
@@ -155,7 +156,7 @@ class LogMel(nn.Module):
             )
         return frames - frames % self.frame_multiple
 
-    def grid(self, num_samples: int) -> Tuple[int, int]:
+    def grid(self, num_samples: int) -> tuple[int, int]:
         """(rows, columns) of patches of `frame_multiple` x `frame_multiple` in the log-mel of `num_samples` samples."""
         return self.n_mels // self.frame_multiple, self.num_frames(num_samples) // self.frame_multiple
 
@@ -206,7 +207,7 @@ class LogMel(nn.Module):
         """(F, K)."""
         return make_mel_banks(self.params.mel_scale, self.n_mels, self.params.n_fft, self.sample_rate, f_min, f_max)
 
-    def _banks_of(self, clip_key: Optional[np.ndarray]) -> Tuple[Tensor, List[Tuple[slice, slice]]]:
+    def _banks_of(self, clip_key: Optional[np.ndarray]) -> tuple[Tensor, list[tuple[slice, slice]]]:
         """The filters, (F, K), or with `mel_jitter` in training those of each clip, (B, F, K); and their bands."""
         if not (self.mel_jitter and self.training):
             return self.mel_banks, self.mel_bands
@@ -219,7 +220,7 @@ class LogMel(nn.Module):
         return super()._apply(lambda t: t.to(fn(t).device) if t.is_floating_point() else fn(t), *args, **kwargs)
 
 
-def jittered_edges(clip_key: Sequence[int]) -> Tuple[float, float]:
+def jittered_edges(clip_key: Sequence[int]) -> tuple[float, float]:
     """The outer edges of a clip's filters under `mel_jitter`, f_min and f_max in Hz, from its (seed, epoch, clip)."""
     rng = clip_rng(clip_key, MEL_RANGE)
     f_min, f_max = (rng.integers(*limits, endpoint=True) for limits in (JITTER_F_MIN, JITTER_F_MAX))

@@ -3,13 +3,11 @@
 Shapes: B batch, N masked patches, P values per patch, C classes.
 """
 
-from typing import Tuple
-
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) -> Tuple[Tensor, Tensor]:
+def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]:
     """Squared error over masked patches, in the dtype of the target (float32 or float64), not that of the model.
 
     Source: MaskSpec, arXiv:2204.12768, equation 1: the sum over masked patches of ||E_i - Y_i||^2.
@@ -35,7 +33,7 @@ def smooth(target: Tensor, smoothing: float) -> Tensor:
     return target * (1 - smoothing) + smoothing / target.shape[1]
 
 
-def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tuple[Tensor, Tensor]:
+def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy with class probabilities as targets, as mixup makes them.
 
     Args:
@@ -51,7 +49,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tuple[T
     return loss.sum(), counted.sum()
 
 
-def binary_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> Tuple[Tensor, Tensor]:
+def binary_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """Binary cross-entropy over the labels that are known.
 
     Args:

@@ -6,8 +6,9 @@ Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible
 E decoder width.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Optional
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ class MaskedAutoencoder(nn.Module):
         num_samples: Optional[Tensor] = None,
         clip_key: Optional[np.ndarray] = None,
         mask: Optional[Tensor] = None,
-    ) -> Dict[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """Hide patches of the clips and predict them.
 
         Args:
@@ -186,5 +187,5 @@ def maskspec_base(**kwargs: Any) -> MaskedAutoencoder:
     return _of_size(BASE, kwargs)
 
 
-def _of_size(size: ModelSize, kwargs: Dict[str, Any]) -> MaskedAutoencoder:
+def _of_size(size: ModelSize, kwargs: dict[str, Any]) -> MaskedAutoencoder:
     return MaskedAutoencoder(**{**asdict(size), **kwargs})

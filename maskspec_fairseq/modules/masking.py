@@ -7,7 +7,7 @@ Shapes: B batch, L patches, N masked patches, V = L - N visible patches.
 """
 
 import math
-from typing import Optional, Tuple
+from typing import Optional
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ def random_masking(clip_keys: np.ndarray, num_patches: int, mask_ratio: float, s
     return torch.from_numpy(mask)
 
 
-def split_by_mask(mask: Tensor) -> Tuple[Tensor, Tensor]:
+def split_by_mask(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Indices of the visible and of the masked patches: bool (B, L) -> (B, V) and (B, N), both ascending.
 
     Raises:

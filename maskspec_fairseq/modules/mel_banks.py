@@ -6,7 +6,6 @@ Shapes: B batch, F filters, S frames, K = n_fft // 2 + 1 frequency bins of the S
 import importlib.metadata
 from functools import lru_cache
 from types import ModuleType
-from typing import List, Tuple
 
 import numpy as np
 import torch
@@ -98,7 +97,7 @@ def make_mel_banks(mel_scale: str, n_mels: int, n_fft: int, sample_rate: int, f_
         return banks.float().contiguous()
 
 
-def mel_bands(banks: Tensor) -> List[Tuple[slice, slice]]:
+def mel_bands(banks: Tensor) -> list[tuple[slice, slice]]:
     """Group neighbouring filters, each group with the range of bins that its filters take anything of.
 
     Args:
@@ -116,7 +115,7 @@ def mel_bands(banks: Tensor) -> List[Tuple[slice, slice]]:
     return bands
 
 
-def mel_power(banks: Tensor, bands: List[Tuple[slice, slice]], power: Tensor) -> Tensor:
+def mel_power(banks: Tensor, bands: list[tuple[slice, slice]], power: Tensor) -> Tensor:
     """Apply filters to power spectra, leaving out most of the filters' zeros.
 
     Args:

@@ -8,8 +8,6 @@ The patches are ordered row by row, low frequencies first; a row of the grid hol
 of a patch.
 """
 
-from typing import Tuple
-
 from torch import Tensor
 
 
@@ -39,7 +37,7 @@ def patchify(spectrogram: Tensor, patch_size: int) -> Tensor:
     return blocks.permute(0, 1, 3, 2, 4).reshape(batch, rows * columns, patch_size * patch_size)  # (B, L, P)
 
 
-def unpatchify(patches: Tensor, grid: Tuple[int, int]) -> Tensor:
+def unpatchify(patches: Tensor, grid: tuple[int, int]) -> Tensor:
     """Put patches together again: (B, L, P) -> (B, F, S), the inverse of `patchify` for a grid of (rows, columns).
 
     Raises:

@@ -5,7 +5,6 @@ feed-forward width of 2048 for the base encoder, but the 86 M parameters of its 
 """
 
 from dataclasses import dataclass
-from typing import Dict
 
 
 @dataclass(frozen=True)
@@ -26,4 +25,4 @@ TINY = ModelSize(encoder_embed_dim=192, encoder_attention_heads=3, encoder_ffn_e
 SMALL = ModelSize(encoder_embed_dim=384, encoder_attention_heads=6, encoder_ffn_embed_dim=1536)
 BASE = ModelSize(encoder_embed_dim=768, encoder_attention_heads=12, encoder_ffn_embed_dim=3072)
 
-SIZES: Dict[str, ModelSize] = {"tiny": TINY, "small": SMALL, "base": BASE}
+SIZES: dict[str, ModelSize] = {"tiny": TINY, "small": SMALL, "base": BASE}

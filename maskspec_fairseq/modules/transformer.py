@@ -5,7 +5,8 @@ Source: ViT (arXiv:2010.11929) as PaSST and MAE use it; parameters are named as 
 Shapes: B batch, L tokens, Q query tokens (the last of them), D width, H heads.
 """
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 import torch
@@ -155,14 +156,14 @@ class TokenStack(nn.Module):
         self.embed_dim = embed_dim
         if not 0 <= drop_path < 1:
             raise ValueError(f"expected model.drop_path from 0 to below 1, found {drop_path}")
-        self.drop_path_rates: List[float] = torch.linspace(0, drop_path, layers).tolist()
+        self.drop_path_rates: list[float] = torch.linspace(0, drop_path, layers).tolist()
         self.blocks = nn.ModuleList(
             TransformerBlock(embed_dim, attention_heads, ffn_embed_dim, dropout) for _ in range(layers)
         )
         self.norm: nn.Module = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
-        self._positions: Dict[Tuple[int, int, torch.device, torch.dtype], Tensor] = {}
+        self._positions: dict[tuple[int, int, torch.device, torch.dtype], Tensor] = {}
 
-    def positions(self, grid: Tuple[int, int], like: Tensor) -> Tensor:
+    def positions(self, grid: tuple[int, int], like: Tensor) -> Tensor:
         """(1, L, D) for a grid of (rows, columns), computed once per grid, device and dtype.
 
         Args:
@@ -180,7 +181,7 @@ class TokenStack(nn.Module):
         self,
         tokens: Tensor,
         clip_key: Optional[np.ndarray] = None,
-        layers: Optional[List[Tensor]] = None,
+        layers: Optional[list[Tensor]] = None,
         num_queries: Optional[int] = None,
     ) -> Tensor:
         """Run the blocks and the norm.
@@ -197,7 +198,7 @@ class TokenStack(nn.Module):
         Raises:
             ValueError: stochastic depth in training without the clips' keys.
         """
-        scales: List[Optional[Tensor]] = [None] * len(self.blocks)
+        scales: list[Optional[Tensor]] = [None] * len(self.blocks)
         if self.training and any(self.drop_path_rates):
             factors = stochastic_depth(check_clip_keys(clip_key, "drop_path"), self.drop_path_rates)
             scales = list(factors.to(tokens.device).unbind(1))  # (B, blocks, 2) -> (B, 2) per block

@@ -11,7 +11,7 @@ import sys
 import warnings
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Optional
 
 REPOSITORY = Path(__file__).resolve().parents[2]  # not from tests.factories, which imports the plugin
 
@@ -57,12 +57,12 @@ class ForkedProcess:
             self._process.join()
 
 
-def training_process(output: str, arguments: List[str]) -> ForkedProcess:
+def training_process(output: str, arguments: list[str]) -> ForkedProcess:
     """Start fairseq-hydra-train with these arguments."""
     return ForkedProcess(output, hydra_train, arguments)
 
 
-def hydra_train(arguments: List[str]) -> None:
+def hydra_train(arguments: list[str]) -> None:
     """fairseq-hydra-train in this process, from the root of the repository."""
     from fairseq_cli.hydra_train import cli_main
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import torch
 
@@ -29,7 +29,7 @@ TINY_DECODER = [
 ]  # fmt: skip
 
 
-def training_arguments(data: Path, run_dir: Path, *overrides: str, recipe: str = "pretraining/demo") -> List[str]:
+def training_arguments(data: Path, run_dir: Path, *overrides: str, recipe: str = "pretraining/demo") -> list[str]:
     """What fairseq-hydra-train is given to train a small model."""
     stage, name = recipe.split("/")
     small = TINY + (TINY_DECODER if stage == "pretraining" else [])
@@ -37,7 +37,7 @@ def training_arguments(data: Path, run_dir: Path, *overrides: str, recipe: str =
     return ["--config-dir", f"config/{stage}", "--config-name", name, *small, *paths, *overrides]
 
 
-def run_together(runs: List[List[str]]) -> List[Tuple[int, str]]:
+def run_together(runs: list[list[str]]) -> list[tuple[int, str]]:
     """Run trainings with these arguments at the same time -> exit code and output of each."""
     with tempfile.TemporaryDirectory() as directory:
         outputs = [f"{directory}/{number}" for number in range(len(runs))]
@@ -88,10 +88,10 @@ def train_in_parallel(
     return done[0][1]
 
 
-def entries(output: str, kind: str) -> List[Dict[str, Any]]:
+def entries(output: str, kind: str) -> list[dict[str, Any]]:
     """The JSON lines of one kind: train_inner, train or valid."""
     return [json.loads(line) for line in re.findall(rf"\[{kind}\]\[INFO\] - (\{{.*\}})", output)]
 
 
-def checkpoint(run_dir: Path, name: str = "checkpoint_last.pt") -> Dict[str, Any]:
+def checkpoint(run_dir: Path, name: str = "checkpoint_last.pt") -> dict[str, Any]:
     return torch.load(run_dir / "checkpoints" / name, weights_only=True)

@@ -9,9 +9,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List
 
 import pytest
 
@@ -52,7 +52,7 @@ def two_million(tmp_path_factory) -> Path:
     return directory
 
 
-def in_a_fresh_process(function: str, *arguments: object) -> Dict[str, float]:
+def in_a_fresh_process(function: str, *arguments: object) -> dict[str, float]:
     """Run a function of this file and return what it prints."""
     code = f"from tests.integration import test_long_runs; test_long_runs.{function}(*{[*map(str, arguments)]})"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE)
@@ -124,7 +124,7 @@ class Process:
 class Moment:
     updates: int
     trainer: Process
-    workers: Dict[int, Process]
+    workers: dict[int, Process]
 
 
 def look_at(pid: int) -> Process:
@@ -139,12 +139,12 @@ def look_at(pid: int) -> Process:
     return Process(kib(pid, "RssAnon") + kib(pid, "RssShmem"), files)
 
 
-def children_of(pid: int) -> List[int]:
+def children_of(pid: int) -> list[int]:
     threads = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
-def watch(process: subprocess.Popen, log: Path) -> List[Moment]:
+def watch(process: subprocess.Popen, log: Path) -> list[Moment]:
     """Look at a run ten times a second until it ends."""
     moments = []
     while process.poll() is None:
@@ -184,7 +184,7 @@ def many_clips(labelled_dir, tmp_path_factory) -> Path:
     return directory
 
 
-def during(moments: List[Moment], epoch: int, first: int, last: int) -> List[Moment]:
+def during(moments: list[Moment], epoch: int, first: int, last: int) -> list[Moment]:
     """The moments between two updates of an epoch; epochs count from 0."""
     chosen = [moment for moment in moments if first <= moment.updates - epoch * EPOCH < last]
     assert chosen, f"no look was taken between updates {first} and {last} of epoch {epoch}"

@@ -5,9 +5,10 @@ import filecmp
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Optional, Union
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.audio import AudioError
@@ -94,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int_at_least(1), help="processes that read files (default: cores)")
 
 
-def read_subsets(data_dir: Path) -> Tuple[Optional[List[Label]], List[Subset], List[str]]:
+def read_subsets(data_dir: Path) -> tuple[Optional[list[Label]], list[Subset], list[str]]:
     """The classes, the subsets that can be read, and what is wrong with the others.
 
     Raises:
@@ -103,7 +104,7 @@ def read_subsets(data_dir: Path) -> Tuple[Optional[List[Label]], List[Subset], L
     paths = sorted(path for path in data_dir.glob("*.tsv") if not path.name.endswith(".rejected.tsv"))
     if not paths:
         raise ManifestError(f"expected <subset>.tsv in {data_dir}, found none; write them with another subcommand")
-    vocabulary: Optional[List[Label]] = None
+    vocabulary: Optional[list[Label]] = None
     subsets, errors = [], []
     try:
         vocabulary = read_vocabulary(data_dir / LABELS_FILE) if (data_dir / LABELS_FILE).exists() else None
@@ -125,7 +126,7 @@ def read_subsets(data_dir: Path) -> Tuple[Optional[List[Label]], List[Subset], L
     return vocabulary, subsets, errors
 
 
-def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], List[str]]:
+def check_files(subset: Subset, headers: Sequence[Header]) -> tuple[list[str], list[str]]:
     """Messages on files that do not exist or cannot be read, and on files of another length than the manifest says."""
     broken, other_length = [], []
     for index, header in enumerate(headers):
@@ -140,19 +141,19 @@ def check_files(subset: Subset, headers: Sequence[Header]) -> Tuple[List[str], L
     return broken, other_length
 
 
-def check_twice(subsets: Sequence[Subset], headers: Dict[str, List[Header]], of_audioset: bool) -> List[str]:
+def check_twice(subsets: Sequence[Subset], headers: dict[str, list[Header]], of_audioset: bool) -> list[str]:
     """Messages on clips that are listed twice, in one subset or in two.
 
     Two entries are the same clip if they are the same file or place in a pack (links are followed). In AudioSet also if
     they have the same id, whatever else the names say; elsewhere also if files of two subsets have the same name and
     the same bytes. Clips in packs have no names.
     """
-    owners: Dict[Union[str, Tuple[str, int]], Tuple[Subset, int]] = {}
+    owners: dict[Union[str, tuple[str, int]], tuple[Subset, int]] = {}
     twice = []
     for subset in subsets:
         for index, header in enumerate(headers[subset.path.name]):
             path = subset.manifest.full_path(index)
-            identities: List[Union[str, Tuple[str, int]]] = [header.real_path]
+            identities: list[Union[str, tuple[str, int]]] = [header.real_path]
             if split_path(path) is None:
                 stem = os.path.splitext(os.path.basename(path))[0]
                 ytid = CLIP_NAME.fullmatch(stem) if of_audioset else None
@@ -173,7 +174,7 @@ def check_twice(subsets: Sequence[Subset], headers: Dict[str, List[Header]], of_
     return twice
 
 
-def row(subset: Subset, headers: Sequence[Header], vocabulary: Optional[Sequence[Label]]) -> Tuple[List[str], str]:
+def row(subset: Subset, headers: Sequence[Header], vocabulary: Optional[Sequence[Label]]) -> tuple[list[str], str]:
     """The row of a subset in the table, and a line on labels without a clip, "" if every label has one."""
     readable = [header for header in headers if header.rate]
     seconds = [header.frames / header.rate for header in readable]

@@ -13,7 +13,7 @@ import sys
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Callable, Dict, List, Tuple
+from typing import BinaryIO, Callable
 
 from tqdm import tqdm
 
@@ -52,7 +52,7 @@ def data_offset(stream: BinaryIO, member: zipfile.ZipInfo) -> int:
     return member.header_offset + LOCAL_HEADER.size + name_length + extra_length
 
 
-def write_zip(path: Path, tsv: Path, manifest: Manifest) -> List[Tuple[int, int]]:
+def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[tuple[int, int]]:
     """Write the files of a manifest into a zip, each of them once.
 
     Args:
@@ -66,7 +66,7 @@ def write_zip(path: Path, tsv: Path, manifest: Manifest) -> List[Tuple[int, int]
     Raises:
         ManifestError: a clip is not a file, or is in a pack already; the message has its line.
     """
-    members: Dict[str, zipfile.ZipInfo] = {}
+    members: dict[str, zipfile.ZipInfo] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
         for index, name in enumerate(tqdm(manifest.paths, unit="file", desc=f"pack of {tsv.stem}", file=sys.stderr)):
             file = manifest.full_path(index)
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     check_overwritable(args.out, subsets)
     root = resolve_root(args.out)
     manifests = {path.stem: read_manifest(path) for path in tsvs}
-    places: Dict[str, List[Tuple[int, int]]] = {}
+    places: dict[str, list[tuple[int, int]]] = {}
 
     def write_pack(path: Path, tsv: Path) -> None:
         places[tsv.stem] = write_zip(path, tsv, manifests[tsv.stem])
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     def copy(path: Path, source: Path) -> None:
         shutil.copyfile(source, path)
 
-    files: Dict[str, Callable[[Path], None]] = {}
+    files: dict[str, Callable[[Path], None]] = {}
     for subset, tsv in zip(subsets, tsvs):
         files[f"{subset}.zip"] = partial(write_pack, tsv=tsv)
         files[f"{subset}.tsv"] = partial(write_tsv, subset=subset)

@@ -8,7 +8,6 @@ corpus are not copied.
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict
 
 import numpy as np
 import soundfile
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.corpus.resolve() in (args.out.resolve(), *args.out.resolve().parents):
         raise ManifestError(f"expected OUT outside of CORPUS, found {args.out}; name another OUT")
-    sources: Dict[str, str] = {}  # path below OUT -> path below CORPUS
+    sources: dict[str, str] = {}  # path below OUT -> path below CORPUS
     for path in find_audio(args.corpus):
         wav = str(Path(path).with_suffix(".wav"))
         if wav in sources:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 from tqdm import tqdm
 
@@ -82,7 +82,7 @@ def measure(
         log_mel = LogMel(front_end, sample_rate)
     except ValueError as error:  # the rate is too low for the filters
         raise ManifestError(str(error)) from error
-    entries: Dict[str, Dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     enough = True
     for name in subset.split(","):
         manifest = read_manifest(data_dir / f"{name}.tsv")

@@ -3,7 +3,7 @@
 Shapes: B clips, N frames, D width.
 """
 
-from typing import Dict, List, Optional, Union
+from typing import Optional, Union
 
 from s3prl.upstream.interfaces import SAMPLE_RATE, UpstreamBase
 from torch import Tensor
@@ -29,7 +29,7 @@ class UpstreamExpert(UpstreamBase):
         """Samples at 16 kHz from one frame to the next: 2560, 160 ms, with patches of 16."""
         return self.model.column_samples * SAMPLE_RATE // self.model.sample_rate
 
-    def forward(self, wavs: List[Tensor]) -> Dict[str, Union[Tensor, List[Tensor]]]:
+    def forward(self, wavs: list[Tensor]) -> dict[str, Union[Tensor, list[Tensor]]]:
         """Waveforms at 16 kHz, each (T,) -> the outputs of all layers, each (B, N, D), and the last of them."""
         waveform = pad_sequence(wavs, batch_first=True)
         frames, _ = self.model.frame_embeddings(waveform, SAMPLE_RATE, all_layers=True)
