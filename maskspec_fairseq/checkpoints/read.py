@@ -43,6 +43,8 @@ def read_torch_file(path: str, kind: str) -> Any:
         ValueError: there is no such file, it was not written by `torch.save`, or it holds more than data.
         OSError: it cannot be read.
     """
+    if os.path.isdir(path):
+        raise ValueError(f"{path}: expected {kind}, found a directory; name the checkpoint that it was exported from")
     if not os.path.isfile(path):
         raise ValueError(f"{path}: expected {kind}, found no such file; correct the path")
     try:
@@ -89,7 +91,14 @@ def read_checkpoint(path: str, models: tuple[str, ...]) -> dict[str, Any]:
 
 
 def model_arguments(cls: type[nn.Module], cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a module, taken from a model's config."""
+    """The arguments of a module, taken from a model's config.
+
+    Raises:
+        ValueError: the config lacks one of them.
+    """
+    missing = [name for name in inspect.signature(cls).parameters if name not in cfg]
+    if missing:
+        raise ValueError(f"expected the fields {', '.join(missing)} in the model's config, found none; train it again")
     return {name: cfg[name] for name in inspect.signature(cls).parameters}
 
 

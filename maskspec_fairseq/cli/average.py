@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
     paths = args.inputs
     if kind is not None:
         paths = choose_checkpoints(args.inputs, kinds[kind], kind, args.checkpoint_upper_bound)
-    print(f"the mean of {len(paths)} checkpoints:", *paths, sep="\n  ", flush=True)
     write_checkpoint(average_checkpoints(paths), args.output)
+    print(f"the mean of {len(paths)} checkpoints:", *paths, sep="\n  ")
     print(f"written to {args.output}")
 
 

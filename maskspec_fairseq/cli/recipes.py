@@ -3,8 +3,10 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -50,25 +52,36 @@ def copy_recipes(out: Path) -> int:
         How many files were written.
 
     Raises:
-        ValueError: there is something at `out`.
+        ValueError: there is something at `out`, or it is in the recipes' own directory.
     """
+    recipes = find_recipes().resolve()
+    if recipes in (out.resolve(), *out.resolve().parents):
+        raise ValueError(f"expected a directory outside of {recipes}, found {out}; name another")
     if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"expected a new or an empty directory, found files at {out}; name another, or remove them")
-    shutil.copytree(find_recipes(), out, dirs_exist_ok=True)
-    files = list(out.rglob("*.yaml"))
-    for path in files:
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace(CHECKOUT_USER_DIR, f"user_dir: {json.dumps(str(PACKAGE))}"), encoding="utf-8")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out.parent))
+    try:
+        shutil.copytree(recipes, scratch / "recipes")
+        files = list(scratch.rglob("*.yaml"))
+        for path in files:
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace(CHECKOUT_USER_DIR, f"user_dir: {json.dumps(str(PACKAGE))}"), encoding="utf-8")
+        os.replace(scratch / "recipes", out)  # over an empty directory, too
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     return len(files)
 
 
 def run(args: argparse.Namespace) -> None:
     number = copy_recipes(args.out)
-    train = f"fairseq-hydra-train --config-dir {args.out}"
     print(f"{number} files are in {args.out}; to train, for example:")
     print("  maskspec-build folder AUDIO_DIR --out DATA_DIR")
-    print(f"  {train}/pretraining --config-name maskspec_base task.data=DATA_DIR")
-    print(f"  {train}/finetuning --config-name esc50 task.data=DATA_DIR task.fold=1 model.pretrained=CHECKPOINT")
+    for stage, fields in (
+        ("pretraining", "--config-name maskspec_base task.data=DATA_DIR"),
+        ("finetuning", "--config-name esc50 task.data=DATA_DIR task.fold=1 model.pretrained=CHECKPOINT"),
+    ):
+        print(f"  fairseq-hydra-train --config-dir {shlex.quote(str(args.out / stage))} {fields}")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -10,6 +10,7 @@ from typing import Callable, Optional
 import numpy as np
 import soundfile
 import torch
+from matplotlib.backend_bases import FigureCanvasBase
 
 from maskspec_fairseq.argument_types import int_at_least, seconds
 from maskspec_fairseq.atomic_write import write_together
@@ -53,6 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Draw the reconstruction, and write its sound."""
     picture = args.out if args.out.suffix else args.out.with_suffix(".png")
+    if picture.suffix[1:].lower() not in FigureCanvasBase.filetypes or args.out.is_dir():
+        raise ValueError(
+            f"expected --out to name a picture, such as NAME.png, found {args.out}; --wav writes the sounds next to it"
+        )
     model, cfg = load_autoencoder(args.checkpoint)
     if args.wav:
         check_invertible(model.front_end)

@@ -182,7 +182,7 @@ class SourceLog:
         for line in lines:
             try:
                 name, size, time = json.loads(line)
-            except ValueError:  # the last line of a killed job
+            except (TypeError, ValueError):  # the last line of a killed job
                 continue
             self.sources[name] = (size, time)
         if lines and not lines[-1].endswith("\n"):
@@ -229,8 +229,12 @@ def check_same_run(folder: str, run: dict[str, Any]) -> None:
             )
         write_whole(path, lambda scratch: scratch.write_text(json.dumps(run, indent=1) + "\n"))
         return
-    with open(path, encoding="utf-8") as stream:
-        noted = json.load(stream)
+    try:
+        noted = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found: {error}; remove the folder or choose another --out") from error
+    if not isinstance(noted, dict):
+        raise ValueError(f"{path}: expected settings of a job, found {noted!r}; remove the folder")
     differing = [f"{name} {noted.get(name)!r}, not {run[name]!r}" for name in run if noted.get(name) != run[name]]
     if differing:
         raise ValueError(

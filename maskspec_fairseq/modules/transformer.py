@@ -63,6 +63,7 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(ffn_embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, L, D) -> (B, L, D)."""
         x = F.dropout(F.gelu(self.fc1(x)), self.dropout, self.training)
         return F.dropout(self.fc2(x), self.dropout, self.training)
 

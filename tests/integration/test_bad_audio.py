@@ -1,4 +1,4 @@
-"""A broken file in a real run: the rest of the broken ones are in tests/unit/test_bad_audio.py."""
+"""A broken file in a real run: the rest of the broken ones are in tests/unit/audio/test_bad_audio.py."""
 
 import os
 import shutil

@@ -92,7 +92,7 @@ def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_d
 
 @pytest.mark.stock
 def test_a_finetuned_model_is_finetuned_on_other_classes(finetuned, labelled_dir, tmp_path):
-    """The paper's second stage: the head is new, several classes a clip."""
+    """The paper's second stage: the head is new, several classes per clip."""
     data = tmp_path / "data"
     data.mkdir()
     for name in ("train.tsv", "valid.tsv"):

@@ -84,10 +84,10 @@ def run(args: argparse.Namespace) -> int:
         sources[wav] = path
     written, skipped, failed = 0, 0, 0
     for wav, path in tqdm(sources.items(), unit="file", desc="resampled", file=sys.stderr):
-        if is_resampled(args.out / wav, args.sample_rate):
-            skipped += 1
-            continue
         try:
+            if is_resampled(args.out / wav, args.sample_rate):
+                skipped += 1
+                continue
             resample(args.corpus / path, args.out / wav, args.sample_rate)
             written += 1
         except AudioError as error:

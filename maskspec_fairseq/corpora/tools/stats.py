@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clips", type=int_at_least(1), default=1000, help="clips to measure per subset, at most (default: 1000)"
     )
     parser.add_argument(
-        "--front-end", default="paper", choices=sorted(FRONT_ENDS), help="model.front_end (default: paper)"
+        "--front-end",
+        "--profile",  # until version 0.1
+        default="paper",
+        choices=sorted(FRONT_ENDS),
+        help="model.front_end (default: paper)",
     )
     parser.add_argument("--sample-rate", type=int_at_least(1), default=32000, help="task.sample_rate (default: 32000)")
     parser.add_argument(

@@ -319,4 +319,4 @@ def test_memory_holds_two_checkpoints_however_many_are_averaged(tmp_path, monkey
 
     monkeypatch.setattr(averaging, "read_checkpoint", counted)
     average_checkpoints([save(tmp_path / f"{seed}.pt", seed) for seed in range(5)])
-    assert len(most) == 5 and max(most) == 0  # beside the sum
+    assert len(most) == 5 and max(most) == 0  # next to the sum

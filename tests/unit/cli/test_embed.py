@@ -250,6 +250,18 @@ def test_what_a_kill_left_of_the_list_of_sources_does_no_harm(job, capsys):
         assert f"embedded 4 of 4 clips, {before} of them before" in capsys.readouterr().out
 
 
+def test_damaged_notes_of_a_job_are_read_over_or_named(job, capsys):
+    run(*files(), "--out", "e")
+    with open(job / "e" / SOURCES_FILE, "a") as stream:
+        stream.write("5\n")
+    run(*files(), "--out", "e")
+    assert "embedded 4 of 4 clips, 4 of them before" in capsys.readouterr().out
+    (job / "e" / RUN_FILE).write_text("")
+    run(*files(), "--out", "e", code=2)
+    error = capsys.readouterr().err
+    assert f"{RUN_FILE}: expected JSON, found" in error and "remove the folder or choose another --out" in error
+
+
 def test_failed_files_have_no_row_and_are_tried_again(job, capsys):
     listed = [*files()[:2], "audio/none.wav", "audio/text.wav", *files()[2:]]
     (job / "audio" / "text.wav").write_text("no audio")
@@ -375,19 +387,21 @@ def test_help_has_units_defaults_and_an_example(capsys):
     assert "maskspec-embed clips/*.wav --checkpoint" in text and "(default: 16)" in text and "160 ms" in text
 
 
-PEAKS = """
-import resource, sys
+PEAKS = '''
+import sys
 from maskspec_fairseq.cli import embed
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # MB
+    """MB, of this process alone: ru_maxrss would begin with what the parent had when it started us."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
 
 short, long, *arguments = sys.argv[1:]
 for path in (short, long):
     before = peak()
     assert embed.main([path, *arguments, "--out", path + ".embeddings"]) == 0
 print("grown by", peak() - before)
-"""
+'''
 
 
 @pytest.mark.parametrize("arguments", [[], ["--frames", "--passes", "2"]], ids=["clips", "frames"])

@@ -1,12 +1,15 @@
 """maskspec-recipes: a copy of the recipes that trains from any directory."""
 
 import re
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 import maskspec_fairseq
+from maskspec_fairseq.cli import recipes
 from maskspec_fairseq.cli.recipes import find_recipes, main
 from tests.factories import REPOSITORY
 
@@ -39,6 +42,32 @@ def test_it_prints_commands_of_recipes_that_are_there(tmp_path, capsys):
     assert len(commands) == 2
     for directory, name in commands:
         assert Path(directory, f"{name}.yaml").is_file()
+
+
+def test_a_path_with_spaces_is_quoted(tmp_path, capsys):
+    assert main([str(tmp_path / "rec ümlaut x")]) == 0
+    commands = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if "fairseq-hydra-train" in line]
+    assert [command[2] for command in commands] == [
+        str(tmp_path / "rec ümlaut x" / stage) for stage in ("pretraining", "finetuning")
+    ]
+
+
+def test_a_copy_into_the_recipes_themselves_is_refused(tmp_path, monkeypatch, capsys):
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    monkeypatch.setattr(recipes, "find_recipes", lambda: tmp_path / "config")
+    before = files(tmp_path)
+    assert main([str(tmp_path / "config" / "pretraining" / "mine")]) == 2
+    assert "expected a directory outside of" in capsys.readouterr().err
+    assert files(tmp_path) == before and not (tmp_path / "config" / "pretraining" / "mine").exists()
+
+
+def test_an_interrupted_copy_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipes.os, "replace", interrupted)
+    assert main([str(tmp_path / "new")]) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("there", ["directory", "file", "dangling link"])

@@ -84,3 +84,11 @@ def test_what_cannot_be_reconstructed_is_refused(tmp_path, audio, capsys):
         reconstruct.main([*good, "--clip-sec", "0"])
     assert "expected seconds above 0, found 0" in capsys.readouterr().err
     assert not (tmp_path / "r.png").exists()
+
+
+@pytest.mark.parametrize("name", ["x.wav", "run_v1.2", "folder"])
+def test_an_out_that_is_not_a_picture_is_refused_before_the_model_is_read(tmp_path, audio, capsys, name):
+    (tmp_path / "folder").mkdir()
+    assert reconstruct.main([audio, "--checkpoint", "none.pt", "--out", str(tmp_path / name), "--wav"]) == 2
+    assert "expected --out to name a picture, such as NAME.png" in capsys.readouterr().err
+    assert not (tmp_path / "folder.png").exists()

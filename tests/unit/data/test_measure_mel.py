@@ -47,8 +47,8 @@ def test_sample_of_clips_is_drawn_by_the_seed():
     assert chosen == sample_of_clips(1000, 10, seed=1) != sample_of_clips(1000, 10, seed=2)
 
 
-def write(directory, profile, clip_sec=2.0, **subsets):
-    settings = {"front_end": LogMel(profile).settings(), "channel": "mix", "clip_sec": clip_sec}
+def write(directory, front_end, clip_sec=2.0, **subsets):
+    settings = {"front_end": LogMel(front_end).settings(), "channel": "mix", "clip_sec": clip_sec}
     path = directory / "mel_stats.json"
     write_mel_statistics(path, settings, subsets, keep=read_all_mel_statistics(directory))
     return json.loads(path.read_text())

@@ -80,3 +80,11 @@ def test_what_would_overwrite_or_mix_is_refused(corpus, tmp_path):
     errors = run_build("resample", corpus, tmp_path / "other", code=2).stderr
     assert "expected names that differ without their extensions, found '3.flac' and '3.wav'; rename" in errors
     assert not (tmp_path / "other").exists()
+
+
+def test_a_damaged_result_is_named_and_the_others_are_written(corpus, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "3.wav").write_bytes(b"RIFF")
+    done = run_build("resample", corpus, tmp_path / "out", code=2)
+    assert f"left out: {tmp_path}/out/3.wav: expected audio that soundfile decodes" in done.stderr
+    assert done.stdout.endswith("2 files at 32000 Hz written, 0 there already, 1 left out\n")
