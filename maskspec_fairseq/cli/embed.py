@@ -46,8 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if bool(args.files) == bool(args.data):
         raise ValueError(
-            f"expected either files or --data, found {'both' if args.files else 'neither'}; name audio files, or --data "
-            "DATA_DIR --subset SUBSET"
+            f"expected either files or --data, found {'both' if args.files else 'neither'}; name audio files, or "
+            "--data DATA_DIR --subset SUBSET"
         )
     if bool(args.data) != bool(args.subset):
         raise ValueError("expected --data and --subset together, found one of them; add the other")

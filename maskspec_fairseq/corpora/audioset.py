@@ -25,7 +25,7 @@ from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, read_vocabulary
 
 # subset -> its CSV, without `.csv` or `_part00.csv`, and the number of clips in it
-SPLITS = {
+SUBSETS = {
     "balanced_train": ("balanced_train_segments", 22160),
     "unbalanced_train": ("unbalanced_train_segments", 2041789),
     "eval": ("eval_segments", 20371),
@@ -125,7 +125,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     known = {label.key for label in vocabulary}
     starts: dict[str, float] = {}
     listed: Listed = {}
-    for subset, (stem, _) in SPLITS.items():
+    for subset, (stem, _) in SUBSETS.items():
         paths = segment_files(csv_dir, stem)
         if paths:
             listed[subset] = read_segments(paths, known, starts)
@@ -134,7 +134,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     if not listed:
         check_file(csv_dir / "balanced_train_segments.csv", CURE)
     files, copies = index_files(find_audio(args.audio_dir), lambda path: key_of(path, starts))
-    official = {subset: SPLITS[subset][1] for subset in listed}
+    official = {subset: SUBSETS[subset][1] for subset in listed}
     picked, missing = match_files("AudioSet", official, listed, files, copies=copies)
     for subset in [subset for subset, clips in picked.items() if not clips]:
         print(f"note: found no clip of {subset}, so there is no subset {subset}")
