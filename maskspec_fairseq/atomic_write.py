@@ -1,11 +1,12 @@
 """Write files completely or not at all: no kill, full disk or Ctrl-C leaves a partial file under its own name."""
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Callable, Union
+from typing import Any, Callable, Union
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -39,14 +40,24 @@ def write_together(
 
 
 def write_whole(path: PathLike, write: Callable[[Path], object]) -> None:
-    """Write one file; until it is complete, what was at `path` stays there.
+    """Write one file or directory; until it is complete, what was at `path` stays there.
 
     Args:
         path: its directory is created if missing.
-        write: writes the file to the path it is given.
+        write: writes the file, or makes the directory, at the path it is given. A directory takes the place of an empty
+            one only.
 
     Raises:
-        OSError: the file cannot be written. What `write` raises is passed on.
+        OSError: it cannot be written. What `write` raises is passed on.
     """
     directory, name = os.path.split(path)
     write_together(directory or os.curdir, {name: write})
+
+
+def write_json(path: PathLike, content: Any) -> None:
+    """`write_whole` of a JSON file.
+
+    Raises:
+        OSError: see `write_whole`.
+    """
+    write_whole(path, lambda scratch: scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))

@@ -31,19 +31,6 @@ def accuracy(scores: np.ndarray, target: np.ndarray) -> float:
     return float((scores.argmax(axis=1) == target).mean())
 
 
-def class_mean_accuracy(scores: np.ndarray, target: np.ndarray) -> float:
-    """The mean recall over the classes that occur in `target`.
-
-    Args:
-        scores: (N, C).
-        target: (N,), class indices.
-
-    Raises:
-        ValueError: see `accuracy`.
-    """
-    return float(np.nanmean(class_recalls(scores, target)))
-
-
 @dataclass(frozen=True)
 class MultilabelScores:
     """What `multilabel_scores` measures.
@@ -123,21 +110,28 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
 
 def summarise(
     scores: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool
-) -> dict[str, float]:
-    """The scores of a subset by name (`SCORE_NAMES`), rounded to five digits.
+) -> tuple[dict[str, float], np.ndarray]:
+    """The scores of a subset, and those of every class.
 
     Args:
         scores: float32 (N, C), logits.
         target: bool (N, C).
         known: bool (N, C).
+
+    Returns:
+        The scores by name (`SCORE_NAMES`), rounded to five digits, and float64 (C,), the average precision or, with one
+        class per clip, the recall of every class, NaN for a class without a known positive.
     """
+    values: list[float]
     if target_is_multilabel:
         result = multilabel_scores(scores, target, known)
+        class_scores = result.average_precision
         values = [result.mean_average_precision, result.mean_auc, result.d_prime, result.num_skipped_classes]
     else:
         classes = target.argmax(axis=1)
-        values = [accuracy(scores, classes), class_mean_accuracy(scores, classes)]
-    return {name: round(value, 5) for name, value in zip(SCORE_NAMES[target_is_multilabel], values)}
+        class_scores = class_recalls(scores, classes)
+        values = [accuracy(scores, classes), float(np.nanmean(class_scores))]
+    return {name: round(value, 5) for name, value in zip(SCORE_NAMES[target_is_multilabel], values)}, class_scores
 
 
 def class_recalls(scores: np.ndarray, target: np.ndarray) -> np.ndarray:

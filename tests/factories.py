@@ -65,7 +65,11 @@ FRONT_END_FIELDS = dict(front_end="paper", sample_rate=32000, mel_jitter=False, 
 
 
 def pretraining_cfg(**kwargs):
-    return dict(SMALL_AUTOENCODER, **FRONT_END_FIELDS, _name="maskspec", cls_token=False, **kwargs)
+    cfg = dict(
+        SMALL_AUTOENCODER, **FRONT_END_FIELDS, _name="maskspec", cls_token=False, mask_ratio=0.75, dropout=0.0,
+        drop_path=0.0, norm_pix_loss=False,
+    )  # fmt: skip
+    return {**cfg, **kwargs}
 
 
 def classifier_cfg(labels="abcde", **kwargs):

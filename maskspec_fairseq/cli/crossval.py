@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from maskspec_fairseq.argument_types import int_at_least
-from maskspec_fairseq.atomic_write import write_whole
+from maskspec_fairseq.atomic_write import write_json
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.data_dir.manifest import list_folds
@@ -57,10 +57,6 @@ def check_same_run(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
             f"expected {run_dir} to be of this command, found that of {' '.join(found['command'])} with "
             f"a pretrained checkpoint of SHA-256 {found['pretrained_sha256']}; choose another --out, or remove it"
         )
-
-
-def write_json(path: Path, content: Any) -> None:
-    write_whole(path, lambda scratch: scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
 
 
 def sha256(path: str) -> str:

@@ -1,13 +1,12 @@
 """maskspec-probe: score frozen embeddings by a linear classifier and by nearest neighbours, in seconds."""
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from maskspec_fairseq.atomic_write import write_whole
+from maskspec_fairseq.atomic_write import write_json
 from maskspec_fairseq.cli.arguments import add_device, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.load import load_model
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     result = {"checkpoint": args.checkpoint, "data": args.data}
     result.update(probe(model, args.data, args.train, args.test, args.baselines))
     if args.out:
-        write_whole(args.out, lambda path: path.write_text(json.dumps(result, indent=1) + "\n"))
+        write_json(args.out, result)
     print(table(result))
 
 

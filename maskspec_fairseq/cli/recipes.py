@@ -6,11 +6,11 @@ import os
 import shlex
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
 
@@ -59,18 +59,15 @@ def copy_recipes(out: Path) -> int:
         raise ValueError(f"expected a directory outside of {recipes}, found {out}; name another")
     if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"expected a new or an empty directory, found files at {out}; name another, or remove them")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out.parent))
-    try:
-        shutil.copytree(recipes, scratch / "recipes")
-        files = list(scratch.rglob("*.yaml"))
-        for path in files:
-            text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace(CHECKOUT_USER_DIR, f"user_dir: {json.dumps(str(PACKAGE))}"), encoding="utf-8")
-        os.replace(scratch / "recipes", out)  # over an empty directory, too
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return len(files)
+    write_whole(out, lambda scratch: _copy(recipes, scratch))  # over an empty directory, too
+    return len(list(out.rglob("*.yaml")))
+
+
+def _copy(recipes: Path, out: Path) -> None:
+    shutil.copytree(recipes, out)
+    for path in out.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(CHECKOUT_USER_DIR, f"user_dir: {json.dumps(str(PACKAGE))}"), encoding="utf-8")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,15 +1,17 @@
 """Which fields of a finetuning recipe to set for a checkpoint."""
 
+from dataclasses import asdict
 from typing import Any
 
 from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.hydra_override import format_override
+from maskspec_fairseq.modules.sizes import BASE
 
 # The values of config/finetuning/base.yaml.
 RECIPE = {
-    "front_end": "paper", "sample_rate": 32000, "patch_size": 16, "encoder_embed_dim": 768, "encoder_layers": 12,
-    "encoder_attention_heads": 12, "encoder_ffn_embed_dim": 3072, "cls_token": False, "position_grid": [],
-    "norm_after_pool": False, "clip_sec": 10.0,
+    "front_end": "paper", "sample_rate": 32000, "patch_size": 16,
+    **{name: value for name, value in asdict(BASE).items() if name.startswith("encoder_")},
+    "cls_token": False, "position_grid": [], "norm_after_pool": False, "clip_sec": 10.0,
 }  # fmt: skip
 TASK_FIELDS = ("sample_rate", "clip_sec")
 

@@ -7,6 +7,7 @@ import argparse
 import os
 import shutil
 import sys
+from pathlib import Path
 from typing import Callable, Union
 
 import numpy as np
@@ -14,6 +15,7 @@ import soundfile
 from tqdm import tqdm
 
 from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.corpora.builder import Clip, Corpus, resolve_root
 from maskspec_fairseq.corpora.output_dir import check_overwritable
 from maskspec_fairseq.data_dir import ManifestError
@@ -125,18 +127,15 @@ def collect(args: argparse.Namespace) -> Corpus:
             f"{audio_dir}: expected the folders of an earlier demo, which are replaced, found {others[0]!r}; "
             "name another --out"
         )
-    args.out.mkdir(parents=True, exist_ok=True)
-    scratch = args.out / f".unfinished-{os.getpid()}"
-    scratch.mkdir()
-    try:
+
+    def write_audio(scratch: Path) -> None:
         for kind, name in enumerate(tqdm(names, unit="kind", desc="demo audio", file=sys.stderr)):
-            (scratch / name).mkdir()
+            (scratch / name).mkdir(parents=True)
             for number in range(args.clips_per_kind):
                 path = f"{name}/{number:04d}.flac"
                 soundfile.write(scratch / path, synthesise(kind, number, args.seed), SAMPLE_RATE)
                 subsets["train" if number < first_valid else "valid"].append(Clip(path, ClipLabels([name])))
         shutil.rmtree(audio_dir, ignore_errors=True)
-        os.replace(scratch, audio_dir)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+
+    write_whole(audio_dir, write_audio)
     return Corpus(audio_dir, subsets, [Label(name, name.replace("_", " ")) for name in names])

@@ -20,7 +20,7 @@ from typing import Any, Optional
 import numpy as np
 from tqdm import tqdm
 
-from maskspec_fairseq.atomic_write import PathLike, write_together, write_whole
+from maskspec_fairseq.atomic_write import PathLike, write_json, write_together, write_whole
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.packs import split_path
 from maskspec_fairseq.data_dir.lines import problem_of_text
@@ -227,7 +227,7 @@ def check_same_run(folder: str, run: dict[str, Any]) -> None:
                 f"{folder}: expected a new or empty folder, or one of maskspec-embed with {RUN_FILE}, found another; "
                 "choose another --out"
             )
-        write_whole(path, lambda scratch: scratch.write_text(json.dumps(run, indent=1) + "\n"))
+        write_json(path, run)
         return
     try:
         noted = json.loads(Path(path).read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_subset_lab
 from maskspec_fairseq.data_dir.manifest import Manifest, num_rejected, read_manifest
 from maskspec_fairseq.inference.audio_model import AudioModel, cut_windows
 from maskspec_fairseq.inference.load import load_labelled_model
-from maskspec_fairseq.metrics import class_recalls, multilabel_scores, summarise
+from maskspec_fairseq.metrics import summarise
 from maskspec_fairseq.plots import draw_class_scores, draw_confusion
 
 MAX_CONFUSION_CLASSES = 60  # more of them cannot be read in a picture
@@ -90,17 +90,14 @@ def evaluate(
         total += predict(models[path].to(device), manifest, hops[path], batch_size, workers, os.path.basename(path))
         models[path].cpu()
     logits = (total / len(checkpoints)).astype(np.float32)
-    if target_is_multilabel:
-        class_scores = multilabel_scores(logits, target > 0.5, known).average_precision
-    else:
-        class_scores = class_recalls(logits, target.argmax(axis=1))
+    scores, class_scores = summarise(logits, target > 0.5, known, target_is_multilabel)
     summary = {
         "checkpoints": list(checkpoints),
         "data": data,
         "subset": subset,
         "clips": len(manifest),
         "clips_listed": len(manifest) + num_rejected(os.path.join(data, f"{subset}.rejected.tsv")),
-        "scores": summarise(logits, target > 0.5, known, target_is_multilabel),
+        "scores": scores,
         "class_score": "average precision" if target_is_multilabel else "recall",
         "classes": {
             label.key: None if np.isnan(value) else float(value) for label, value in zip(vocabulary, class_scores)
@@ -235,7 +232,6 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
     Raises:
         OSError: a file cannot be written.
     """
-    target, _ = evaluation.targets.stacked()
     names = [label.name for label in evaluation.vocabulary]
     score = evaluation.summary["class_score"]
 
@@ -243,6 +239,7 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
         draw_class_scores(evaluation.class_scores, names, score, str(path))
 
     def draw_matrix(path: Path) -> None:
+        target, _ = evaluation.targets.stacked()
         draw_confusion(target.argmax(axis=1), evaluation.logits.argmax(axis=1), names, str(path))
 
     one_class = score == "recall" and len(names) <= MAX_CONFUSION_CLASSES

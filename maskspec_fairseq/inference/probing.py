@@ -105,7 +105,7 @@ def score_probes(
                 target_is_multilabel,
                 features[test],
             )
-            scores = summarise(predicted, subsets[test].target, subsets[test].known, target_is_multilabel)
+            scores, _ = summarise(predicted, subsets[test].target, subsets[test].known, target_is_multilabel)
             score, result[kind][test] = next(iter(scores.items()))
     return score, result
 

@@ -52,4 +52,4 @@ class ValidationScores:
         ids, logits, target, known = (np.concatenate(parts) for parts in zip(*batches))
         _, first = np.unique(ids, return_index=True)  # in the order of the manifest
         logits, target, known = logits[first], target[first], known[first]
-        return summarise(logits, target, known, self.target_is_multilabel)
+        return summarise(logits, target, known, self.target_is_multilabel)[0]

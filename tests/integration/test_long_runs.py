@@ -21,16 +21,11 @@ from maskspec_fairseq.data_dir.labels import Label, read_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
 from tests.factories import REPOSITORY
 from tests.integration.runs import TRAIN, training_arguments
+from tests.memory import kib
 
 NUM_CLIPS = 2_000_000
 NUM_CLASSES = 527
 MIB = 1024  # KiB, of which /proc counts
-
-
-def kib(pid: object, field: str, file: str = "status") -> int:
-    """A line of /proc/PID/status or smaps_rollup."""
-    text = Path(f"/proc/{pid}/{file}").read_text()
-    return int(re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)[1])
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import soxr
 from tqdm import tqdm
 
 from maskspec_fairseq.argument_types import int_at_least
-from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import open_audio, read_audio
 from maskspec_fairseq.corpora.builder import find_audio
@@ -58,7 +58,7 @@ def resample(source: Path, wav: Path, sample_rate: int) -> None:
     def write(path: Path) -> None:
         soundfile.write(path, samples, sample_rate, subtype="PCM_16")
 
-    write_together(wav.parent, {wav.name: write})
+    write_whole(wav, write)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from maskspec_fairseq.argument_types import int_at_least, seconds
-from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.audio.read import CHANNELS
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import read_manifest
@@ -102,5 +102,5 @@ def measure(
         )
     settings = {"front_end": log_mel.settings(), "channel": channel, "clip_sec": clip_sec}
     keep = read_all_mel_statistics(data_dir)
-    write_together(data_dir, {MEL_STATS_FILE: lambda path: write_mel_statistics(path, settings, entries, keep)})
+    write_whole(data_dir / MEL_STATS_FILE, lambda path: write_mel_statistics(path, settings, entries, keep))
     return 0 if enough else 2

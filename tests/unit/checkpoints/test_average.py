@@ -202,7 +202,7 @@ def test_the_result_is_a_checkpoint_like_others(tmp_path):
         models.append(small_autoencoder())
         for parameter in models[-1].parameters():
             torch.nn.init.normal_(parameter)
-    cfg = dict(pretraining_cfg(), mask_ratio=0.75, dropout=0.0, drop_path=0.0, norm_pix_loss=False)
+    cfg = pretraining_cfg()
     for number, model in enumerate(models):
         torch.save({"cfg": {"model": cfg, "task": {}}, "model": model.state_dict()}, tmp_path / f"{number}.pt")
     out = str(tmp_path / "o.pt")

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from maskspec_fairseq.atomic_write import write_json
 from maskspec_fairseq.cli import crossval
 from tests.factories import REPOSITORY
 
@@ -27,7 +28,7 @@ def calls(folds, tmp_path, monkeypatch):
     def score(command, **kwargs):
         assert command[:3] == [sys.executable, "-m", "maskspec_fairseq.cli.evaluate"]
         out = command[command.index("--out") + 1]
-        crossval.write_json(crossval.Path(out, "scores.json"), {"scores": {"accuracy": 0.5}})
+        write_json(crossval.Path(out, "scores.json"), {"scores": {"accuracy": 0.5}})
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(crossval.subprocess, "call", train)

@@ -387,21 +387,17 @@ def test_help_has_units_defaults_and_an_example(capsys):
     assert "maskspec-embed clips/*.wav --checkpoint" in text and "(default: 16)" in text and "160 ms" in text
 
 
-PEAKS = '''
+PEAKS = """
 import sys
 from maskspec_fairseq.cli import embed
-
-def peak():
-    """MB, of this process alone: ru_maxrss would begin with what the parent had when it started us."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
+from tests.memory import kib
 
 short, long, *arguments = sys.argv[1:]
 for path in (short, long):
-    before = peak()
+    before = kib("self", "VmHWM")
     assert embed.main([path, *arguments, "--out", path + ".embeddings"]) == 0
-print("grown by", peak() - before)
-'''
+print("grown by", (kib("self", "VmHWM") - before) // 1024)
+"""
 
 
 @pytest.mark.parametrize("arguments", [[], ["--frames", "--passes", "2"]], ids=["clips", "frames"])

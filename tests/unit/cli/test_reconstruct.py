@@ -9,7 +9,7 @@ from tests.factories import pretraining_cfg, small_autoencoder, write_tone
 
 def save(path, name="maskspec", **kwargs):
     model = small_autoencoder(**kwargs)
-    cfg = pretraining_cfg(mask_ratio=0.75, dropout=0.0, drop_path=0.0, norm_pix_loss=False)
+    cfg = pretraining_cfg()
     cfg.update(kwargs, _name=name)
     torch.save({"model": model.state_dict(), "cfg": {"model": cfg, "task": {"clip_sec": 1.0, "channel": "mix"}}}, path)
     return str(path)

@@ -157,21 +157,17 @@ def test_help_has_units_defaults_and_an_example(capsys):
     assert "maskspec-tag dog.wav rain.mp3 --checkpoint" in text and "(default: 8)" in text and "  s, tag" in text
 
 
-PEAKS = '''
+PEAKS = """
 import sys
 from maskspec_fairseq.cli import tag
-
-def peak():
-    """MB, of this process alone: ru_maxrss would begin with what the parent had when it started us."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM:"))
+from tests.memory import kib
 
 short, long, *arguments = sys.argv[1:]
 assert tag.main([short, *arguments]) == 0
-before = peak()
+before = kib("self", "VmHWM")
 assert tag.main([long, *arguments]) == 0
-print(peak() - before, file=sys.stderr)
-'''
+print((kib("self", "VmHWM") - before) // 1024, file=sys.stderr)
+"""
 
 
 @pytest.mark.parametrize("arguments", [[], ["--window", "2"]], ids=["whole", "windows"])
