@@ -29,7 +29,7 @@ define install
 	touch $(2)/.installed
 endef
 
-$(INSTALLED): setup.py $(wildcard constraints/*.txt)
+$(INSTALLED): setup.py maskspec_fairseq/cli/programs.py $(wildcard constraints/*.txt)
 	$(call install,$(PYTHON),$(VENV),fairseq$(comma)test)
 
 demo: $(INSTALLED)
@@ -78,7 +78,7 @@ test-stock:
 	@if [ -n "$(STOCK_PYTHON)" ]; then $(MAKE) run-stock; \
 	else echo "SKIPPED: no Python 3.10 here, fairseq 0.12.2 was not tested"; fi
 
-$(STOCK_VENV)/.installed: setup.py constraints/stock.txt
+$(STOCK_VENV)/.installed: setup.py maskspec_fairseq/cli/programs.py constraints/stock.txt
 	$(call install,$(STOCK_PYTHON),$(STOCK_VENV),fairseq$(comma)test)
 
 run-stock: $(STOCK_VENV)/.installed
@@ -89,7 +89,7 @@ test-py313:
 	@if [ -n "$(PY313_PYTHON)" ]; then $(MAKE) run-py313; \
 	else echo "SKIPPED: no Python 3.13 here, the use without fairseq was not tested on it"; fi
 
-$(PY313_VENV)/.installed: setup.py constraints/ve-fairseq.txt
+$(PY313_VENV)/.installed: setup.py maskspec_fairseq/cli/programs.py constraints/ve-fairseq.txt
 	$(call install,$(PY313_PYTHON),$(PY313_VENV),test)
 
 run-py313: $(PY313_VENV)/.installed

@@ -1,6 +1,7 @@
 """Packaging of maskspec-fairseq."""
 
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "maskspec_fairseq/__init__.py").read_text()).group(1)
+PROGRAMS = runpy.run_path(str(HERE / "maskspec_fairseq/cli/programs.py"))["PROGRAMS"]
 
 
 class BuildWithRecipes(build_py):
@@ -90,20 +92,5 @@ setup(
             "types-PyYAML",
         ],
     },
-    entry_points={
-        "console_scripts": [
-            "maskspec-build=maskspec_fairseq.cli.build:main",
-            "maskspec-recipes=maskspec_fairseq.cli.recipes:main",
-            "maskspec-reconstruct=maskspec_fairseq.cli.reconstruct:main",
-            "maskspec-plot-loss=maskspec_fairseq.cli.plot_loss:main",
-            "maskspec-evaluate=maskspec_fairseq.cli.evaluate:main",
-            "maskspec-crossval=maskspec_fairseq.cli.crossval:main",
-            "maskspec-average=maskspec_fairseq.cli.average:main",
-            "maskspec-convert=maskspec_fairseq.cli.convert:main",
-            "maskspec-embed=maskspec_fairseq.cli.embed:main",
-            "maskspec-export=maskspec_fairseq.cli.export:main",
-            "maskspec-probe=maskspec_fairseq.cli.probe:main",
-            "maskspec-tag=maskspec_fairseq.cli.tag:main",
-        ]
-    },
+    entry_points={"console_scripts": [f"{name}={module}:main" for name, module in PROGRAMS.items()]},
 )

@@ -1,7 +1,6 @@
 """The wheel, installed in an empty environment, trains from any directory: `make test-wheel`."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from maskspec_fairseq.cli.programs import PROGRAMS
 from tests.factories import REPOSITORY
 
 # What an sdist is made of; the rest of a checkout (tests, docs, results) must not be needed.
@@ -86,8 +86,7 @@ def test_a_wheel_is_typed_and_has_all_recipes_and_programs(bin_dir):
     assert (package / "py.typed").is_file()
     own = {path.relative_to(REPOSITORY / "config") for path in (REPOSITORY / "config").rglob("*.yaml")}
     assert {path.relative_to(package / "recipes") for path in (package / "recipes").rglob("*.yaml")} == own
-    programs = re.findall(r'"(maskspec-[\w-]+)=', (REPOSITORY / "setup.py").read_text())
-    assert sorted(path.name for path in bin_dir.glob("maskspec-*")) == sorted(programs)
+    assert sorted(path.name for path in bin_dir.glob("maskspec-*")) == sorted(PROGRAMS)
     code = (
         "from importlib.metadata import distribution\n"
         "for entry_point in distribution('maskspec-fairseq').entry_points: assert callable(entry_point.load())"

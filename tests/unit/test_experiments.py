@@ -3,7 +3,6 @@
 import csv
 import importlib
 import json
-import re
 import shlex
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments import run, tables
+from maskspec_fairseq.cli.programs import PROGRAMS
 from tests.factories import REPOSITORY
 
 LISTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
-PROGRAMS = dict(re.findall(r'"(maskspec-[\w-]+)=([\w.]+):main"', (REPOSITORY / "setup.py").read_text()))
 SHELL = ("cp", "mkdir", "rm", "test", "touch", "for", "ln", "number=${path##*_};", "done")
 SCORES = json.dumps({"scores": {"accuracy": 0.75}})
 LOG = "\n".join(

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+from importlib.metadata import distribution
 
 import pytest
 
@@ -12,18 +13,19 @@ DOCS = REPOSITORY / "docs"
 
 
 def parser_of(program):
-    return importlib.import_module(PROGRAMS[program].module).build_parser()
+    return importlib.import_module(PROGRAMS[program]).build_parser()
 
 
 def test_setup_installs_the_programs_of_the_table():
-    installed = dict(re.findall(r'"(maskspec-[\w-]+)=([\w.]+):main"', (REPOSITORY / "setup.py").read_text()))
-    assert installed == {name: program.module for name, program in PROGRAMS.items()}
+    scripts = distribution("maskspec-fairseq").entry_points
+    installed = {script.name: script.value for script in scripts if script.group == "console_scripts"}
+    assert installed == {name: f"{module}:main" for name, module in PROGRAMS.items()}
 
 
 def test_every_module_of_a_program_is_in_the_table():
     modules = {path.stem for path in (REPOSITORY / "maskspec_fairseq" / "cli").glob("*.py")}
     shared = {"__init__", "arguments", "program", "programs"}
-    assert modules - shared == {program.module.rpartition(".")[2] for program in PROGRAMS.values()}
+    assert modules - shared == {module.rpartition(".")[2] for module in PROGRAMS.values()}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
