@@ -118,7 +118,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     """Load the encoder of a pretraining or finetuning checkpoint into a classifier.
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
-    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order.
+    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order. Learned positions
+    (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
 
     Args:
         cfg: the classifier's config.
@@ -133,8 +134,12 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     """
     state = read_checkpoint(path, MODELS)
     found, weights = state["cfg"]["model"], state["model"]
+    # learned positions begin as the sinusoidal ones, which a checkpoint does not hold
+    learned_here = ["encoder.learned_positions"] if cfg["position_grid"] and not found["position_grid"] else []
     differing = [
-        f"{name}: expected {cfg[name]}, found {found[name]}" for name in ENCODER_FIELDS if cfg[name] != found[name]
+        f"{name}: expected {cfg[name]}, found {found[name]}"
+        for name in ENCODER_FIELDS
+        if cfg[name] != found[name] and not (name == "position_grid" and learned_here)
     ]
     if differing:
         size = SIZE_OF_WIDTH.get(found["encoder_embed_dim"])
@@ -151,7 +156,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         left_out.append("encoder.norm.")
     kept = {name: value for name, value in weights.items() if not name.startswith(tuple(left_out))}
     missing, left_over = model.load_state_dict(kept, strict=False)
-    missing = [name for name in missing if not name.startswith(("head.", "pool_norm."))]
+    missing = [name for name in missing if not name.startswith(("head.", "pool_norm.", *learned_here))]
     if missing or left_over:
         raise ValueError(
             f"{path}: expected every weight of the encoder and nothing else, found {listed(missing)} missing and "

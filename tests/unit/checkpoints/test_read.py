@@ -61,6 +61,21 @@ def test_the_last_norm_of_pretraining_is_loaded_unless_the_norm_comes_after_pool
         assert torch.equal(loaded["encoder.norm.weight"], pretrained.encoder.norm.weight)
 
 
+def test_learned_positions_begin_as_the_sinusoids_of_a_checkpoint_without(tmp_path):
+    """The released code trains in finetuning the positions that its pretraining leaves as they are."""
+    path = save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg())
+    cfg = classifier_cfg(position_grid=[8, 6])
+    model = build_classifier(cfg)
+    torch.nn.init.normal_(model.encoder.patch_embed.weight)
+    load_pretrained(model, cfg, path)
+    assert model.encoder.learned_positions.requires_grad
+    torch.testing.assert_close(model.eval()(WAVEFORM), small_classifier().eval()(WAVEFORM), atol=1e-5, rtol=0)
+    again = save_checkpoint(tmp_path / "again.pt", model, cfg)
+    torch.nn.init.normal_(model.encoder.learned_positions)
+    load_pretrained(model, cfg, again)
+    torch.testing.assert_close(model(WAVEFORM), small_classifier().eval()(WAVEFORM), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     "kwargs, message",
     [
