@@ -13,6 +13,7 @@ def finetuning_task(data, **kwargs) -> MaskSpecFinetuningTask:
     cfg.save_dir, cfg.best_checkpoint_metric = "/nowhere", "loss"
     for name, value in {"clip_sec": 1.0, **kwargs}.items():
         setattr(cfg, name, value)
+    cfg.sampling = kwargs.get("sampling", cfg.clip_sampling)
     return MaskSpecFinetuningTask.setup_task(cfg, from_checkpoint=True)
 
 

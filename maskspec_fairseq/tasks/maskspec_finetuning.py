@@ -33,9 +33,12 @@ class MaskSpecFinetuningConfig(AudioTaskConfig):
     spec_mixup_alpha: float = field(default=0.0, metadata={"help": "the same for mixing log-mels; 0: none"})
     roll_sec: float = field(default=0.0, metadata={"help": "s, largest roll over time"})
     gain_db: float = field(default=0.0, metadata={"help": "dB, largest change of level"})
-    sampling: str = field(
+    clip_sampling: str = field(
         default="all", metadata={"help": "all clips in every epoch, or draws by the weights of passt or psla"}
     )
+    # Its former name, which checkpoints have and new runs are refused with. An interpolation without help is no option
+    # of fairseq-train, whose parsers have another --sampling.
+    sampling: str = II("task.clip_sampling")
     num_draws: int = field(default=0, metadata={"help": "number of clips drawn per epoch"})
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 
@@ -59,10 +62,16 @@ class MaskSpecFinetuningTask(AudioTask):
 
         Raises:
             ManifestError: the run that resumes has other classes than the data.
-            ValueError: see `load_pretrained`; or `checkpoint.best_checkpoint_metric` does not exist for such labels.
+            ValueError: see `load_pretrained`; `checkpoint.best_checkpoint_metric` does not exist for such labels;
+                or `task.clip_sampling` is given by its former name.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
+        if self.cfg.sampling != self.cfg.clip_sampling:
+            raise ValueError(
+                f"expected task.clip_sampling, found its former name task.sampling={self.cfg.sampling}; "
+                f"write task.clip_sampling={self.cfg.sampling}"
+            )
         available = ("loss", *self._scores.names)
         if self.cfg.best_checkpoint_metric not in available:
             raise ValueError(
@@ -141,8 +150,8 @@ class MaskSpecFinetuningTask(AudioTask):
         targets = ClipTargets(join_labels(labels))
         cfg = self.cfg
         weights = None
-        if split == cfg.train_subset and cfg.sampling != "all":
-            weights = clip_weights(targets.present(), len(vocabulary), cfg.sampling)
+        if split == cfg.train_subset and cfg.clip_sampling != "all":
+            weights = clip_weights(targets.present(), len(vocabulary), cfg.clip_sampling)
         return {
             "targets": targets,
             "augmentation": WaveformAugmentation(

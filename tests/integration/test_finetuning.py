@@ -148,7 +148,7 @@ def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_r
         (["task.fold=3"], "expected fold 3 (task.fold) and others, found folds 1, 2"),
         (["model.pretrained=none.pt"], "none.pt: expected a checkpoint of a maskspec run, found no such file"),
         (["model.patch_size=8", "PRETRAINED"], "(patch_size: expected 8, found 16)"),
-        (["task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP", "task.sampling=psla",
+        (["task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP", "task.clip_sampling=psla",
           "task.num_draws=99"], "expected 1 to 24 draws per epoch"),
     ],
 )  # fmt: skip

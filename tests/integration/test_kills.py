@@ -18,7 +18,9 @@ SHARED = [f"optimization.max_epoch={EPOCHS}", "lr_scheduler.warmup_epochs=1", "c
 # the recipe's mixup of waveforms and of log-mels, and weighted draws of all 24 clips
 STAGES = {
     "pretraining/demo": SHARED,
-    "finetuning/demo": [*SHARED, "task.roll_sec=0.1", "task.sampling=psla", "task.num_draws=24", "model.drop_path=0.1"],
+    "finetuning/demo": [
+        *SHARED, "task.roll_sec=0.1", "task.clip_sampling=psla", "task.num_draws=24", "model.drop_path=0.1"
+    ],  # fmt: skip
 }
 
 

@@ -111,7 +111,7 @@ def test_layers_are_needed_for_layer_decay():
 
 def test_weighted_epochs_draw_by_the_weights(folds):
     write_labels(folds / "fold3.lbl", [ClipLabels(["low"])] * 8)  # 12 low, 4 high in folds 2 and 3
-    task = finetuning_task(folds, fold=1, sampling="psla", num_draws=4)
+    task = finetuning_task(folds, fold=1, clip_sampling="psla", num_draws=4)
     for split in ("train", "valid"):
         task.load_dataset(split)
     train = task.dataset("train")
@@ -175,5 +175,12 @@ def test_validation_on_the_training_subset_is_refused(folds):
 
 
 def test_unknown_sampling_is_refused(folds):
-    with pytest.raises(ValueError, match="expected task.sampling out of .* found 'ours'"):
-        finetuning_task(folds, fold=1, sampling="ours").load_dataset("train")
+    with pytest.raises(ValueError, match="expected task.clip_sampling out of .* found 'ours'"):
+        finetuning_task(folds, fold=1, clip_sampling="ours").load_dataset("train")
+
+
+def test_the_former_name_of_clip_sampling_is_refused_with_the_new_one_but_in_a_checkpoint(folds):
+    with pytest.raises(ValueError, match="found its former name task.sampling=psla; write task.clip_sampling=psla"):
+        finetuning_task(folds, fold=1, sampling="psla").build_model(classifier_config())
+    cfg = classifier_config(num_classes=2)
+    assert finetuning_task(folds, fold=1, sampling="psla").build_model(cfg, from_checkpoint=True)
