@@ -10,7 +10,7 @@ from tests.factories import SMALL_ENCODER
 
 def finetuning_task(data, **kwargs) -> MaskSpecFinetuningTask:
     cfg = MaskSpecFinetuningConfig(data=str(data), seed=1, train_subset="train", valid_subset="valid")
-    cfg.save_dir, cfg.best_checkpoint_metric = "/nowhere", "loss"
+    cfg.save_dir, cfg.best_checkpoint_metric, cfg.update_freq = "/nowhere", "loss", [1]
     for name, value in {"clip_sec": 1.0, **kwargs}.items():
         setattr(cfg, name, value)
     cfg.sampling = kwargs.get("sampling", cfg.clip_sampling)
@@ -24,7 +24,7 @@ def classifier_config(**kwargs):
 
 
 def pretraining_task(data, **kwargs) -> MaskSpecPretrainingTask:
-    cfg = MaskSpecPretrainingConfig(data=str(data), seed=1, train_subset="train")
+    cfg = MaskSpecPretrainingConfig(data=str(data), seed=1, train_subset="train", update_freq=[1])
     for name, value in {"clip_sec": 1.0, **kwargs}.items():
         setattr(cfg, name, value)
     return MaskSpecPretrainingTask.setup_task(cfg, from_checkpoint=True)

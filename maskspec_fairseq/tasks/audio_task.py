@@ -13,6 +13,7 @@ from torch.nn import Parameter
 
 from maskspec_fairseq.checkpoints.resume import check_last_checkpoint
 from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.data.resumable_iterator import ResumableIterator
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import check_manifest, join_manifests, read_manifest
 from maskspec_fairseq.data_dir.mel_stats import read_mel_statistics
@@ -44,6 +45,7 @@ class AudioTaskConfig(FairseqDataclass):
     train_subset: str = II("dataset.train_subset")
     valid_subset: str = II("dataset.valid_subset")
     save_dir: str = II("checkpoint.save_dir")
+    update_freq: List[int] = II("optimization.update_freq")
 
 
 class AudioTask(FairseqTask):
@@ -137,9 +139,11 @@ class AudioTask(FairseqTask):
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
-        if dataset.training:
-            set_batches_per_epoch(len(iterator))
-        return iterator
+        if not dataset.training:
+            return iterator
+        set_batches_per_epoch(len(iterator))
+        update_freq = self.cfg.update_freq
+        return ResumableIterator(iterator, update_freq[min(iterator.epoch, len(update_freq)) - 1])
 
     def begin_epoch(self, epoch: int, model) -> None:
         """Collect the previous epoch's iterator: fairseq 0.12.2 keeps its loader processes as long as it exists."""

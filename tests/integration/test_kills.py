@@ -19,7 +19,11 @@ SHARED = [f"optimization.max_epoch={EPOCHS}", "lr_scheduler.warmup_epochs=1", "c
 STAGES = {
     "pretraining/demo": SHARED,
     "finetuning/demo": [
-        *SHARED, "task.roll_sec=0.1", "task.clip_sampling=psla", "task.num_draws=24", "model.drop_path=0.1"
+        *SHARED,
+        "task.roll_sec=0.1",
+        "task.clip_sampling=psla",
+        "task.num_draws=24",
+        "model.drop_path=0.1",
     ],  # fmt: skip
 }
 

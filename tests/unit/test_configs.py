@@ -106,7 +106,9 @@ def test_finetuning_has_the_papers_hyperparameters_in_every_size(corpus, size, w
     several = corpus.startswith(("audioset", "openmic"))
     assert cfg.task.target_is_multilabel == several
     assert cfg.checkpoint.best_checkpoint_metric == ("mAP" if several else "accuracy")
-    assert (cfg.task.clip_sampling, cfg.task.num_draws) == (("passt", 100000) if corpus == "audioset_2m" else ("all", 0))
+    assert (cfg.task.clip_sampling, cfg.task.num_draws) == (
+        ("passt", 100000) if corpus == "audioset_2m" else ("all", 0)
+    )
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
