@@ -15,10 +15,10 @@ Batches = list[list[int]]
 class ResumableIterator(EpochBatchIterator):
     """Batches of an epoch's clips; a run that resumes within an epoch trains on the clips that it has not had.
 
-    fairseq saves the number of batches, which says nothing where the batch size, `update_freq` or the number of processes
-    has changed. Here the state also has the stages of the epoch: batch size, number of processes, and batches that
-    each of them has taken. The clips left after a stage are put into new batches. With unchanged settings a
-    stage continues, and the batches are exactly fairseq's.
+    fairseq saves the number of batches, which says nothing where the batch size, `update_freq` or the number of
+    processes has changed. Here the state also has the stages of the epoch: batch size, number of processes, and number
+    of batches that each process has taken. The clips left after a stage are put into new batches. With unchanged
+    settings a stage continues, and the batches are exactly fairseq's.
 
     Args:
         iterator: the one that fairseq has made for the epoch.
@@ -53,8 +53,8 @@ class ResumableIterator(EpochBatchIterator):
             per_update = self._batch_size * self.num_shards * self.update_freq
             self._start = state["iterations_in_epoch"] = self.update_freq * ((total - left) // per_update)
             logger.info(
-                "epoch %d resumes with other batches (%d clips x %d processes x update_freq %d): %d of its %d clips are "
-                "left, %d updates",
+                "epoch %d resumes with other batches (%d clips x %d processes x update_freq %d): %d of its %d clips "
+                "are left, %d updates",
                 *(state["epoch"], self._batch_size, self.num_shards, self.update_freq, left, total),
                 -(-left // per_update),
             )

@@ -54,6 +54,8 @@ class MaskSpecFinetuningTask(AudioTask):
     def __init__(self, cfg: MaskSpecFinetuningConfig) -> None:
         super().__init__(cfg)
         self._scores = ValidationScores(cfg.target_is_multilabel)
+        self._num_to_score = 0  # clips of the subset that was loaded last
+        self._in_a_run = False
 
     def build_model(self, cfg, from_checkpoint: bool = False):
         """Build the model for the labels of the data, starting from `model.pretrained`.
@@ -161,17 +163,32 @@ class MaskSpecFinetuningTask(AudioTask):
             "num_draws": cfg.num_draws,
         }
 
+    def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
+        super().load_dataset(split, combine, task_cfg, **kwargs)
+        self._scores = ValidationScores(self.cfg.target_is_multilabel)
+        self._num_to_score = len(self.datasets[split])
+
+    def begin_valid_epoch(self, epoch: int, model) -> None:
+        super().begin_valid_epoch(epoch, model)
+        self._in_a_run = True
+
     def valid_step(self, sample, model, criterion):
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         self._scores.add(sample, logging_output.pop("logits"))
         return loss, sample_size, logging_output
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
+        """Log; `fairseq-validate`, which has no `post_validate`, gets the scores once it passes the whole subset."""
         super().reduce_metrics(logging_outputs, criterion)
-        if not criterion.training:
+        if criterion.training:
+            return
+        if self._in_a_run:
             # fairseq reads the metric of the best checkpoint before `post_validate` has computed it
             for name in self._scores.names:
                 metrics.log_scalar(name, 0.0, weight=0, round=5)
+        elif sum(output["nsentences"] for output in logging_outputs) == self._num_to_score:
+            for name, value in self._scores.compute().items():
+                metrics.log_scalar(name, value, round=5)
 
     def post_validate(self, model, stats: Dict[str, Any], agg) -> None:
         """Put the scores of the whole subset into fairseq's validation statistics."""

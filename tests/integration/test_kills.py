@@ -19,13 +19,9 @@ SHARED = [f"optimization.max_epoch={EPOCHS}", "lr_scheduler.warmup_epochs=1", "c
 STAGES = {
     "pretraining/demo": SHARED,
     "finetuning/demo": [
-        *SHARED,
-        "task.roll_sec=0.1",
-        "task.clip_sampling=psla",
-        "task.num_draws=24",
-        "model.drop_path=0.1",
-    ],  # fmt: skip
-}
+        *SHARED, "task.roll_sec=0.1", "task.clip_sampling=psla", "task.num_draws=24", "model.drop_path=0.1"
+    ],
+}  # fmt: skip
 
 
 def train_until(reached, data: Path, run_dir: Path, *overrides: str, recipe: str) -> None:
