@@ -109,8 +109,7 @@ def shorten_log() -> None:
             record.msg = "config: .hydra/config.yaml and, with all defaults, `cfg` in the checkpoints"
         return not isinstance(record.msg, Module)
 
-    for program in ("train", "validate"):
-        logging.getLogger(f"fairseq_cli.{program}").addFilter(shorten)
+    logging.getLogger("fairseq_cli.train").addFilter(shorten)
     # fairseq's settings for a GPU and its use of a former name, at every epoch
     for message in ("'pin_memory' argument is set as true but no accelerator", r"`torch\.cuda\.amp\.autocast\(args"):
         warnings.filterwarnings("ignore", message)

@@ -122,8 +122,8 @@ class MaskSpecCosineSchedule(FairseqLRScheduler):
         lr = self.optimizer.get_lr()
         if saved and not math.isclose(lr, saved["lr"], rel_tol=1e-6):
             logger.warning(
-                "the learning rate resumes at %.4g, where the checkpoint had %.4g: optimization.max_epoch is %d, was %d; "
-                "optimization.lr is %g",
+                "the learning rate resumes at %.4g, the checkpoint had %.4g: optimization.max_epoch is %d, was %d, "
+                "and optimization.lr is %g",
                 *(lr, saved["lr"], self.cfg.max_epoch, saved["max_epoch"], self.cfg.lr[0]),
             )
 

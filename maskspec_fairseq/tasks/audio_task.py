@@ -129,6 +129,19 @@ class AudioTask(FairseqTask):
             precision[0] if precision else "float32",
         )
 
+    def build_criterion(self, cfg, from_checkpoint: bool = False):
+        """Build the criterion of a run; a converted checkpoint has none.
+
+        Raises:
+            ValueError: there is none, which is how fairseq's programs meet such a checkpoint.
+        """
+        if cfg is None:
+            raise ValueError(
+                "expected the checkpoint of a run, found one of maskspec-convert, which has no criterion; "
+                "score it with maskspec-evaluate, or finetune it by model.pretrained"
+            )
+        return super().build_criterion(cfg)
+
     def manifest_paths(self, split: str) -> List[str]:
         """The manifest files of a split."""
         return [os.path.join(self.data_dir, f"{name}.tsv") for name in self.subsets_of(split)]
