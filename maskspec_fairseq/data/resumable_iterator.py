@@ -26,7 +26,7 @@ class ResumableIterator(EpochBatchIterator):
     """
 
     def __init__(self, iterator: EpochBatchIterator, update_freq: int) -> None:
-        vars(self).update(vars(iterator))
+        self.__dict__.update(vars(iterator))
         self.update_freq = update_freq
         self._batch_size = max(map(len, self.frozen_batches), default=0)
         self._finished: list[list[int]] = []  # stages before the current one
