@@ -101,7 +101,7 @@ def _as_checkpoint(conversion: Conversion, labels: Sequence[Label]) -> dict[str,
         task_cfg["target_is_multilabel"] = model_cfg["num_classes"] in MULTILABEL_CLASSES
     return {
         "args": None,
-        "cfg": {"_name": None, "model": model_cfg, "task": task_cfg},
+        "cfg": {"_name": None, "model": model_cfg, "task": task_cfg, "criterion": None},
         "model": model.state_dict(),
         # what fairseq expects in a checkpoint; here of a run that has not begun
         "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],

@@ -6,17 +6,24 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
+import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask
-from omegaconf import II, MISSING
+from omegaconf import II, MISSING, OmegaConf
 from torch.nn import Parameter
 
 from maskspec_fairseq.checkpoints.resume import check_last_checkpoint
 from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.data.resumable_iterator import ResumableIterator
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import check_manifest, join_manifests, read_manifest
 from maskspec_fairseq.data_dir.mel_stats import read_mel_statistics
-from maskspec_fairseq.fairseq_compat import set_batches_per_epoch
+from maskspec_fairseq.fairseq_compat import (
+    check_devices,
+    raise_if_interrupted,
+    remember_interrupts,
+    set_batches_per_epoch,
+)
 from maskspec_fairseq.modules.log_mel import LogMel
 
 logger = logging.getLogger(__name__)
@@ -44,6 +51,12 @@ class AudioTaskConfig(FairseqDataclass):
     train_subset: str = II("dataset.train_subset")
     valid_subset: str = II("dataset.valid_subset")
     save_dir: str = II("checkpoint.save_dir")
+    update_freq: List[int] = II("optimization.update_freq")
+    max_epoch: int = II("optimization.max_epoch")
+    cpu: bool = II("common.cpu")
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
+    amp: bool = II("common.amp")
 
 
 class AudioTask(FairseqTask):
@@ -54,6 +67,7 @@ class AudioTask(FairseqTask):
         self._loaded = self._replaced = self._skipped = 0
         self._skipped_in = -1  # the last update in which this process dropped a batch
         self._skipped_clips = ""
+        self._updates_logged = False
 
     @classmethod
     def setup_task(cls, cfg: AudioTaskConfig, **kwargs) -> "AudioTask":
@@ -70,6 +84,11 @@ class AudioTask(FairseqTask):
         Raises:
             ManifestError: no such directory.
         """
+        if OmegaConf.is_missing(self.cfg, "data"):
+            raise ManifestError(
+                "expected a directory with manifests as task.data, found none; add task.data=DATA_DIR, a directory "
+                "that maskspec-build has written"
+            )
         path = self.launch_path(self.cfg.data)
         if not os.path.isdir(path):
             raise ManifestError(
@@ -94,8 +113,34 @@ class AudioTask(FairseqTask):
                     f"expected dataset.valid_subset without the training subset, found {self.cfg.valid_subset!r}; "
                     f"to score the clips of training, copy {self.cfg.train_subset}.tsv (and .lbl) to another name"
                 )
+            check_devices(self.cfg.cpu, self.cfg.fp16 or self.cfg.bf16 or self.cfg.amp)
             check_last_checkpoint(self.cfg.save_dir)
+            remember_interrupts()
+            self._log_start()
         return super().build_model(cfg)
+
+    def _log_start(self) -> None:
+        last = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
+        precision = [name for name in ("fp16", "bf16", "amp") if self.cfg[name]]
+        logger.info(
+            "run directory %s: %s; %d epochs on %s in %s",
+            *(os.getcwd(), f"resumes from {last}" if os.path.isfile(last) else "starts", self.cfg.max_epoch),
+            "GPUs" if torch.cuda.is_available() and not self.cfg.cpu else "the CPU",
+            precision[0] if precision else "float32",
+        )
+
+    def build_criterion(self, cfg, from_checkpoint: bool = False):
+        """Build the criterion of a run; a converted checkpoint has none.
+
+        Raises:
+            ValueError: there is none, which is how fairseq's programs meet such a checkpoint.
+        """
+        if cfg is None:
+            raise ValueError(
+                "expected the checkpoint of a run, found one of maskspec-convert, which has no criterion; "
+                "score it with maskspec-evaluate, or finetune it by model.pretrained"
+            )
+        return super().build_criterion(cfg)
 
     def manifest_paths(self, split: str) -> List[str]:
         """The manifest files of a split."""
@@ -137,16 +182,24 @@ class AudioTask(FairseqTask):
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
-        if dataset.training:
-            set_batches_per_epoch(len(iterator))
-        return iterator
+        if not dataset.training:
+            return iterator
+        set_batches_per_epoch(len(iterator))
+        update_freq = self.cfg.update_freq[min(iterator.epoch, len(self.cfg.update_freq)) - 1]
+        if not self._updates_logged:
+            updates = -(-len(iterator) // update_freq)
+            logger.info("%d epochs of %d updates, %d in all", self.cfg.max_epoch, updates, self.cfg.max_epoch * updates)
+            self._updates_logged = True
+        return ResumableIterator(iterator, update_freq)
 
     def begin_epoch(self, epoch: int, model) -> None:
         """Collect the previous epoch's iterator: fairseq 0.12.2 keeps its loader processes as long as it exists."""
         super().begin_epoch(epoch, model)
         gc.collect()
+        raise_if_interrupted()
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
+        raise_if_interrupted()
         for message in sample["bad_audio"]:
             logger.warning("replaced by another clip: %s", message)
         result = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
@@ -158,6 +211,10 @@ class AudioTask(FairseqTask):
                 "update %d: dropped a batch whose loss is not finite, clips %s", update_num + 1, self._skipped_clips
             )
         return result
+
+    def valid_step(self, sample, model, criterion):
+        raise_if_interrupted()
+        return super().valid_step(sample, model, criterion)
 
     def optimizer_step(self, optimizer, model, update_num) -> None:
         """Take the step, unless all processes have dropped all their batches: then the model stays as it is."""

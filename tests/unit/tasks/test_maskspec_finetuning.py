@@ -90,15 +90,12 @@ def test_learning_rates_fall_from_layer_to_layer(folds, caplog):
     )
 
 
-def test_the_scale_of_every_parameter_is_logged(folds, caplog):
+def test_the_learning_rates_of_the_layers_are_logged_in_one_line(folds, caplog):
     model = finetuning_task(folds, fold=1).build_model(classifier_config())
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "maskspec_fairseq.optim"):
         MaskSpecAdamW(MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.5, fp16=False, bf16=False), list(model.parameters()))
-    lines = [record.getMessage() for record in caplog.records if "learning rate x" in record.getMessage()]
-    for name, _ in model.named_parameters():
-        (line,) = [line for line in lines if name in line]
-        layer = 0 if "patch_embed" in name else int(name.split(".")[2]) + 1 if "blocks" in name else 3
-        assert line.startswith(f"learning rate x {0.5 ** (3 - layer):.5f} in layer {layer}: ")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("maskspec_fairseq.optim")]
+    assert lines == ["learning rate from x 0.12500 in layer 0 to x 1 in layer 3 (the head)"]
 
 
 def test_layers_are_needed_for_layer_decay():
@@ -111,7 +108,7 @@ def test_layers_are_needed_for_layer_decay():
 
 def test_weighted_epochs_draw_by_the_weights(folds):
     write_labels(folds / "fold3.lbl", [ClipLabels(["low"])] * 8)  # 12 low, 4 high in folds 2 and 3
-    task = finetuning_task(folds, fold=1, sampling="psla", num_draws=4)
+    task = finetuning_task(folds, fold=1, clip_sampling="psla", num_draws=4)
     for split in ("train", "valid"):
         task.load_dataset(split)
     train = task.dataset("train")
@@ -175,5 +172,12 @@ def test_validation_on_the_training_subset_is_refused(folds):
 
 
 def test_unknown_sampling_is_refused(folds):
-    with pytest.raises(ValueError, match="expected task.sampling out of .* found 'ours'"):
-        finetuning_task(folds, fold=1, sampling="ours").load_dataset("train")
+    with pytest.raises(ValueError, match="expected task.clip_sampling out of .* found 'ours'"):
+        finetuning_task(folds, fold=1, clip_sampling="ours").load_dataset("train")
+
+
+def test_the_former_name_of_clip_sampling_is_refused_with_the_new_one_but_in_a_checkpoint(folds):
+    with pytest.raises(ValueError, match="found its former name task.sampling=psla; write task.clip_sampling=psla"):
+        finetuning_task(folds, fold=1, sampling="psla").build_model(classifier_config())
+    cfg = classifier_config(num_classes=2)
+    assert finetuning_task(folds, fold=1, sampling="psla").build_model(cfg, from_checkpoint=True)
