@@ -3,6 +3,8 @@
 Source of the figures: libsndfile 1.2.2 and the mpg123 in it, compared with decoding from the beginning.
 """
 
+import os
+
 import soundfile
 
 BLOCK_FRAMES = 1 << 16  # decoded and thrown away at a time
@@ -38,7 +40,7 @@ class ExactFile(soundfile.SoundFile):
         # The length of an mp3 without a Xing header is an estimate; of the ones we wrote it was up to 0.7 % too long.
         return self.frames // 100 + 2 * MP3_FRAME if self.is_mp3 else 0
 
-    def seek(self, frames: int, whence: int = soundfile.SEEK_SET) -> int:
+    def seek(self, frames: int, whence: int = os.SEEK_SET) -> int:
         """Make `frames`, counted from the beginning, the next frame that is read.
 
         What cannot be sought (GSM 6.10, G.721 and others) is decoded from the beginning, so there it must come before
@@ -48,7 +50,7 @@ class ExactFile(soundfile.SoundFile):
             ValueError: `whence` is not the beginning.
             soundfile.SoundFileError: there is no such frame.
         """
-        if whence != soundfile.SEEK_SET:
+        if whence != os.SEEK_SET:
             raise ValueError("expected a position from the beginning of the file; add the current one")
         position = 0
         if super().seekable():
