@@ -1,6 +1,8 @@
 """Cutting long files: --segment-sec and --segment-hop."""
 
 import argparse
+import os
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from maskspec_fairseq.audio.pieces import split_piece
 from maskspec_fairseq.audio.read import read_audio
 from maskspec_fairseq.corpora.pieces import Cutting, Part, cut, cutting_of
-from maskspec_fairseq.data_dir.manifest import read_manifest
+from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.data_dir.manifest import join_manifests, read_manifest
 from tests.factories import read_subset, run_build
+from tests.memory import kib
 
 RATE = 1000
 
@@ -109,3 +113,30 @@ def test_a_single_recording_is_its_own_validation(tmp_path):
     done = run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0, code=2)
     assert "no clip is left for train" in done.stderr
     assert "too short to hold out its end: 20.000 s" in (tmp_path / "data" / "train.rejected.tsv").read_text()
+
+
+@pytest.mark.slow
+def test_a_hundred_hours_are_an_epoch_of_36000_clips(tmp_path):
+    """Links to one file, whose pieces are nevertheless opened and decoded one by one."""
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "0.wav", np.full(3600 * 8000, 100, np.int16), 8000)
+    for number in range(1, 100):
+        os.link(tmp_path / "audio" / "0.wav", tmp_path / "audio" / f"{number}.wav")
+    begin = time.monotonic()
+    done = run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0)
+    built = time.monotonic() - begin
+    assert "100 files are cut into 36000 pieces of 10 s" in done.stdout and built < 60
+    manifests = [read_manifest(tmp_path / "data" / f"{subset}.tsv") for subset in ("train", "valid")]
+    dataset = AudioDataset(join_manifests(manifests), 8000, 10.0, training=True)
+    assert len(dataset) == 36000
+    memory = []
+    for count, index in enumerate(np.random.default_rng(0).permutation(len(dataset))):
+        assert dataset[int(index)]["num_samples"] == 80000
+        if count % 1000 == 500:
+            memory.append(kib("self", "RssAnon"))
+    read = time.monotonic() - begin - built
+    grown = max(memory) - memory[0]
+    print(
+        f"built in {built:.1f} s; 36000 clips in {read:.0f} s, memory {memory[0] / 1024:.1f} MiB, grown by {grown} KiB"
+    )
+    assert grown < 4 * 1024
