@@ -23,6 +23,7 @@ try:  # Ctrl-C may come during the imports
         hdf5,
         merge,
         openmic2018,
+        segments,
         speech_commands_v2,
     )
     from maskspec_fairseq.corpora.builder import write_corpus
@@ -46,6 +47,7 @@ CORPORA: dict[str, ModuleType] = {
     "esc10": esc10,
     "fsdd": fsdd,
     "folder": folder,
+    "segments": segments,
     "hdf5": hdf5,
     "demo": demo,
     "merge": merge,
