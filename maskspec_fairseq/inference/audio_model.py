@@ -52,6 +52,9 @@ class AudioModel(nn.Module):
         target_is_multilabel: True if a clip has any number of classes (a sigmoid per class), False if it has exactly
             one (a softmax).
 
+    Raises:
+        ValueError: see `SpectrogramClassifier`; or clips shorter than a patch.
+
     Example:
         >>> tiny = {"encoder_embed_dim": 32, "encoder_layers": 1, "encoder_attention_heads": 2}
         >>> model = AudioModel(tiny, clip_sec=1.0, labels=[Label("dog", "Dog"), Label("rain", "Rain")]).eval()
@@ -76,6 +79,7 @@ class AudioModel(nn.Module):
         self.labels = list(labels)
         self.target_is_multilabel = target_is_multilabel
         self.network = SpectrogramClassifier(num_classes=len(self.labels), **self.architecture)
+        self.network.front_end.num_frames(self.window_samples)  # refuses clips that are too short
 
     @property
     def sample_rate(self) -> int:
@@ -282,18 +286,13 @@ def load_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) ->
 
     Args:
         model: changed in place, and returned.
-        weights: of `model.network`.
+        weights: of `model.network`, see `check_weights`.
         path: of the file, for messages.
 
     Raises:
-        ValueError: they do not fit, or have no statistics of the log-mel.
+        ValueError: they have no statistics of the log-mel.
     """
-    try:
-        model.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: expected the weights of the model that it describes, found others: {error}"
-        ) from error
+    model.network.load_state_dict(weights)
     if not model.network.front_end.has_statistics:
         raise ValueError(
             f"{path}: expected the statistics of the log-mel, found none, as in converted weights of an image model; "

@@ -81,7 +81,7 @@ def test_weights_missing_or_left_over_are_named(tmp_path):
     del pretrained.encoder.blocks[1].mlp
     pretrained.encoder.extra = torch.nn.Linear(2, 2, bias=False)
     path = save_checkpoint(tmp_path / "p.pt", pretrained, pretraining_cfg())
-    message = r"found encoder.blocks.1.mlp.fc1.weight, .* missing and encoder.extra.weight left over"
+    message = r"found no encoder.blocks.1.mlp.fc1.weight, .*, encoder.extra.weight, which it does not have"
     with pytest.raises(ValueError, match=message):
         load_pretrained(build_classifier(classifier_cfg()), classifier_cfg(), path)
 
