@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+from safetensors.torch import load_file, save_file
 
 import maskspec_fairseq
 from maskspec_fairseq.cli import export
@@ -248,6 +249,11 @@ def edited(path, **fields):
     (path / "config.json").write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
 
 
+def weighted(path, name, value):
+    weights = load_file(path / "model.safetensors")
+    save_file({**weights, name: torch.full_like(weights[name], value)}, path / "model.safetensors")
+
+
 @pytest.mark.parametrize(
     "damage, match",
     [
@@ -263,6 +269,20 @@ def edited(path, **fields):
             r"hidden_size 64, .* found .* of shape \(96, 32\), not \(192, 64\)",
         ),
         (lambda path: edited(path, hidden_size="x"), "expected hidden_size to be a whole number from 4 .*, found 'x'"),
+        (lambda path: edited(path, hidden_size=0), "config.json: expected hidden_size to be .*, found 0"),
+        (lambda path: edited(path, hidden_size=-1), "config.json: expected hidden_size to be .*, found -1"),
+        (lambda path: edited(path, num_hidden_layers=10**9), "expected num_hidden_layers to be a whole number from 1"),
+        (
+            lambda path: edited(path, num_attention_heads=5),
+            "found one that makes none: .* heads divide, found 32 and 5",
+        ),
+        (lambda path: edited(path, sampling_rate=1e400), "expected sampling_rate to be .*, found inf"),
+        (lambda path: edited(path, clip_sec=0.1), "expected clips of at least 16 frames"),
+        (lambda path: edited(path, layer_norm_eps=1e-5), "expected layer_norm_eps to be 1e-06, as the other fields"),
+        (lambda path: edited(path, id2label={"0": "a", "1": "b"}), "for each of the 3 label_keys, found 2 names"),
+        (lambda path: edited(path, problem_type="both"), "expected problem_type to be one of multi_label"),
+        (lambda path: weighted(path, "head.bias", float("nan")), "model.safetensors: .* 'head.bias' with NaN"),
+        (lambda path: weighted(path, "front_end.mel_std", 0.0), "'front_end.mel_std' with deviations below"),
     ],
 )
 def test_damaged_folder_is_refused(tmp_path, capsys, damage, match):
