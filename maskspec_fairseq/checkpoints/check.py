@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from maskspec_fairseq.audio.read import CHANNELS
+from maskspec_fairseq.audio.read import CHANNELS, clip_samples
 from maskspec_fairseq.fields import FLAG, TEXT, Field, list_of, number, one_of, whole
 from maskspec_fairseq.modules.classifier import POOLS
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
@@ -127,6 +127,7 @@ def check_weights(
     model: Callable[..., nn.Module],
     arguments: Mapping[str, Any],
     weights: Any,
+    clip_sec: float,
     where: str,
     names: Optional[Mapping[str, str]] = None,
 ) -> None:
@@ -136,11 +137,13 @@ def check_weights(
         model: the module's class.
         arguments: of the model; `position_grid` and `encoder_embed_dim` at least.
         weights: what a file holds.
+        clip_sec: s, the length of the clips that the model is for.
         where: the file.
         names: of arguments that its config calls otherwise, for the message.
 
     Raises:
-        ValueError: the arguments do not go together, see the module, or the weights are others.
+        ValueError: the arguments do not go together, see the module, clips are shorter than a patch, or the weights are
+            others.
     """
     check_tensors(weights, where)
     found = {name: tuple(value.shape) for name, value in weights.items()}
@@ -150,9 +153,11 @@ def check_weights(
     else:
         try:
             with _Outline():
-                outline = model(**arguments).state_dict()
+                built: Any = model(**arguments)
+            built.front_end.num_frames(clip_samples(clip_sec, built.front_end.sample_rate))
         except ValueError as error:
             raise ValueError(f"{where}: expected the config of a model, found one that makes none: {error}") from error
+        outline = built.state_dict()
         differing = [f"no {name}" for name in outline if name not in found]
         differing += [f"{name}, which it does not have" for name in found if name not in outline]
         differing += [

@@ -125,11 +125,11 @@ def check_model(state: dict[str, Any], path: str) -> None:
     Raises:
         ValueError: they are not, see `check_weights`; or the config does not say what clips the model is for.
     """
-    cfg = state["cfg"]["model"]
-    check_fields(state["cfg"].get("task"), TASK, f"{path}: cfg.task", required=("clip_sec", "channel"))
+    cfg, task = state["cfg"]["model"], state["cfg"].get("task")
+    check_fields(task, TASK, f"{path}: cfg.task", required=("clip_sec", "channel"))
     module = MODULES[cfg["_name"]]
     arguments = {name: cfg[name] for name in inspect.signature(module).parameters if name in cfg}
-    check_weights(module, arguments, state["model"], path)
+    check_weights(module, arguments, state["model"], task["clip_sec"], path)
 
 
 def model_arguments(cls: type[nn.Module], cfg: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ called: numpy itself, given such a pickle by a stranger, reads memory that is no
 import io
 import os
 import pickle
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def read_statistics(path: str) -> tuple[np.ndarray, np.ndarray]:
         )
     try:
         mean, std = (_numbers(content[key]) for key in KEYS)
-    except (TypeError, ValueError) as error:
+    except Exception as error:
         raise ValueError(f"{expected}, found values in it that are not numbers: {error}") from error
     if mean.shape != (N_MELS,) or std.shape != (N_MELS,):
         raise ValueError(f"{path}: expected statistics of {N_MELS} mel bins, found {len(mean)} and {len(std)}")
@@ -97,7 +97,7 @@ def _numbers(value: Any) -> np.ndarray:
     """An array, or a list of numbers, as float32 (N,).
 
     Raises:
-        TypeError, ValueError: it is neither.
+        Exception: it is neither, in any way that a pickle can be built.
     """
     if not isinstance(value, _Call):
         return np.array([float(each) for each in value], dtype=np.float32)
@@ -109,7 +109,7 @@ def _numbers(value: Any) -> np.ndarray:
 
 
 def _dtype(call: _Call) -> np.dtype:
-    name: Optional[str] = call.arguments[0]
+    (name, *_), (_, order, *_) = call.arguments, call.state
     if call.name != "dtype" or name not in _DTYPES:
         raise ValueError(f"{name}, not one of {', '.join(_DTYPES)}")
-    return np.dtype(f"{call.state[1]}{name}")
+    return np.dtype(f"{order}{name}")

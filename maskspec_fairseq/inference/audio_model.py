@@ -52,9 +52,6 @@ class AudioModel(nn.Module):
         target_is_multilabel: True if a clip has any number of classes (a sigmoid per class), False if it has exactly
             one (a softmax).
 
-    Raises:
-        ValueError: see `SpectrogramClassifier`; or clips shorter than a patch.
-
     Example:
         >>> tiny = {"encoder_embed_dim": 32, "encoder_layers": 1, "encoder_attention_heads": 2}
         >>> model = AudioModel(tiny, clip_sec=1.0, labels=[Label("dog", "Dog"), Label("rain", "Rain")]).eval()
@@ -79,7 +76,6 @@ class AudioModel(nn.Module):
         self.labels = list(labels)
         self.target_is_multilabel = target_is_multilabel
         self.network = SpectrogramClassifier(num_classes=len(self.labels), **self.architecture)
-        self.network.front_end.num_frames(self.window_samples)  # refuses clips that are too short
 
     @property
     def sample_rate(self) -> int:

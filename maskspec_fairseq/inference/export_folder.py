@@ -121,7 +121,9 @@ def read_folder(directory: str) -> AudioModel:
         raise ValueError(f"{weights_path}: expected safetensors, found: {error}; is the file cut off?") from error
     architecture = arguments["architecture"]
     classifier = {**architecture, "num_classes": len(arguments["labels"])}
-    check_weights(SpectrogramClassifier, classifier, weights, weights_path, TRANSFORMERS_NAMES)
+    check_weights(
+        SpectrogramClassifier, classifier, weights, arguments["clip_sec"], weights_path, names=TRANSFORMERS_NAMES
+    )
     model = AudioModel(**arguments)
     for name, value in folder_config(model).items():
         if config.get(name, value) != value:

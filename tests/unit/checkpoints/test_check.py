@@ -34,20 +34,22 @@ def test_the_weights_of_a_model_fit_it_and_those_of_another_do_not(module, argum
     arguments = {**GRID, **arguments}
     weights = module(**arguments).state_dict()
     random = torch.get_rng_state()
-    check_weights(module, arguments, weights, "c.pt")
+    check_weights(module, arguments, weights, 1.0, "c.pt")
     assert torch.equal(torch.get_rng_state(), random)  # a run that loads a checkpoint draws what it drew
     for field in ("patch_size", "encoder_embed_dim", "encoder_layers", "encoder_ffn_embed_dim"):
         other = {**arguments, field: 2 * arguments.get(field, 16)}
         with pytest.raises(ValueError, match=rf"c.pt: expected the weights .*{field} {other[field]}.*, found \w*"):
-            check_weights(module, other, weights, "c.pt")
+            check_weights(module, other, weights, 1.0, "c.pt")
     with pytest.raises(ValueError, match=r"\(no encoder|found no encoder.patch_embed.weight$"):
         check_weights(
-            module, arguments, {k: v for k, v in weights.items() if k != "encoder.patch_embed.weight"}, "c.pt"
+            module, arguments, {k: v for k, v in weights.items() if k != "encoder.patch_embed.weight"}, 1.0, "c.pt"
         )
+    with pytest.raises(ValueError, match="c.pt: .* makes none: expected clips of at least"):
+        check_weights(module, arguments, weights, 0.01, "c.pt")
     with pytest.raises(ValueError, match="found odd, which it does not have"):
-        check_weights(module, arguments, {**weights, "odd": torch.ones(1)}, "c.pt")
+        check_weights(module, arguments, {**weights, "odd": torch.ones(1)}, 1.0, "c.pt")
     with pytest.raises(ValueError, match="found encoder.patch_embed.bias of torch.int64"):
-        check_weights(module, arguments, {**weights, "encoder.patch_embed.bias": torch.zeros(32).long()}, "c.pt")
+        check_weights(module, arguments, {**weights, "encoder.patch_embed.bias": torch.zeros(32).long()}, 1.0, "c.pt")
 
 
 def test_a_config_of_gigabytes_takes_no_memory_to_refuse():
@@ -56,7 +58,9 @@ def test_a_config_of_gigabytes_takes_no_memory_to_refuse():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for grid in ([], [100_000, 100_000]):
         with pytest.raises(ValueError, match="encoder_embed_dim 16384, encoder_layers 24"):
-            check_weights(SpectrogramClassifier, {**huge, "num_classes": 3, "position_grid": grid}, weights, "c.pt")
+            check_weights(
+                SpectrogramClassifier, {**huge, "num_classes": 3, "position_grid": grid}, weights, 1.0, "c.pt"
+            )
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
 
 

@@ -228,6 +228,18 @@ def test_an_archive_that_grows_when_it_is_read_is_refused_unread(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024
 
 
+def test_a_storage_of_the_older_format_is_no_larger_than_the_file(tmp_path):
+    path = tmp_path / "old.pt"
+    torch.save({"weight": torch.zeros(4)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert b"K\x04Nt" in content  # four numbers
+    path.write_bytes(content.replace(b"K\x04Nt", b"J" + struct.pack("<i", 10**9) + b"Nt"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="old.pt: expected a file of weights, found: "):
+        read_torch_file(str(path), "a file of weights")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024
+
+
 def stored_size(content):
     """Bytes of the directory of a zip, by its end."""
     return struct.unpack("<L", content[content.rindex(b"PK\x05\x06") + 12 :][:4])[0]

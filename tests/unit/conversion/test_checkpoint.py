@@ -121,6 +121,9 @@ class Rebuilt:
         Rebuilt(1, (128,), np.dtype("U2"), False, b"A" * 1024),
         Rebuilt(1, (128,), np.dtype("c16"), False, b"A" * 2048),
         Rebuilt(1, (10**12,), np.dtype("f8"), False, b"A" * 10),
+        Rebuilt(1, (128,), "f8", False, b"A" * 1024),
+        Rebuilt(1, (128,), np.dtype("f8"), False, 7),
+        [10**400] * 128,
         Rebuilt(shape=(10**12,)),
         np.float64(1),
     ],
@@ -133,7 +136,7 @@ def test_arrays_are_rebuilt_from_their_bytes_and_a_type_of_numbers_alone(tmp_pat
 def test_statistics_ask_for_no_more_memory_than_they_have(tmp_path):
     begin = Path(write_statistics(tmp_path / "s.npy", MEAN, STD, protocol=2)).read_bytes()
     begin = begin[: begin.index(b"\x80\x02")]
-    (tmp_path / "memo.npy").write_bytes(begin + b"\x80\x02]r\xff\xff\xff\x1f.")  # an object of number 536870911
+    (tmp_path / "memo.npy").write_bytes(begin + b"\x80\x02]r\xff\xff\xff\x03.")  # an object of number 67108863
     (tmp_path / "bytes.npy").write_bytes(begin + b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b".")
     (tmp_path / "long.npy").write_bytes(begin + bytes(2 << 20))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
