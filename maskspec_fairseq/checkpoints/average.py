@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from maskspec_fairseq.checkpoints.read import STATISTICS, listed, read_checkpoint
+from maskspec_fairseq.checkpoints.check import STATISTICS, listed
+from maskspec_fairseq.checkpoints.read import read_checkpoint
+from maskspec_fairseq.fields import FLAG, check_fields
 from maskspec_fairseq.registered_names import MODELS
 
 # How a model is trained, not what it computes: checkpoints may differ in these.
@@ -69,7 +71,8 @@ def average_checkpoints(paths: Sequence[str]) -> dict[str, Any]:
         OSError: a file cannot be read.
     """
     state = read_checkpoint(paths[0], MODELS)
-    (state.get("last_optimizer_state") or {}).pop("master", None)
+    if isinstance(state.get("last_optimizer_state"), dict):
+        state["last_optimizer_state"].pop("master", None)
     state["model"] = {name: _summable(value) for name, value in state["model"].items()}
     for path in paths[1:]:
         _add(state, paths[0], path)
@@ -168,6 +171,9 @@ def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bou
         metrics = sorted({os.path.basename(path).rpartition("_")[0] for path in numbers})
         if len(metrics) > 1:
             raise ValueError(f"expected scores of one metric, found {', '.join(metrics)}; name the files of one")
-        cfg = read_checkpoint(next(iter(numbers)), MODELS)["cfg"]
-        highest_first = cfg["checkpoint"]["maximize_best_checkpoint_metric"]
+        path = next(iter(numbers))
+        cfg = read_checkpoint(path, MODELS)["cfg"].get("checkpoint")
+        field = "maximize_best_checkpoint_metric"
+        check_fields(cfg, {field: FLAG}, f"{path}: cfg.checkpoint", required=[field])
+        highest_first = cfg[field]
     return sorted(numbers, key=numbers.__getitem__, reverse=highest_first)[:number]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskspec_fairseq.checkpoints.read import STATISTICS, listed
+from maskspec_fairseq.checkpoints.check import STATISTICS, listed
 from maskspec_fairseq.conversion.image import COLOUR_CHANNELS
 from maskspec_fairseq.conversion.layout import LAYOUTS, check_weights, find_layout
 from maskspec_fairseq.conversion.vit import Conversion, to_their_name

@@ -282,18 +282,13 @@ def load_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) ->
 
     Args:
         model: changed in place, and returned.
-        weights: of `model.network`.
+        weights: of `model.network`, see `check_weights`.
         path: of the file, for messages.
 
     Raises:
-        ValueError: they do not fit, or have no statistics of the log-mel.
+        ValueError: they have no statistics of the log-mel.
     """
-    try:
-        model.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: expected the weights of the model that it describes, found others: {error}"
-        ) from error
+    model.network.load_state_dict(weights)
     if not model.network.front_end.has_statistics:
         raise ValueError(
             f"{path}: expected the statistics of the log-mel, found none, as in converted weights of an image model; "
