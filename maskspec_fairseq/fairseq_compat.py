@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import warnings
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +167,29 @@ def check_devices(cpu: bool, half_precision: bool) -> None:
             f"on GPUs, add distributed_training.distributed_world_size={world_size}; on a CPU, docs/multi_gpu.md has "
             "the command"
         )
+
+
+def resolve_named_checkpoints(model_cfg: Any, resolve: Callable[[str], str]) -> dict[str, str]:
+    """Let fairseq read the checkpoints that the command names at absolute paths, not below the run directory.
+
+    fairseq builds the task and the model before it looks for them, and gives each its own section of the config alone.
+
+    Args:
+        model_cfg: the section `model`, part of the whole config.
+        resolve: makes a path absolute.
+
+    Returns:
+        The absolute paths of `restore_file` and `finetune_from_model`, as far as they are given.
+    """
+    cfg = model_cfg._get_parent()
+    named: dict[str, str] = {}
+    if cfg is None:
+        return named
+    for name, default in (("restore_file", "checkpoint_last.pt"), ("finetune_from_model", None)):
+        path = cfg.checkpoint[name]
+        if path and path != default:
+            cfg.checkpoint[name] = named[name] = resolve(path)
+    return named
 
 
 # fairseq passes a learning-rate schedule its config and the optimizer, but not the iterator, so a schedule in epochs

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from maskspec_fairseq.checkpoints.check import STATISTICS, listed
+from maskspec_fairseq.checkpoints.compare import differing_fields
 from maskspec_fairseq.checkpoints.read import read_checkpoint
 from maskspec_fairseq.fields import FLAG, check_fields
 from maskspec_fairseq.registered_names import MODELS
@@ -95,7 +96,8 @@ def _summable(value: Tensor) -> Tensor:
 def _add(state: dict[str, Any], first_path: str, path: str) -> None:
     """Add the weights of one checkpoint, which is freed before the next one is read."""
     other = read_checkpoint(path, MODELS)
-    differing = _differing_fields(state["cfg"]["model"], other["cfg"]["model"])
+    left, right = state["cfg"]["model"], other["cfg"]["model"]
+    differing = differing_fields(left, right, {*left, *right} - {*TRAINING_FIELDS})
     differing = differing or _differing_weights(state["model"], other["model"])
     if differing:
         raise ValueError(
@@ -105,20 +107,6 @@ def _add(state: dict[str, Any], first_path: str, path: str) -> None:
     for name, value in state["model"].items():
         if _is_averaged(name, value):
             value += other["model"][name]
-
-
-def _differing_fields(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    differing = []
-    for name in sorted({*expected, *found} - {*TRAINING_FIELDS}):
-        left, right = expected.get(name), found.get(name)
-        if left == right:
-            continue
-        if isinstance(left, list) and isinstance(right, list):  # labels, possibly hundreds
-            pairs = enumerate(zip(left, right))
-            number = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(left), len(right)))
-            left, right = f"{len(left)} of them", f"{len(right)}, other ones from number {number} on"
-        differing.append(f"{name}: expected {left}, found {right}")
-    return differing
 
 
 def _differing_weights(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:

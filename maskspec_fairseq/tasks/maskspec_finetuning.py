@@ -10,14 +10,14 @@ from fairseq.tasks import register_task
 from omegaconf import II, open_dict
 
 from maskspec_fairseq.audio.read import clip_samples
-from maskspec_fairseq.checkpoints.read import load_pretrained, read_checkpoint
+from maskspec_fairseq.checkpoints.read import load_pretrained
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, join_labels, read_subset_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import list_folds
-from maskspec_fairseq.registered_names import FINETUNING_MODEL, FINETUNING_TASK
+from maskspec_fairseq.registered_names import FINETUNING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
 
@@ -63,9 +63,9 @@ class MaskSpecFinetuningTask(AudioTask):
         A model that is loaded from a checkpoint, or a run that resumes, has labels, weights and statistics of its own.
 
         Raises:
-            ManifestError: the run that resumes has other classes than the data.
-            ValueError: see `load_pretrained`; `checkpoint.best_checkpoint_metric` does not exist for such labels;
-                or `task.clip_sampling` is given by its former name.
+            ManifestError: the data have no classes.
+            ValueError: see `load_pretrained` and `AudioTask.build_model`; `checkpoint.best_checkpoint_metric` does not
+                exist for such labels; or `task.clip_sampling` is given by its former name.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
@@ -88,10 +88,9 @@ class MaskSpecFinetuningTask(AudioTask):
             cfg.label_names = [label.name for label in vocabulary]
         model = super().build_model(cfg)
         model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))  # refuses clips that are too short
-        last = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
-        if os.path.isfile(last):
-            self._check_classes(last, cfg.label_keys)
-        elif cfg.pretrained:
+        if os.path.isfile(os.path.join(self.cfg.save_dir, "checkpoint_last.pt")):
+            return model
+        if cfg.pretrained:
             logger.info("starting from %s", load_pretrained(model, cfg, self.launch_path(cfg.pretrained)))
             if not model.front_end.has_statistics:
                 self.set_mel_statistics(model.front_end)
@@ -197,11 +196,3 @@ class MaskSpecFinetuningTask(AudioTask):
         for name, value in scores.items():
             if f"best_{name}" in stats:
                 stats[f"best_{name}"] = max(stats[f"best_{name}"], value)
-
-    def _check_classes(self, checkpoint: str, keys: List[str]) -> None:
-        theirs = read_checkpoint(checkpoint, (FINETUNING_MODEL,))["cfg"]["model"]["label_keys"]
-        if list(theirs) != list(keys):
-            raise ManifestError(
-                f"{self.data_dir}/{LABELS_FILE}: expected the {len(theirs)} classes of the run that resumes "
-                f"({checkpoint}), found {len(keys)} or another order; choose another hydra.run.dir for other data"
-            )

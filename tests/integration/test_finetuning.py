@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -119,9 +120,11 @@ def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_di
 @pytest.mark.stock
 def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_dir, pretrained, tmp_path):
     run_dir, output = finetuned
-    first = train(labelled_dir, tmp_path, *AUGMENTED, pretrained, "optimization.max_update=19", recipe=RECIPE)
-    # the pretrained file is not needed any more
-    second = train(labelled_dir, tmp_path, *AUGMENTED, "model.pretrained=/gone.pt", recipe=RECIPE)
+    copy = shutil.copy(pretrained.partition("=")[2], tmp_path / "pretrained.pt")
+    overrides = [*AUGMENTED, f"model.pretrained={copy}"]
+    first = train(labelled_dir, tmp_path, *overrides, "optimization.max_update=19", recipe=RECIPE)
+    os.remove(copy)  # it is not needed any more
+    second = train(labelled_dir, tmp_path, *overrides, recipe=RECIPE)
     losses = [
         [(entry["num_updates"], entry["loss"], entry["lr"]) for entry in entries(text, "train_inner")]
         for text in (output, first, second)
@@ -129,6 +132,16 @@ def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_d
     assert len(losses[0]) == 32 and losses[0] == losses[1] + losses[2]
     whole, resumed = checkpoint(run_dir)["model"], checkpoint(tmp_path)["model"]
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.stock
+def test_a_finished_run_is_not_taken_for_one_from_another_start(finetuned, labelled_dir):
+    run_dir, _ = finetuned
+    output = train(labelled_dir, run_dir, *AUGMENTED, recipe=RECIPE, fails=True)
+    assert (
+        f"{run_dir}/checkpoints: expected the run that has been trained there, found another one (model.pre" in output
+    )
+    assert "found none); choose another hydra.run.dir" in output and "done training" not in output
 
 
 @pytest.mark.stock

@@ -98,6 +98,19 @@ def test_a_run_that_resumes_within_an_epoch_with_other_batches_trains_on_what_is
     assert rates == sorted(rates, reverse=True) and rates[-1] < 0.1 * rates[0] < rates[3]
 
 
+def test_a_second_training_in_a_run_directory_is_refused(data_dir, tmp_path):
+    with tempfile.NamedTemporaryFile("r") as output:
+        first = training_process(output.name, training_arguments(data_dir, tmp_path, "optimization.max_epoch=1000"))
+        while first.poll() is None and '"num_updates": "1"' not in output.read():
+            time.sleep(0.05)
+        try:
+            assert first.poll() is None, Path(output.name).read_text()[-3000:]
+            refused = train(data_dir, tmp_path, fails=True)
+        finally:
+            first.kill()
+    assert f"expected no other training in this directory, found process {first.pid} on host" in refused
+
+
 def test_a_full_disk_ends_the_run_and_leaves_the_last_good_checkpoint(data_dir, tmp_path):
     folder = tmp_path / "checkpoints"
     folder.mkdir()

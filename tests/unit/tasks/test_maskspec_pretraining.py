@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from maskspec_fairseq import fairseq_compat
 from maskspec_fairseq.criterions.maskspec_prediction import MaskSpecPredictionCriterion
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import join_manifests
 from maskspec_fairseq.models.maskspec import MaskSpecConfig, MaskSpecModel
-from tests.factories import SMALL_AUTOENCODER
+from tests.factories import SMALL_AUTOENCODER, pretraining_cfg, save_checkpoint, small_autoencoder
 from tests.fairseq_factories import pretraining_task
 
 
@@ -21,8 +22,6 @@ def model_config(**kwargs):
     cfg._name, cfg.sample_rate = "maskspec", 32000
     for name, value in kwargs.items():
         setattr(cfg, name, value)
-    from omegaconf import OmegaConf
-
     return OmegaConf.structured(cfg)
 
 
@@ -37,6 +36,24 @@ def test_relative_data_starts_from_the_launch_directory(data_dir):
     task = pretraining_task(data_dir.name, launch_dir=str(data_dir.parent))
     task.load_dataset("valid")
     assert len(task.dataset("valid")) == 8 and not task.dataset("valid").training
+
+
+@pytest.mark.parametrize("name", ["restore_file", "finetune_from_model"])
+def test_a_relative_checkpoint_to_start_from_is_read_below_the_launch_directory(data_dir, tmp_path, name):
+    """fairseq reads the config once the model is built."""
+    task = pretraining_task(data_dir, launch_dir=str(tmp_path))
+    (tmp_path / "runs").mkdir()
+    save_checkpoint(tmp_path / "runs" / "c.pt", small_autoencoder(), pretraining_cfg())
+    checkpoint = {"restore_file": "checkpoint_last.pt", "finetune_from_model": None}
+    cfg = OmegaConf.create({"model": model_config(), "checkpoint": checkpoint})
+    task.build_model(cfg.model)
+    assert cfg.checkpoint == checkpoint
+    cfg.checkpoint[name] = "runs/c.pt"
+    task.build_model(cfg.model)
+    assert cfg.checkpoint == {**checkpoint, name: str(tmp_path / "runs" / "c.pt")}
+    cfg.checkpoint[name] = "c.pt"
+    with pytest.raises(ValueError, match=f"{tmp_path}/c.pt: expected a checkpoint of a maskspec run, found no such"):
+        task.build_model(cfg.model)
 
 
 def test_missing_data_is_refused(tmp_path, data_dir):
