@@ -133,7 +133,7 @@ def test_a_run_says_first_where_and_how_it_trains(data_dir, caplog, monkeypatch,
     with caplog.at_level(logging.INFO):
         pretraining_task(data_dir, max_epoch=7, **kwargs).build_model(model_config())
     assert caplog.messages[0] == f"run directory {tmp_path}: starts; 7 epochs on the CPU in {precision}"
-    torch.save({}, tmp_path / "checkpoint_last.pt")
+    save_checkpoint(tmp_path / "checkpoint_last.pt", small_autoencoder(), pretraining_cfg())
     caplog.clear()
     task = pretraining_task(data_dir, save_dir=str(tmp_path), max_epoch=7)
     with caplog.at_level(logging.INFO):
