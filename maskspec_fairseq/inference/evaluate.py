@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -175,6 +176,11 @@ class WindowedClips(Dataset):
         return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
 
 
+def ignore_interrupts(worker: int) -> None:
+    """Leave Ctrl-C, which reaches every process of a terminal, to the main process, which ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @torch.inference_mode()
 def predict(
     model: AudioModel, manifest: Manifest, hop: int, batch_size: int, workers: int, title: str = ""
@@ -192,12 +198,14 @@ def predict(
     Raises:
         AudioError: a clip cannot be read.
     """
-    loader = DataLoader(WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers)
+    loader = DataLoader(
+        WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers, worker_init_fn=ignore_interrupts
+    )
     total = torch.zeros(len(manifest), model.embed_dim, dtype=torch.float64)
     counts = torch.zeros(len(manifest), 1)
     with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
         for owners, batch in batches(loader, batch_size):
-            embeddings = model.embed_windows(batch.to(model.device), model.window_samples, max_windows=None)  # (B, D)
+            embeddings = model.embed_windows(batch.to(model.device), max_windows=None)  # (B, D)
             total.index_add_(0, owners, embeddings.double().cpu())
             counts.index_add_(0, owners, torch.ones(len(owners), 1))
             bar.update(int(owners[-1]) + 1 - bar.n)
@@ -234,13 +242,14 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
     """
     names = [label.name for label in evaluation.vocabulary]
     score = evaluation.summary["class_score"]
+    title = picture_title(evaluation.summary)
 
     def draw_classes(path: Path) -> None:
-        draw_class_scores(evaluation.class_scores, names, score, str(path))
+        draw_class_scores(evaluation.class_scores, names, score, title, str(path))
 
     def draw_matrix(path: Path) -> None:
         target, _ = evaluation.targets.stacked()
-        draw_confusion(target.argmax(axis=1), evaluation.logits.argmax(axis=1), names, str(path))
+        draw_confusion(target.argmax(axis=1), evaluation.logits.argmax(axis=1), names, title, str(path))
 
     one_class = score == "recall" and len(names) <= MAX_CONFUSION_CLASSES
     files = {
@@ -249,6 +258,15 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
         "scores.json": lambda path: write_scores(path, evaluation.summary),
     }
     write_together(directory, files)
+
+
+def picture_title(summary: dict[str, Any]) -> str:
+    """What was scored, by which model, and the score."""
+    name, value = next(iter(summary["scores"].items()))
+    first, *others = summary["checkpoints"]
+    models = f"{first} and {len(others)} more" if others else first
+    subset = os.path.join(summary["data"], summary["subset"])
+    return f"{subset}: {name} {value:.3f} on {summary['clips']} clips, by {models}"
 
 
 def write_scores(path: PathLike, summary: dict[str, Any]) -> None:

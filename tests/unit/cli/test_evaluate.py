@@ -13,7 +13,7 @@ from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.cli import evaluate, export
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest, write_rejected
-from maskspec_fairseq.inference.evaluate import write_scores
+from maskspec_fairseq.inference.evaluate import picture_title, write_scores
 from tests.factories import save_exported, save_finetuned, tagging_model, write_tone
 
 LABELS = ["low", "middle", "high"]
@@ -122,6 +122,12 @@ def test_several_classes_per_clip_are_scored_by_average_precision(data, capsys):
     assert "1 of 3 classes have no clip here" in capsys.readouterr().out
 
 
+def test_pictures_say_what_was_scored_by_which_model():
+    summary = {"checkpoints": ["a.pt", "b.pt", "c.pt"], "data": "data/x", "subset": "test", "clips": 40}
+    title = picture_title({**summary, "scores": {"accuracy": 0.625, "class_mean_accuracy": 0.5}})
+    assert title == "data/x/test: accuracy 0.625 on 40 clips, by a.pt and 2 more"
+
+
 def test_a_score_that_is_not_finite_is_null_in_the_file(tmp_path):
     write_scores(tmp_path / "s.json", {"scores": {"mAP": 1.0, "d_prime": math.inf, "mean_auc": math.nan}})
     assert json.loads((tmp_path / "s.json").read_text())["scores"] == {"mAP": 1.0, "d_prime": None, "mean_auc": None}
@@ -134,7 +140,7 @@ def test_what_does_not_fit_is_refused(data, capsys):
     for checkpoints, subset, message in [
         ([other], "test", "b.pt: expected the 3 classes of"),
         ([good, several], "test", "expected checkpoints of one task"),
-        ([good], "fold1", "found only the subsets several, test there"),
+        ([good], "fold1", "found only the subsets several, test there; name one of them\n"),
         (["none.pt"], "test", "found no such file"),
         ([save_exported(tagging_model(labels=()), data / "bare")], "test", "bare: expected a model with labels, found"),
     ]:
