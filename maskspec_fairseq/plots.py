@@ -31,7 +31,7 @@ def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[st
         target, predicted, labels=np.arange(len(names)), display_labels=list(names), xticks_rotation="vertical",
         cmap="magma_r", ax=axis, colorbar=False,
     )  # fmt: skip
-    axis.set_title(title, wrap=True)
+    axis.set_title(title, wrap=True, fontsize="medium")
     figure.savefig(path, dpi=DPI)
 
 
@@ -56,7 +56,7 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, titl
     axis.margins(y=0.01)
     axis.set_xlim(0, 1)
     axis.set_xlabel(score)
-    axis.set_title(title, wrap=True)
+    axis.set_title(title, wrap=True, fontsize="medium")
     figure.savefig(path, dpi=DPI)
 
 

@@ -268,15 +268,7 @@ class AudioModel(nn.Module):
         """
         if not isinstance(sample_rate, numbers.Integral) or isinstance(sample_rate, bool) or sample_rate <= 0:
             raise ValueError(f"expected the sample rate as a positive whole number of Hz, found {sample_rate!r}")
-        if not (torch.is_tensor(waveform) and waveform.dim() == 2 and waveform.is_floating_point()):
-            found = (
-                f"{waveform.dtype} {tuple(waveform.shape)}" if torch.is_tensor(waveform) else type(waveform).__name__
-            )
-            raise ValueError(
-                f"expected a waveform as a tensor of floats, (B, T), found {found}; for a single clip: clip[None]"
-            )
-        if not waveform.numel():
-            raise ValueError(f"expected a waveform with samples, found the shape {tuple(waveform.shape)}")
+        check_waveform(waveform)
         peak = float(waveform.abs().max())
         if not math.isfinite(peak):
             raise ValueError("expected finite samples, found NaN or infinity")
@@ -318,18 +310,35 @@ def cut_windows(waveform: Tensor, size: int, hop: int) -> Tensor:
     return waveform[:, starts[:, None] + torch.arange(size, device=waveform.device)]
 
 
+def check_waveform(waveform: Tensor) -> None:
+    """Check that a waveform is a tensor of floats, (B, T), with samples.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not (torch.is_tensor(waveform) and waveform.dim() == 2 and waveform.is_floating_point()):
+        found = f"{waveform.dtype} {tuple(waveform.shape)}" if torch.is_tensor(waveform) else type(waveform).__name__
+        raise ValueError(
+            f"expected a waveform as a tensor of floats, (B, T), found {found}; for a single clip: clip[None]"
+        )
+    if not waveform.numel():
+        raise ValueError(f"expected a waveform with samples, found the shape {tuple(waveform.shape)}")
+
+
 def unpad(waveform: Tensor, lengths: Sequence[int]) -> list[Tensor]:
     """(B, T) -> B clips, (T',) each, without their padding.
 
     Raises:
-        ValueError: not B numbers of samples from 1 to T.
+        ValueError: see `check_waveform`; or not B numbers of samples from 1 to T.
     """
-    lengths = [int(length) for length in lengths]
-    if len(lengths) != len(waveform) or not all(1 <= length <= waveform.shape[1] for length in lengths):
+    check_waveform(waveform)
+    num_clips, num_samples = waveform.shape
+    counts = torch.as_tensor(lengths)
+    if counts.shape != (num_clips,) or counts.is_floating_point() or counts.min() < 1 or counts.max() > num_samples:
         raise ValueError(
-            f"expected lengths of {len(waveform)} clips, each from 1 to {waveform.shape[1]} samples, found {lengths}"
+            f"expected lengths of {num_clips} clips, each from 1 to {num_samples} samples, found {counts.tolist()}"
         )
-    return [clip[:length] for clip, length in zip(waveform, lengths)]
+    return [clip[:count] for clip, count in zip(waveform, counts.tolist())]
 
 
 def load_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) -> AudioModel:

@@ -9,7 +9,9 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -176,9 +178,23 @@ class WindowedClips(Dataset):
         return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
 
 
-def ignore_interrupts(worker: int) -> None:
-    """Leave Ctrl-C, which reaches every process of a terminal, to the main process, which ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let Ctrl-C, which reaches every process of a terminal, wait while a loader starts its processes.
+
+    They inherit this, and so leave Ctrl-C to the main process, which ends them; one that is starting them would not.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others get no Ctrl-C
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 @torch.inference_mode()
@@ -198,13 +214,12 @@ def predict(
     Raises:
         AudioError: a clip cannot be read.
     """
-    loader = DataLoader(
-        WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers, worker_init_fn=ignore_interrupts
-    )
+    with hold_interrupts():
+        clips = iter(DataLoader(WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers))
     total = torch.zeros(len(manifest), model.embed_dim, dtype=torch.float64)
     counts = torch.zeros(len(manifest), 1)
     with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
-        for owners, batch in batches(loader, batch_size):
+        for owners, batch in batches(clips, batch_size):
             embeddings = model.embed_windows(batch.to(model.device), max_windows=None)  # (B, D)
             total.index_add_(0, owners, embeddings.double().cpu())
             counts.index_add_(0, owners, torch.ones(len(owners), 1))

@@ -3,6 +3,10 @@
 import csv
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from maskspec_fairseq.cli import evaluate, export
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest, write_rejected
 from maskspec_fairseq.inference.evaluate import picture_title, write_scores
-from tests.factories import save_exported, save_finetuned, tagging_model, write_tone
+from tests.factories import REPOSITORY, save_exported, save_finetuned, tagging_model, write_tone
 
 LABELS = ["low", "middle", "high"]
 
@@ -126,6 +130,26 @@ def test_pictures_say_what_was_scored_by_which_model():
     summary = {"checkpoints": ["a.pt", "b.pt", "c.pt"], "data": "data/x", "subset": "test", "clips": 40}
     title = picture_title({**summary, "scores": {"accuracy": 0.625, "class_mean_accuracy": 0.5}})
     assert title == "data/x/test: accuracy 0.625 on 40 clips, by a.pt and 2 more"
+
+
+def test_ctrl_c_is_a_line_whatever_the_processes_that_load_are_doing(data):
+    path, _ = save_finetuned(data / "a.pt", 1)
+    (data / "test.tsv").write_text(f"{data / 'audio'}\n" + "8.wav\t1\n" * 5000)
+    (data / "test.lbl").write_text("low\n" * 5000)
+    command = [sys.executable, "-m", "maskspec_fairseq.cli.evaluate", "--checkpoint", path, "--data", str(data)]
+    command += ["--subset", "test", "--workers", "2", "--device", "cpu"]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    shown = ""
+    while "/5000 [" not in shown:  # the progress bar
+        shown += process.stderr.read(1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and not stdout and "Traceback" not in stderr
+    *bars, last = stderr.splitlines()
+    assert last.startswith("maskspec-evaluate: interrupted; no file was left incomplete")
+    assert all("clip/s]" in bar or not bar for bar in bars)
 
 
 def test_a_score_that_is_not_finite_is_null_in_the_file(tmp_path):

@@ -229,7 +229,7 @@ def test_a_clip_of_a_padded_batch_is_what_it_is_alone(labels, rate):
     assert (together.embedding[1:3] - without).abs().max() > 1e-2, "the padding makes a difference here"
 
 
-@pytest.mark.parametrize("lengths", [[100], [0, 100], [100, 101], [1, 2, 3]])
+@pytest.mark.parametrize("lengths", [[100], [0, 100], [100, 101], [1, 2, 3], [1.5, 2], 100])
 def test_lengths_that_are_not_of_the_clips_are_refused(lengths):
     with pytest.raises(ValueError, match="lengths of 2 clips, each from 1 to 100 samples, found "):
         small_audio_model()(torch.zeros(2, 100), RATE, lengths=lengths)
@@ -271,9 +271,10 @@ def test_a_scale_that_is_no_scale_is_refused(scale):
         (torch.zeros(1, 1), 192000, "at least one sample at 32000 Hz, found 1 at 192000 Hz"),
     ],
 )
-def test_what_is_no_audio_is_refused(waveform, rate, match):
+@pytest.mark.parametrize("lengths", [None, [1]])
+def test_what_is_no_audio_is_refused(waveform, rate, match, lengths):
     with pytest.raises(ValueError, match=match):
-        small_audio_model()(waveform, rate)
+        small_audio_model()(waveform, rate, lengths=lengths)
 
 
 def test_passes_that_do_not_divide_a_column_are_refused():
