@@ -1,5 +1,6 @@
 """Pictures. They are drawn on `matplotlib.figure.Figure` objects, which need neither a display nor a backend."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,6 +8,13 @@ from matplotlib.figure import Figure
 
 DPI = 110
 FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
+
+
+def save(figure: Figure, path: str) -> None:
+    """Write a picture. Characters that its font lacks, such as those of a file called in Japanese, are boxes in it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
+        figure.savefig(path, dpi=DPI)
 
 
 def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[str], title: str, path: str) -> None:
@@ -32,7 +40,7 @@ def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[st
         cmap="magma_r", ax=axis, colorbar=False,
     )  # fmt: skip
     axis.set_title(title, wrap=True, fontsize="medium")
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, title: str, path: str) -> None:
@@ -57,7 +65,7 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, titl
     axis.set_xlim(0, 1)
     axis.set_xlabel(score)
     axis.set_title(title, wrap=True, fontsize="medium")
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def draw_curves(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]], title: str, path: str) -> None:
@@ -96,7 +104,7 @@ def draw_curves(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]],
         axis.legend()
     axis.set_xlabel("epochs")
     figure.suptitle(title)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)
 
 
 def draw_reconstruction(
@@ -133,4 +141,4 @@ def draw_reconstruction(
     axes[0].set_ylabel("mel bin centre (Hz)")
     figure.colorbar(image, ax=axes, label="power (dB)", pad=0.01)
     figure.suptitle(title)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)

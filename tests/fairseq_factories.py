@@ -47,7 +47,7 @@ def compose_recipe(recipe: str, *fields: str) -> DictConfig:
     try:
         from hydra import compose, initialize_config_dir
     except ImportError:  # hydra 1.0.7
-        from hydra.experimental import compose, initialize_config_dir
+        from hydra.experimental import compose, initialize_config_dir  # type: ignore[assignment]
     stage, name = STAGE_OF[recipe], recipe.split("/")[-1]
     overrides = [
         "task.data=/data", "task.launch_dir=/launch", f"common.user_dir={REPOSITORY}/maskspec_fairseq", *fields

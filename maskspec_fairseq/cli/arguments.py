@@ -65,7 +65,7 @@ def list_audio(paths: Sequence[str]) -> list[str]:
             continue
         found = [os.path.join(path, name) for name in find_audio(Path(path))]
         others = {os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names} - set(found)
-        print(f"{path}: {len(found)} audio files, {len(others)} other files are left out", file=sys.stderr)
+        print(f"{path}: audio files: {len(found)}; other files, left out: {len(others)}", file=sys.stderr)
         files += found
     return files
 

@@ -131,9 +131,9 @@ def embed_clips(
             except AudioError as error:
                 failed[target] = str(error)
             except KeyboardInterrupt:
-                done = len(files) - len(left) + number - len(failed)
+                num_done = len(files) - len(left) + number - len(failed)
                 raise KeyboardInterrupt(
-                    f"{done} of {len(files)} clips are embedded; the same command embeds the others"
+                    f"{num_done} of {len(files)} clips are embedded; the same command embeds the others"
                 ) from None
             bar.update()
 

@@ -242,7 +242,7 @@ def test_of_a_folder_the_audio_files_are_embedded(job, capsys):
     (job / "audio" / "text.txt").write_text("no audio")
     run("audio", "--out", "e.npy")
     assert (job / "e.paths.txt").read_text().splitlines() == sorted(files())
-    assert "audio: 4 audio files, 1 other files are left out\n" in capsys.readouterr().err
+    assert "audio: audio files: 4; other files, left out: 1\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", [["--out", "e"], ["--out", "e.npz", "--frames"]], ids=" ".join)

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -47,6 +49,14 @@ def test_every_curve_is_drawn_and_named(tmp_path, capsys, monkeypatch, log, pane
     for axis in drawn[0].axes:
         assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == len(axis.lines)
         assert axis.get_ylim()[0] == 0 and (axis.get_ylabel() not in ("accuracy", "mAP") or axis.get_ylim()[1] == 1)
+
+
+def test_a_run_called_in_japanese_is_drawn_without_warnings(tmp_path):
+    (tmp_path / "音").mkdir()
+    (tmp_path / "音" / "hydra_train.log").write_text(LOG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plot_loss.main([str(tmp_path / "音" / "hydra_train.log"), "--out", str(tmp_path / "l.png")]) == 0
 
 
 def test_what_cannot_be_drawn_is_refused_in_a_line(tmp_path, capsys):

@@ -205,7 +205,7 @@ def test_of_a_folder_the_audio_files_are_tagged_in_order_and_the_others_counted(
     output = run(capsys, one, f"{folder}/", "--checkpoint", checkpoint, "--format", "jsonl")
     found = [json.loads(line)["file"] for line in output.out.splitlines()]
     assert found == [str(one), *(str(folder / name) for name in ("a.FLAC", "b/1.wav", "b/2.wav"))]
-    assert output.err == f"{folder}/: 3 audio files, 1 other files are left out\n"
+    assert output.err == f"{folder}/: audio files: 3; other files, left out: 1\n"
     (tmp_path / "none").mkdir()
     assert "files below " in run(capsys, tmp_path / "none", "--checkpoint", checkpoint, code=2).err
 

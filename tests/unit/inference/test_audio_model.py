@@ -98,6 +98,11 @@ def test_checkpoint_of_a_run_gives_its_network(tmp_path):
     assert torch.equal(model(noise(RATE // 2), RATE).logits, network(noise(RATE // 2)))
 
 
+def test_a_reference_to_the_environment_in_a_checkpoint_stays_text(tmp_path):
+    path, _ = save_finetuned(tmp_path / "c.pt", seed=1, labels=("${oc.env:HOME}", "b"))
+    assert maskspec_fairseq.load_model(path).labels[0].name == "${oc.env:HOME}"
+
+
 @torch.inference_mode()
 def test_pretraining_checkpoint_is_an_encoder_without_its_decoder(tmp_path):
     torch.manual_seed(0)
