@@ -71,7 +71,7 @@ test-unit: $(INSTALLED)
 
 # What takes minutes per test and is not part of CI
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest tests -m slow -rP --durations=0  # -rP: what they measured
+	$(BIN)/python -m pytest tests -m slow -rsP --durations=0  # P: what they measured
 
 # The other stack, fairseq 0.12.2, on Python 3.10
 test-stock:

@@ -1,5 +1,6 @@
 """Pictures. They are drawn on `matplotlib.figure.Figure` objects, which need neither a display nor a backend."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,13 +10,21 @@ DPI = 110
 FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
 
 
-def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[str], path: str) -> None:
+def save(figure: Figure, path: str) -> None:
+    """Write a picture. Characters that its font lacks, such as those of a file called in Japanese, are boxes in it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
+        figure.savefig(path, dpi=DPI)
+
+
+def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[str], title: str, path: str) -> None:
     """Draw the confusion matrix, in clips, into a PNG.
 
     Args:
         target: (N,), class indices.
         predicted: (N,), class indices.
         names: of the C classes.
+        title: of the picture.
         path: of the picture.
 
     Raises:
@@ -30,17 +39,18 @@ def draw_confusion(target: np.ndarray, predicted: np.ndarray, names: Sequence[st
         target, predicted, labels=np.arange(len(names)), display_labels=list(names), xticks_rotation="vertical",
         cmap="magma_r", ax=axis, colorbar=False,
     )  # fmt: skip
-    axis.set_title(f"{(target == predicted).mean():.1%} of {len(target)} clips")
-    figure.savefig(path, dpi=DPI)
+    axis.set_title(title, wrap=True, fontsize="medium")
+    save(figure, path)
 
 
-def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path: str) -> None:
+def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, title: str, path: str) -> None:
     """Draw a bar per class into a PNG, the best on top; classes without a score are left out.
 
     Args:
         scores: (C,), from 0 to 1, NaN for a class without a score.
         names: of the C classes.
         score: the name of the score.
+        title: of the picture.
         path: of the picture.
 
     Raises:
@@ -54,39 +64,47 @@ def draw_class_scores(scores: np.ndarray, names: Sequence[str], score: str, path
     axis.margins(y=0.01)
     axis.set_xlim(0, 1)
     axis.set_xlabel(score)
-    figure.savefig(path, dpi=DPI)
+    axis.set_title(title, wrap=True, fontsize="medium")
+    save(figure, path)
 
 
-def draw_loss_curves(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]], path: str) -> None:
-    """Draw the curves of a run into a PNG: training and each held-out subset in a color of its own.
+def draw_curves(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]], title: str, path: str) -> None:
+    """Draw the curves of a run into a PNG: training and each held-out subset in a colour of its own.
+
+    The losses share a panel; a score, accuracy or mAP, has another one below.
 
     Args:
-        curves: (kind, name) -> (epoch, value), ...; the kind is "train_inner" or a subset's name, the name is "loss" or
-            "baseline_loss".
+        curves: (kind, name) -> (epoch, value), ...; the kind is "train_inner" or a subset's name, the name is "loss",
+            "baseline_loss" or that of a score.
+        title: of the picture.
         path: of the picture.
 
     Raises:
         OSError: it cannot be written.
     """
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axis = figure.subplots()
-    kinds = dict.fromkeys(kind for kind, _ in curves)  # in order, each once
-    subsets = [kind for kind in kinds if kind != "train_inner"]
+    subsets = [kind for kind in dict.fromkeys(kind for kind, _ in curves) if kind != "train_inner"]
+    # only pretraining has a baseline
+    loss = "squared error per masked value" if any(name == "baseline_loss" for _, name in curves) else "loss"
+    panels = list(dict.fromkeys(loss if name.endswith("loss") else name for _, name in curves))
+    figure = Figure(figsize=(9, 1.5 + 3.5 * len(panels)), layout="constrained")
+    axes = dict(zip(panels, figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]))
     for (kind, name), curve in curves.items():
         is_baseline = name == "baseline_loss"
         color = f"C{1 + subsets.index(kind)}" if kind in subsets else "C0"
         label = f"held out ({kind})" if kind in subsets else "training"
-        label += ", predicting the mean" if is_baseline else ""
-        marker = "." if kind in subsets and not is_baseline else None
-        axis.plot(*zip(*curve), label=label, color=color, marker=marker, linestyle="--" if is_baseline else "-")
+        label += ", always predicting the mean" if is_baseline else ""
+        marker = "." if len(curve) == 1 or (kind in subsets and not is_baseline) else None
+        style = "--" if is_baseline else "-"
+        axis = axes[loss if name.endswith("loss") else name]
+        axis.plot(*zip(*curve), label=label, color=color, marker=marker, linestyle=style)
+    for name, axis in axes.items():
+        axis.set_ylabel(name)
+        axis.set_ylim(bottom=0, top=None if name == loss else 1)
+        axis.grid(alpha=0.3)
+        axis.legend()
     axis.set_xlabel("epochs")
-    # only pretraining has a baseline
-    is_pretraining = any(name == "baseline_loss" for _, name in curves)
-    axis.set_ylabel("squared error per masked value" if is_pretraining else "loss")
-    axis.set_ylim(bottom=0)
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.savefig(path, dpi=DPI)
+    figure.suptitle(title)
+    save(figure, path)
 
 
 def draw_reconstruction(
@@ -123,4 +141,4 @@ def draw_reconstruction(
     axes[0].set_ylabel("mel bin centre (Hz)")
     figure.colorbar(image, ax=axes, label="power (dB)", pad=0.01)
     figure.suptitle(title)
-    figure.savefig(path, dpi=DPI)
+    save(figure, path)

@@ -9,6 +9,7 @@ from typing import Any, Union
 # [time][train_inner][INFO] - {"epoch": 1, "loss": "0.9", ...}
 LOG_LINE = re.compile(r'\[([^\]]+)\]\[INFO\] - (\{"epoch": .*\})\s*$')
 TRAINING = ("train_inner", "train")  # every log_interval updates, and per epoch; other kinds are subsets
+CURVES = ("loss", "baseline_loss", "accuracy", "mAP")  # a run has some of them
 Curve = list[tuple[float, float]]  # (epochs, value)
 
 
@@ -30,7 +31,7 @@ def log_entries(path: Union[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_curves(path: Union[str, Path]) -> dict[tuple[str, str], Curve]:
-    """The curves of a log by kind, train_inner or a subset, and by name, `loss` or `baseline_loss`.
+    """The curves of a log by kind, train_inner or a subset, and by name, one of `CURVES`.
 
     Raises:
         ValueError: the log has no such lines.
@@ -41,7 +42,7 @@ def read_curves(path: Union[str, Path]) -> dict[tuple[str, str], Curve]:
         if kind == "train":  # the means over an epoch of what train_inner has
             continue
         prefix, epochs = ("", entry.get("update")) if kind == "train_inner" else (f"{kind}_", entry["epoch"])
-        for name in ("loss", "baseline_loss"):
+        for name in CURVES:
             if prefix + name in entry and epochs is not None:
                 curves.setdefault((kind, name), []).append((float(epochs), float(entry[prefix + name])))
     if not curves:

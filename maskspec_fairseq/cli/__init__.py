@@ -1,0 +1,18 @@
+"""The programs. Ctrl-C during their imports, which take seconds, ends them in one line instead of a traceback."""
+
+import signal
+import sys
+from types import TracebackType
+from typing import Optional
+
+
+def report_interrupt(kind: type[BaseException], error: BaseException, traceback: Optional[TracebackType]) -> None:
+    """`sys.excepthook` of the programs."""
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    print("interrupted before the start; nothing was done", file=sys.stderr)
+    raise SystemExit(128 + signal.SIGINT)  # as `run_program`
+
+
+sys.excepthook = report_interrupt

@@ -1,8 +1,13 @@
 """Arguments that the programs share, and the form of their help."""
 
 import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.corpora.builder import find_audio
 
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -43,6 +48,26 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
         metavar="N",
         help="windows of one file that are encoded together, on a CPU at most 4 (default: %(default)s)",
     )
+
+
+def list_audio(paths: Sequence[str]) -> list[str]:
+    """The files that are named; for a folder the audio files below it, sorted, as `maskspec-build folder` finds them.
+
+    What else is in a folder is counted on stderr.
+
+    Raises:
+        ManifestError: a folder without audio, or one that cannot be read.
+    """
+    files = []
+    for path in paths:
+        if not os.path.isdir(path):
+            files.append(path)
+            continue
+        found = [os.path.join(path, name) for name in find_audio(Path(path))]
+        others = {os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names} - set(found)
+        print(f"{path}: audio files: {len(found)}; other files, left out: {len(others)}", file=sys.stderr)
+        files += found
+    return files
 
 
 def device(text: str) -> str:

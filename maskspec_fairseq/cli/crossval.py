@@ -108,11 +108,19 @@ def train(command: list[str], log: Path, fold: int) -> None:
 
     Raises:
         ChildProcessError: it failed.
+        KeyboardInterrupt: it was interrupted; the message says so.
     """
-    env = {**os.environ, "HYDRA_FULL_ERROR": "1"}  # the exception itself instead of hydra's hint at this variable
+    # the exception itself instead of hydra's hint at this variable; and a log that has every character
+    env = {**os.environ, "HYDRA_FULL_ERROR": "1", "PYTHONIOENCODING": "utf-8"}
     with open(log, "ab") as stream:
         start = stream.tell()
-        code = subprocess.call(command, stdout=stream, stderr=subprocess.STDOUT, env=env)
+        try:
+            code = subprocess.call(command, stdout=stream, stderr=subprocess.STDOUT, env=env)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"fold {fold} was in training, its output is in {log}; the same command resumes from its last "
+                "checkpoint, and keeps the folds that are done"
+            ) from None
     if code:
         with open(log, "rb") as output:
             output.seek(start)

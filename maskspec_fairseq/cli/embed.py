@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from maskspec_fairseq.argument_types import int_at_least
-from maskspec_fairseq.cli.arguments import add_batch_size, add_device, make_parser
+from maskspec_fairseq.cli.arguments import add_batch_size, add_device, list_audio, make_parser
 from maskspec_fairseq.cli.program import report_failures, run_program
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS
 from maskspec_fairseq.inference.embedding_job import embed_clips, list_files, list_manifest
@@ -19,7 +19,9 @@ maskspec-embed hour.flac --checkpoint CHECKPOINT --out embeddings/ --frames --pa
 
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("maskspec-embed", __doc__, EXAMPLE)
-    parser.add_argument("files", nargs="*", metavar="FILE", help="audio of any length, rate and number of channels")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="audio of any length, rate and number of channels; or a folder of it"
+    )
     parser.add_argument("--data", metavar="DATA_DIR", help="with a manifest, instead of files")
     parser.add_argument("--subset", help="of DATA_DIR: the manifest is DATA_DIR/SUBSET.tsv")
     parser.add_argument("--checkpoint", required=True, help="of any run, or a folder of maskspec-export")
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         raise ValueError("expected --data and --subset together, found one of them; add the other")
     if args.passes > 1 and not args.frames:
         raise ValueError(f"expected --passes with --frames only, found --passes {args.passes}; add --frames")
-    clips = list_manifest(args.data, args.subset) if args.data else list_files(args.files)
+    clips = list_manifest(args.data, args.subset) if args.data else list_files(list_audio(args.files))
     model = load_model(args.checkpoint).to(args.device)
     result = embed_clips(model, clips, args.out, args.frames, args.passes, args.batch_size)
     earlier = f", {result.num_before} of them before" if result.num_before else ""

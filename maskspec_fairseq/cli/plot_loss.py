@@ -1,13 +1,14 @@
-"""maskspec-plot-loss: draw the loss curves in a run's hydra_train.log, next to those of always predicting the mean."""
+"""maskspec-plot-loss: draw the curves in a run's hydra_train.log: its losses, and accuracy or mAP in finetuning."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Optional
 
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
-from maskspec_fairseq.plots import draw_loss_curves
+from maskspec_fairseq.plots import draw_curves
 from maskspec_fairseq.training_log import read_curves
 
 EXAMPLE = "maskspec-plot-loss runs/esc10_tiny/hydra_train.log --out loss.png"
@@ -22,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     curves = read_curves(args.log)
-    draw_loss_curves(curves, args.out)
+    draw_curves(curves, os.path.dirname(os.path.abspath(args.log)), args.out)
     last = {" ".join(key): curve[-1] for key, curve in curves.items()}
     print(f"{args.out}: " + ", ".join(f"{name} {value:.4f} at epoch {at:g}" for name, (at, value) in last.items()))
 

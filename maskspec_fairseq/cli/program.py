@@ -1,6 +1,8 @@
 """How every program runs, and how it fails: one line on stderr that names the program, and exit code 2."""
 
 import argparse
+import io
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Callable, Optional
@@ -9,7 +11,7 @@ from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.data_dir import ManifestError
 
 FAILED = 2  # as argparse has it for arguments
-INTERRUPTED = 130  # as shells have it for Ctrl-C
+INTERRUPTED = 128 + signal.SIGINT  # as shells have it for Ctrl-C
 
 
 def run_program(
@@ -20,24 +22,36 @@ def run_program(
 ) -> int:
     """Parse the arguments and run the program; report a failure that users can cure in one line, without a traceback.
 
+    What the terminal's encoding does not have, such as the name of a file, is printed escaped.
+
     Args:
         parser: of the program.
-        run: does what the arguments say, and returns the exit code, None for 0.
+        run: does what the arguments say, and returns the exit code, None for 0. A `KeyboardInterrupt` with a message
+            says what is done so far and how to continue.
         argv: the arguments; those of the process if None.
         intermixed: whether options may stand between positional arguments; not with subparsers.
 
     Returns:
         The exit code: 0, 2 after a failure, 130 after Ctrl-C, or what `run` returns.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     try:
         return run(args) or 0
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; no file was left incomplete", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        state = str(interrupt) or "no file was left incomplete; the same command starts again"
+        print(f"{parser.prog}: interrupted; {state}", file=sys.stderr)
         return INTERRUPTED
     except (AudioError, ManifestError, ImportError, OSError, ValueError) as error:
         print(f"{parser.prog}: {message_of(error)}", file=sys.stderr)
         return FAILED
+
+
+def printable(text: str) -> str:
+    """A text in which control characters, such as line breaks, are escaped: it cannot make lines of a table."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def message_of(error: Exception) -> str:

@@ -1,7 +1,6 @@
 """maskspec-reconstruct: what a pretrained model puts in place of a clip's hidden patches, as a picture and as sound."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     waveform = torch.from_numpy(samples).to(args.device)
     result = reconstruct(model.to(args.device), waveform, num_samples, mask_ratio, args.seed)
     files: dict[str, Callable[[Path], None]] = {
-        picture.name: lambda path: draw(result, model.front_end, os.path.basename(args.audio), path)
+        picture.name: lambda path: draw(result, model.front_end, f"{args.audio}, by {args.checkpoint}", path)
     }
     if args.wav:
         for name, sound in sounds(result, model.front_end).items():
@@ -78,17 +77,20 @@ def run(args: argparse.Namespace) -> None:
 
 
 def losses(result: Reconstruction) -> str:
-    return f"loss {result.loss:.4f} per value on the masked patches, baseline {result.baseline_loss:.4f}"
+    return (
+        f"squared error per masked value: model {result.loss:.4f}, always predicting their mean "
+        f"{result.baseline_loss:.4f}"
+    )
 
 
-def draw(result: Reconstruction, front_end: LogMel, name: str, path: Path) -> None:
+def draw(result: Reconstruction, front_end: LogMel, title: str, path: Path) -> None:
     """Draw the three spectrograms of a file into a PNG."""
     params = front_end.params
     draw_reconstruction(
         {"original": result.original, "masked input": result.masked, "reconstruction": result.restored},
         mel_centres_hz(params.mel_scale, params.n_mels, front_end.sample_rate, params.f_min, params.f_max),
         front_end.hop_length / front_end.sample_rate,
-        f"{name}: {losses(result)}",
+        f"{title}\n{losses(result)}",
         str(path),
     )
 

@@ -2,14 +2,15 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import int_at_least, seconds
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.cli.arguments import add_batch_size, add_device, make_parser
-from maskspec_fairseq.cli.program import report_failures, run_program
+from maskspec_fairseq.cli.arguments import add_batch_size, add_device, list_audio, make_parser
+from maskspec_fairseq.cli.program import printable, report_failures, run_program
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS
 from maskspec_fairseq.inference.load import load_labelled_model
 from maskspec_fairseq.inference.tagging import tag_file, window_samples
@@ -20,16 +21,24 @@ maskspec-tag hour.flac --checkpoint exported/ --window 5 --hop 2.5 --format json
 
 def table(result: dict[str, Any]) -> str:
     """A tagged span as text: a line for it, and one per tag."""
-    lines = [f"{result['file']}  {result['start_sec']:.2f} to {result['end_sec']:.2f} s"]
+    lines = [f"{printable(result['file'])}  {result['start_sec']:.2f} to {result['end_sec']:.2f} s"]
     for tag in result["tags"]:
         key = "" if tag["key"] == tag["name"] else f"  ({tag['key']})"
-        lines.append(f"  {tag['score']:8.4f}  {tag['name']}{key}")
+        lines.append(f"  {tag['score']:8.4f}  {printable(tag['name'] + key)}")
     return "\n".join(lines)
+
+
+def json_line(result: dict[str, Any]) -> str:
+    """A tagged span as JSON, which has no NaN: such a score is null."""
+    tags = [{**tag, "score": None if math.isnan(tag["score"]) else tag["score"]} for tag in result["tags"]]
+    return json.dumps({**result, "tags": tags}, allow_nan=False)
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("maskspec-tag", __doc__, EXAMPLE)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="audio of any length, rate and number of channels")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="audio of any length, rate and number of channels; or a folder of it"
+    )
     parser.add_argument("--checkpoint", required=True, help="of a finetuning run, or a folder of maskspec-export")
     parser.add_argument(
         "--top-k", type=int_at_least(1), default=8, metavar="K", help="classes to print (default: %(default)s)"
@@ -51,16 +60,19 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         raise ValueError(f"expected --hop with --window, found --hop {args.hop:g} alone; add --window")
     model = load_labelled_model(args.checkpoint).to(args.device)
     windows = window_samples(model, args.window, args.hop) if args.window else None
+    files = list_audio(args.files)
     failed = []
-    for path in args.files:
+    for path in files:
         try:
             results = tag_file(model, path, args.top_k, windows, args.batch_size)
         except AudioError as error:
             failed.append(str(error))
             continue
+        if any(math.isnan(tag["score"]) for result in results for tag in result["tags"]):
+            print(f"{parser.prog}: {path}: warning: scores that are NaN; is the model damaged?", file=sys.stderr)
         for result in results:
-            print(json.dumps(result) if args.format == "jsonl" else table(result), flush=True)
-    return report_failures(parser, failed, f"{len(args.files)} files could not be tagged")
+            print(json_line(result) if args.format == "jsonl" else table(result), flush=True)
+    return report_failures(parser, failed, f"{len(files)} files could not be tagged")
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -91,8 +91,11 @@ def check_manifest(path: PathLike) -> None:
         subsets = ", ".join(p.stem for p in found if not p.stem.endswith(".rejected"))
         raise ManifestError(
             f"expected a manifest at {path}, found "
-            + (f"only the subsets {subsets} there" if subsets else "none in that directory")
-            + "; write one with `maskspec-build folder AUDIO_DIR --out DATA_DIR` and set task.data=DATA_DIR"
+            + (
+                f"only the subsets {subsets} there; name one of them"
+                if subsets
+                else "none in that directory; write one with `maskspec-build folder AUDIO_DIR --out DATA_DIR`"
+            )
         )
 
 

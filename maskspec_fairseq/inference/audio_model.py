@@ -5,6 +5,8 @@ C classes.
 """
 
 import inspect
+import logging
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,10 @@ from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 
+logger = logging.getLogger(__name__)
+
 MAX_WINDOWS = 16  # encoded together
+MAX_PEAK = 10.0  # 20 dB above full scale; louder samples have another scale
 MAX_WINDOWS_ON_CPU = 4  # larger batches fit a CPU's cache less well, and take longer per window
 # The arguments of `SpectrogramClassifier` that define a model; the others are for training.
 ARCHITECTURE = (*ENCODER_FIELDS, "pool", "norm_after_pool")
@@ -76,6 +81,7 @@ class AudioModel(nn.Module):
         self.labels = list(labels)
         self.target_is_multilabel = target_is_multilabel
         self.network = SpectrogramClassifier(num_classes=len(self.labels), **self.architecture)
+        self._warned_of_scale = False
 
     @property
     def sample_rate(self) -> int:
@@ -101,21 +107,34 @@ class AudioModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
-    def forward(self, waveform: Tensor, sample_rate: int) -> AudioOutput:
+    def forward(
+        self,
+        waveform: Tensor,
+        sample_rate: int,
+        lengths: Optional[Sequence[int]] = None,
+        scale: Optional[float] = None,
+    ) -> AudioOutput:
         """Logits and embeddings of a batch of clips.
 
         A clip longer than the model's length is cut into windows, the last of which ends with the clip. The clip's
         embedding is the mean over its windows, and so are its logits.
 
         Args:
-            waveform: float (B, T), full scale 1, of any length.
+            waveform: float (B, T), of any length.
             sample_rate: of the waveform, Hz.
+            lengths: B numbers of samples, if clips of unequal length were padded to T: each clip gets what it gets
+                alone. None if all clips have T samples.
+            scale: the full scale of the samples, such as 32768. None for 1, with a warning if they are far louder.
 
         Raises:
-            ValueError: another shape or type, no samples, a sample that is not finite, or a rate that is not a
-                positive whole number.
+            ValueError: another shape or type, no samples, a sample that is not finite, a rate that is not a positive
+                whole number, a scale that is not a positive number, or lengths that are not of these clips.
         """
-        embedding = self.embed(self.resample(waveform, sample_rate))
+        if lengths is None:
+            embedding = self.embed(self.resample(waveform, sample_rate, scale))
+        else:
+            clips = [self.resample(clip[None], sample_rate, scale) for clip in unpad(waveform, lengths)]
+            embedding = self.embed_clips(clips)
         return AudioOutput(self.network.head(embedding) if self.labels else None, embedding)
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -125,29 +144,38 @@ class AudioModel(nn.Module):
     def embed(self, waveform: Tensor, max_windows: Optional[int] = MAX_WINDOWS) -> Tensor:
         """(B, T) at the model's rate -> (B, D); max_windows as in `embed_windows`."""
         windows = cut_windows(waveform, self.window_samples, self.window_samples)  # (B, K, W)
-        embeddings = self.embed_windows(windows.flatten(0, 1), waveform.shape[1], max_windows)  # (B * K, D)
+        num_samples = torch.full(windows.shape[:2], waveform.shape[1], device=windows.device).flatten()
+        embeddings = self.embed_windows(windows.flatten(0, 1), num_samples, max_windows)  # (B * K, D)
         return embeddings.unflatten(0, windows.shape[:2]).mean(dim=1)
 
-    def embed_windows(self, windows: Tensor, num_samples: int, max_windows: Optional[int] = MAX_WINDOWS) -> Tensor:
+    def embed_clips(self, clips: Sequence[Tensor]) -> Tensor:
+        """B clips at the model's rate, each (1, T) of its own length -> (B, D), of each what `embed` gives for it."""
+        windows = [cut_windows(clip, self.window_samples, self.window_samples)[0] for clip in clips]  # (K, W) each
+        counts = [len(part) for part in windows]
+        num_samples = torch.tensor([clip.shape[1] for clip, count in zip(clips, counts) for _ in range(count)])
+        embeddings = self.embed_windows(torch.cat(windows), num_samples.to(self.device))  # (sum of K, D)
+        return torch.stack([part.mean(dim=0) for part in embeddings.split(counts)])
+
+    def embed_windows(
+        self, windows: Tensor, num_samples: Optional[Tensor] = None, max_windows: Optional[int] = MAX_WINDOWS
+    ) -> Tensor:
         """(B, W) -> (B, D), the pooled embeddings of windows.
 
         Args:
             windows: at the model's rate.
-            num_samples: how many samples of each window, from its start, are not padding.
+            num_samples: (B,), how many samples of each window, from its start, are not padding; None for all.
             max_windows: how many windows are encoded together at most; all of them if None.
         """
-        if max_windows is None:
-            return self._embed_batch(windows, num_samples)
-        return torch.cat(
-            [self._embed_batch(batch, num_samples) for batch in windows.split(self._batch_size(max_windows))]
-        )
-
-    def _embed_batch(self, windows: Tensor, num_samples: int) -> Tensor:
-        """`embed_windows` in one batch."""
-        if self.labels or self.network.pool_norm is not None:  # the classes of a third-party head may have no names
-            return self.network.embed(windows)
-        columns = self.network.embed_columns(windows)  # (B, M, D)
-        return columns[:, : (num_samples + self.column_samples - 1) // self.column_samples].mean(dim=1)
+        batches = [windows] if max_windows is None else windows.split(self._batch_size(max_windows))
+        # A finetuned model pools as in training, padding included; the classes of a third-party head may have no names.
+        if self.labels or self.network.pool_norm is not None:
+            return torch.cat([self.network.embed(batch) for batch in batches])
+        columns = torch.cat([self.network.embed_columns(batch) for batch in batches])  # (B, M, D)
+        if num_samples is None:
+            return columns.mean(dim=1)
+        starts = torch.arange(columns.shape[1], device=columns.device) * self.column_samples  # (M,)
+        held = (starts < num_samples[:, None])[:, :, None]  # (B, M, 1): the columns that hold sound
+        return (columns * held).sum(dim=1) / held.sum(dim=1)
 
     def _batch_size(self, max_windows: int) -> int:
         """How many of at most max_windows are encoded together on the model's device."""
@@ -234,22 +262,28 @@ class AudioModel(nn.Module):
         times = (torch.arange(first, last) * step + offset).double() / self.sample_rate
         return first, times
 
-    def resample(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Check a batch of clips, and bring it to the model's rate and device, float32 (B, T'); errors of `forward`."""
+    def resample(self, waveform: Tensor, sample_rate: int, scale: Optional[float] = None) -> Tensor:
+        """Check a batch of clips, and bring it to full scale 1, and to the model's rate and device, float32 (B, T').
+
+        Arguments and errors of `forward`.
+        """
         if not isinstance(sample_rate, numbers.Integral) or isinstance(sample_rate, bool) or sample_rate <= 0:
             raise ValueError(f"expected the sample rate as a positive whole number of Hz, found {sample_rate!r}")
-        if not (torch.is_tensor(waveform) and waveform.dim() == 2 and waveform.is_floating_point()):
-            found = (
-                f"{waveform.dtype} {tuple(waveform.shape)}" if torch.is_tensor(waveform) else type(waveform).__name__
-            )
-            raise ValueError(
-                f"expected a waveform as a tensor of floats, (B, T), found {found}; for a single clip: clip[None]"
-            )
-        if not waveform.numel():
-            raise ValueError(f"expected a waveform with samples, found the shape {tuple(waveform.shape)}")
-        if not torch.isfinite(waveform).all():
+        check_waveform(waveform)
+        peak = float(waveform.abs().max())
+        if not math.isfinite(peak):
             raise ValueError("expected finite samples, found NaN or infinity")
         waveform = waveform.float()
+        if scale is not None:
+            if not 0 < scale < math.inf:
+                raise ValueError(f"expected the full scale of the samples as a positive number, found {scale!r}")
+            waveform = waveform / scale
+        elif peak > MAX_PEAK and not self._warned_of_scale:
+            self._warned_of_scale = True
+            logger.warning(
+                f"expected samples with a full scale of 1, found a peak of {peak:.6g}; if they have another, name it, "
+                "for example scale=32768 for that of int16"
+            )
         if sample_rate != self.sample_rate:
             clips = waveform.detach().cpu().numpy()
             resampled = np.stack([soxr.resample(clip, sample_rate, self.sample_rate, quality="HQ") for clip in clips])
@@ -275,6 +309,37 @@ def cut_windows(waveform: Tensor, size: int, hop: int) -> Tensor:
     starts = torch.arange(1 + (beyond + hop - 1) // hop, device=waveform.device) * hop  # (K,)
     starts = starts.clamp(max=beyond)
     return waveform[:, starts[:, None] + torch.arange(size, device=waveform.device)]
+
+
+def check_waveform(waveform: Tensor) -> None:
+    """Check that a waveform is a tensor of floats, (B, T), with samples.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not (torch.is_tensor(waveform) and waveform.dim() == 2 and waveform.is_floating_point()):
+        found = f"{waveform.dtype} {tuple(waveform.shape)}" if torch.is_tensor(waveform) else type(waveform).__name__
+        raise ValueError(
+            f"expected a waveform as a tensor of floats, (B, T), found {found}; for a single clip: clip[None]"
+        )
+    if not waveform.numel():
+        raise ValueError(f"expected a waveform with samples, found the shape {tuple(waveform.shape)}")
+
+
+def unpad(waveform: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """(B, T) -> B clips, (T',) each, without their padding.
+
+    Raises:
+        ValueError: see `check_waveform`; or not B numbers of samples from 1 to T.
+    """
+    check_waveform(waveform)
+    num_clips, num_samples = waveform.shape
+    counts = torch.as_tensor(lengths)
+    if counts.shape != (num_clips,) or counts.is_floating_point() or counts.min() < 1 or counts.max() > num_samples:
+        raise ValueError(
+            f"expected lengths of {num_clips} clips, each from 1 to {num_samples} samples, found {counts.tolist()}"
+        )
+    return [clip[:count] for clip, count in zip(waveform, counts.tolist())]
 
 
 def load_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) -> AudioModel:

@@ -98,6 +98,7 @@ def embed_clips(
         ValueError: clips that would share a file, what is at `out` is not of this job, frames with NAME.npy, or passes
             that do not divide a column.
         OSError: a file cannot be written.
+        KeyboardInterrupt: the job was interrupted; the message says how much is done.
     """
     form = output_form(out)
     if frames and form == ".npy":
@@ -105,18 +106,22 @@ def embed_clips(
             f"expected --out FILE.npz or a folder for --frames, found {out}: clips have different numbers of frames"
         )
     folder = f"{out}.parts" if form else out
-    check_free(out, folder)
     model.frame_windows(passes)  # refuses what does not divide a column
     targets = clip_targets(clips, folder)
     run = {"model_sha256": fingerprint(model), "root": clips.root, "frames": frames, "passes": passes}
-    check_same_run(folder, {**run, "batch_size": batch_size, "device": model.device.type})
+    run = {**run, "batch_size": batch_size, "device": model.device.type}
+    finished = {**run, "clips_sha256": hashlib.sha256(json.dumps(targets).encode()).hexdigest()}
+    if form and finish_removal(out, folder) == finished and os.path.isfile(out):
+        return JobResult(len(targets), len(targets), len(set(targets)), [])
+    check_free(out, folder)
+    check_same_run(folder, run)
 
     sources = SourceLog(os.path.join(folder, SOURCES_FILE))
     files = dict(zip(targets, clips.files))  # a clip that is listed twice is embedded once
     left = [target for target, file in files.items() if not sources.is_done(target, file)]
     failed: dict[str, str] = {}
     with tqdm(total=len(files), initial=len(files) - len(left), unit="clip", desc="embed", file=sys.stderr) as bar:
-        for target in left:
+        for number, target in enumerate(left):
             for suffix in (".npy", ".times.npy"):
                 Path(target + suffix).unlink(missing_ok=True)  # of audio that has changed
             source = source_of(files[target])  # before it is read: a change meanwhile is noticed the next time
@@ -125,6 +130,11 @@ def embed_clips(
                 sources.add(target, source)
             except AudioError as error:
                 failed[target] = str(error)
+            except KeyboardInterrupt:
+                num_done = len(files) - len(left) + number - len(failed)
+                raise KeyboardInterrupt(
+                    f"{num_done} of {len(files)} clips are embedded; the same command embeds the others"
+                ) from None
             bar.update()
 
     done = [(path, target) for path, target in zip(clips.paths, targets) if target not in failed]
@@ -135,7 +145,8 @@ def embed_clips(
         else:
             write_npz(out, paths, parts, model.embed_dim, frames)
         if not failed:
-            remove_folder(folder)
+            write_json(removal_path(out), finished)
+            finish_removal(out, folder)
     return JobResult(len(targets), len(done), len(files) - len(left), list(failed.values()))
 
 
@@ -336,9 +347,23 @@ def write_npz(out: str, paths: Sequence[str], targets: Sequence[str], width: int
     write_whole(out, write_archive)
 
 
-def remove_folder(folder: str) -> None:
-    """Remove a folder under another name, so that a kill meanwhile does not leave half of it under its own."""
-    scratch = f"{folder}.done"
-    shutil.rmtree(scratch, ignore_errors=True)
-    os.replace(folder, scratch)
-    shutil.rmtree(scratch)
+def removal_path(out: str) -> str:
+    """The note next to `NAME.npy` or `NAME.npz` that it is complete, while the files that it was put together from are
+    removed."""
+    return f"{out}.done.json"
+
+
+def finish_removal(out: str, folder: str) -> Any:
+    """Remove the files that a complete output was put together from, also after a kill; nothing without a note of it.
+
+    Returns:
+        What the note says: the finished job. None if there is none.
+    """
+    path = Path(removal_path(out))
+    if not path.is_file():
+        return None
+    finished = json.loads(path.read_text(encoding="utf-8"))
+    if os.path.isdir(folder):
+        shutil.rmtree(folder)
+    path.unlink()
+    return finished

@@ -7,8 +7,11 @@ import csv
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -175,6 +178,25 @@ class WindowedClips(Dataset):
         return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
 
 
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let Ctrl-C, which reaches every process of a terminal, wait while a loader starts its processes.
+
+    They inherit this, and so leave Ctrl-C to the main process, which ends them; one that is starting them would not.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others get no Ctrl-C
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
+
+
 @torch.inference_mode()
 def predict(
     model: AudioModel, manifest: Manifest, hop: int, batch_size: int, workers: int, title: str = ""
@@ -192,12 +214,13 @@ def predict(
     Raises:
         AudioError: a clip cannot be read.
     """
-    loader = DataLoader(WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers)
+    with hold_interrupts():
+        clips = iter(DataLoader(WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers))
     total = torch.zeros(len(manifest), model.embed_dim, dtype=torch.float64)
     counts = torch.zeros(len(manifest), 1)
     with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
-        for owners, batch in batches(loader, batch_size):
-            embeddings = model.embed_windows(batch.to(model.device), model.window_samples, max_windows=None)  # (B, D)
+        for owners, batch in batches(clips, batch_size):
+            embeddings = model.embed_windows(batch.to(model.device), max_windows=None)  # (B, D)
             total.index_add_(0, owners, embeddings.double().cpu())
             counts.index_add_(0, owners, torch.ones(len(owners), 1))
             bar.update(int(owners[-1]) + 1 - bar.n)
@@ -234,13 +257,14 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
     """
     names = [label.name for label in evaluation.vocabulary]
     score = evaluation.summary["class_score"]
+    title = picture_title(evaluation.summary)
 
     def draw_classes(path: Path) -> None:
-        draw_class_scores(evaluation.class_scores, names, score, str(path))
+        draw_class_scores(evaluation.class_scores, names, score, title, str(path))
 
     def draw_matrix(path: Path) -> None:
         target, _ = evaluation.targets.stacked()
-        draw_confusion(target.argmax(axis=1), evaluation.logits.argmax(axis=1), names, str(path))
+        draw_confusion(target.argmax(axis=1), evaluation.logits.argmax(axis=1), names, title, str(path))
 
     one_class = score == "recall" and len(names) <= MAX_CONFUSION_CLASSES
     files = {
@@ -249,6 +273,15 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
         "scores.json": lambda path: write_scores(path, evaluation.summary),
     }
     write_together(directory, files)
+
+
+def picture_title(summary: dict[str, Any]) -> str:
+    """What was scored, by which model, and the score."""
+    name, value = next(iter(summary["scores"].items()))
+    first, *others = summary["checkpoints"]
+    models = f"{first} and {len(others)} more" if others else first
+    subset = os.path.join(summary["data"], summary["subset"])
+    return f"{subset}: {name} {value:.3f} on {summary['clips']} clips, by {models}"
 
 
 def write_scores(path: PathLike, summary: dict[str, Any]) -> None:

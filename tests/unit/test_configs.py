@@ -6,9 +6,7 @@ from dataclasses import fields
 
 import pytest
 import torch
-from fairseq.dataclass.initialize import hydra_init
 from fairseq.optim.lr_scheduler import build_lr_scheduler
-from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from torch.nn import Parameter
 
@@ -22,34 +20,9 @@ from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWCo
 from maskspec_fairseq.optim.maskspec_cosine import MaskSpecCosineConfig
 from maskspec_fairseq.tasks.maskspec_finetuning import MaskSpecFinetuningConfig
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig
-from tests.factories import REPOSITORY
+from tests.fairseq_factories import BASES, CONFIGS, STAGE_OF, compose_recipe
 
-CONFIGS = REPOSITORY / "config"
-BASES = {"pretraining": "maskspec_base", "finetuning": "base"}
-STAGE_OF = {
-    path.stem if stage == "pretraining" else f"{stage}/{path.stem}": stage
-    for stage in BASES
-    for path in sorted((CONFIGS / stage).glob("*.yaml"))
-    if (stage, path.stem) != ("finetuning", "base")
-}
 CORPORA = ["audioset_20k", "audioset_2m", "dcase2019_task1a", "esc50", "openmic2018", "speech_commands_v2"]
-
-
-def compose_recipe(recipe, *overrides):
-    try:
-        from hydra import compose, initialize_config_dir
-    except ImportError:  # hydra 1.0.7
-        from hydra.experimental import compose, initialize_config_dir
-    stage, name = STAGE_OF[recipe], recipe.split("/")[-1]
-    overrides = [
-        "task.data=/data", "task.launch_dir=/launch", f"common.user_dir={REPOSITORY}/maskspec_fairseq", *overrides
-    ]  # fmt: skip
-    hydra_init(name)
-    try:
-        with initialize_config_dir(config_dir=str(CONFIGS / stage)):
-            return compose(config_name=name, overrides=overrides)
-    finally:  # the schema is for the primary config alone, and one process composes one
-        del ConfigStore.instance().repo[f"{name}.yaml"]
 
 
 @pytest.mark.parametrize("recipe", STAGE_OF)

@@ -20,6 +20,12 @@ def test_curves_are_read_whatever_the_held_out_subset_is_called(tmp_path, subset
     assert [kind for kind, _ in log_entries(tmp_path / "hydra_train.log")] == ["train_inner", subset, "train"]
 
 
+def test_the_score_of_finetuning_is_read_too(tmp_path):
+    log = tmp_path / "hydra_train.log"
+    log.write_text('[t][fold1][INFO] - {"epoch": 2, "fold1_accuracy": "0.5", "fold1_class_mean_accuracy": "0.4"}\n')
+    assert read_curves(log) == {("fold1", "accuracy"): [(2.0, 0.5)]}
+
+
 def test_the_baseline_of_older_logs_is_found_by_its_old_name(tmp_path):
     old, new = tmp_path / "old.log", tmp_path / "new.log"
     new.write_text(LOG.replace("SUBSET", "valid"))

@@ -121,6 +121,17 @@ def test_the_reason_of_a_failed_training_is_shown(folds, tmp_path, capsys, monke
     assert "training failed: no output; " in capsys.readouterr().err
 
 
+def test_ctrl_c_in_a_training_says_where_it_stood(folds, tmp_path, capsys, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crossval.subprocess, "call", interrupted)
+    assert crossval.main(arguments(folds, tmp_path, "--folds", "2")) == 130
+    error = capsys.readouterr().err
+    assert error.startswith("maskspec-crossval: interrupted; fold 2 was in training") and error.count("\n") == 1
+    assert str(tmp_path / "runs" / "fold2" / "output.log") in error and "the same command resumes" in error
+
+
 def test_the_reason_of_a_failed_scoring_is_shown(folds, tmp_path, calls, capsys, monkeypatch):
     failed = subprocess.CompletedProcess([], 2, stderr="maskspec-evaluate: expected a, found b\n")
     monkeypatch.setattr(crossval.subprocess, "run", lambda command, **kwargs: failed)

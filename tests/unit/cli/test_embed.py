@@ -144,7 +144,12 @@ def test_an_interrupted_job_does_what_is_left_and_gives_the_same_bytes(job, monk
         done.append(path)
 
     monkeypatch.setattr(embedding_job, "embed_clip", interrupted)
+    capsys.readouterr()
     run(*files(), *form, code=130)
+    error = capsys.readouterr().err
+    assert error.endswith(
+        "\nmaskspec-embed: interrupted; 2 of 4 clips are embedded; the same command embeds the others\n"
+    )
     assert not out.is_file()
     monkeypatch.setattr(
         embedding_job, "embed_clip", lambda model, path, *rest: done.append(path) or embed_clip(model, path, *rest)
@@ -191,6 +196,53 @@ def test_a_job_that_is_killed_goes_on(job):
     run(*many, "--out", "e.npy")
     run(*many, "--out", "whole.npy")
     assert (job / "e.npy").read_bytes() == (job / "whole.npy").read_bytes()
+
+
+@pytest.mark.parametrize("form", [["--out", "e.npy"], ["--out", "e.npz", "--frames"]], ids=" ".join)
+def test_a_kill_while_the_parts_are_removed_leaves_a_job_that_is_done(job, monkeypatch, capsys, form):
+    remove = shutil.rmtree
+
+    def killed(folder, **kwargs):
+        if str(folder).endswith(".parts"):
+            os.remove(f"{folder}/{RUN_FILE}")
+            raise KeyboardInterrupt
+        remove(folder, **kwargs)
+
+    def run_killed():
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", killed)
+            run(*files(), *form, code=130)
+
+    run_killed()
+    out = job / form[1]
+    whole = out.read_bytes()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding_job, "embed_clip", lambda *_: pytest.fail("a clip was embedded"))
+        run(*files(), *form)
+    assert capsys.readouterr().out == f"embedded 4 of 4 clips, 4 of them before: {form[1]}\n"
+    assert out.read_bytes() == whole and not list(job.glob("e.np?.*"))
+
+    for other in ([files()[0], *form], [*files(), *form, "--batch-size", "3"]):  # whose output it is not
+        for path in (out, job / "e.paths.txt"):
+            path.unlink(missing_ok=True)
+        run_killed()
+        run(*other, code=2)
+        assert f"expected no {form[1]} yet, found one" in capsys.readouterr().err
+    out.unlink()
+    (job / "e.paths.txt").unlink(missing_ok=True)
+    run_killed()
+    out.unlink()  # the output is missed
+    (job / "e.paths.txt").unlink(missing_ok=True)
+    run(*files(), *form)
+    assert out.read_bytes() == whole
+
+
+def test_of_a_folder_the_audio_files_are_embedded(job, capsys):
+    (job / "audio" / "text.txt").write_text("no audio")
+    run("audio", "--out", "e.npy")
+    assert (job / "e.paths.txt").read_text().splitlines() == sorted(files())
+    assert "audio: audio files: 4; other files, left out: 1\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", [["--out", "e"], ["--out", "e.npz", "--frames"]], ids=" ".join)

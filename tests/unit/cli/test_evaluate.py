@@ -3,6 +3,10 @@
 import csv
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,8 +17,8 @@ from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.cli import evaluate, export
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest, write_rejected
-from maskspec_fairseq.inference.evaluate import write_scores
-from tests.factories import save_exported, save_finetuned, tagging_model, write_tone
+from maskspec_fairseq.inference.evaluate import picture_title, write_scores
+from tests.factories import REPOSITORY, save_exported, save_finetuned, tagging_model, write_tone
 
 LABELS = ["low", "middle", "high"]
 
@@ -122,6 +126,32 @@ def test_several_classes_per_clip_are_scored_by_average_precision(data, capsys):
     assert "1 of 3 classes have no clip here" in capsys.readouterr().out
 
 
+def test_pictures_say_what_was_scored_by_which_model():
+    summary = {"checkpoints": ["a.pt", "b.pt", "c.pt"], "data": "data/x", "subset": "test", "clips": 40}
+    title = picture_title({**summary, "scores": {"accuracy": 0.625, "class_mean_accuracy": 0.5}})
+    assert title == "data/x/test: accuracy 0.625 on 40 clips, by a.pt and 2 more"
+
+
+def test_ctrl_c_is_a_line_whatever_the_processes_that_load_are_doing(data):
+    path, _ = save_finetuned(data / "a.pt", 1)
+    (data / "test.tsv").write_text(f"{data / 'audio'}\n" + "8.wav\t1\n" * 5000)
+    (data / "test.lbl").write_text("low\n" * 5000)
+    command = [sys.executable, "-m", "maskspec_fairseq.cli.evaluate", "--checkpoint", path, "--data", str(data)]
+    command += ["--subset", "test", "--workers", "2", "--device", "cpu"]
+    process = subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    shown = ""
+    while "/5000 [" not in shown:  # the progress bar
+        shown += process.stderr.read(1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and not stdout and "Traceback" not in stderr
+    *bars, last = stderr.splitlines()
+    assert last.startswith("maskspec-evaluate: interrupted; no file was left incomplete")
+    assert all("clip/s]" in bar or not bar for bar in bars)
+
+
 def test_a_score_that_is_not_finite_is_null_in_the_file(tmp_path):
     write_scores(tmp_path / "s.json", {"scores": {"mAP": 1.0, "d_prime": math.inf, "mean_auc": math.nan}})
     assert json.loads((tmp_path / "s.json").read_text())["scores"] == {"mAP": 1.0, "d_prime": None, "mean_auc": None}
@@ -134,7 +164,7 @@ def test_what_does_not_fit_is_refused(data, capsys):
     for checkpoints, subset, message in [
         ([other], "test", "b.pt: expected the 3 classes of"),
         ([good, several], "test", "expected checkpoints of one task"),
-        ([good], "fold1", "found only the subsets several, test there"),
+        ([good], "fold1", "found only the subsets several, test there; name one of them\n"),
         (["none.pt"], "test", "found no such file"),
         ([save_exported(tagging_model(labels=()), data / "bare")], "test", "bare: expected a model with labels, found"),
     ]:

@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -9,17 +11,30 @@ LOG = """\
 """
 FINETUNING_LOG = """\
 [2026-01-01 00:00:00,000][train_inner][INFO] - {"epoch": 1, "update": 0.5, "loss": "1.5"}
-[2026-01-01 00:00:00,000][fold1][INFO] - {"epoch": 1, "fold1_loss": "0.9"}
+[2026-01-01 00:00:00,000][fold1][INFO] - {"epoch": 1, "fold1_loss": "0.9", "fold1_SCORE": "0.25"}
 """
-BOTH = ["training", "training, predicting the mean", "held out (test)", "held out (test), predicting the mean"]
+MEAN = ", always predicting the mean"
+PRETRAINING = {
+    "squared error per masked value": ["training", f"training{MEAN}", "held out (test)", f"held out (test){MEAN}"]
+}
+FINETUNING = {"loss": ["training", "held out (fold1)"], "SCORE": ["held out (fold1)"]}
 
 
 @pytest.mark.parametrize(
-    "log, labels, unit",
-    [(LOG, BOTH, "squared error per masked value"), (FINETUNING_LOG, ["training", "held out (fold1)"], "loss")],
-    ids=["pretraining", "finetuning"],
+    "log, panels",
+    [
+        (LOG, PRETRAINING),
+        *(
+            (
+                FINETUNING_LOG.replace("SCORE", score),
+                {score if name == "SCORE" else name: labels for name, labels in FINETUNING.items()},
+            )
+            for score in ("accuracy", "mAP")
+        ),
+    ],
+    ids=["pretraining", "accuracy", "mAP"],
 )
-def test_every_curve_is_drawn_and_named(tmp_path, capsys, monkeypatch, log, labels, unit):
+def test_every_curve_is_drawn_and_named(tmp_path, capsys, monkeypatch, log, panels):
     drawn, save = [], Figure.savefig
     monkeypatch.setattr(
         Figure, "savefig", lambda figure, *args, **kw: (drawn.append(figure), save(figure, *args, **kw))
@@ -29,9 +44,19 @@ def test_every_curve_is_drawn_and_named(tmp_path, capsys, monkeypatch, log, labe
     assert plot_loss.main([str(tmp_path / "hydra_train.log"), "--out", str(out)]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
     assert "train_inner loss 1.5000 at epoch 0.5, " in capsys.readouterr().out
-    (axis,) = drawn[0].axes
-    assert [line.get_label() for line in axis.lines] == labels and axis.get_ylabel() == unit
-    assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == len(labels)
+    found = {axis.get_ylabel(): [line.get_label() for line in axis.lines] for axis in drawn[0].axes}
+    assert found == panels and drawn[0].get_suptitle() == str(tmp_path)
+    for axis in drawn[0].axes:
+        assert len({(line.get_color(), line.get_linestyle()) for line in axis.lines}) == len(axis.lines)
+        assert axis.get_ylim()[0] == 0 and (axis.get_ylabel() not in ("accuracy", "mAP") or axis.get_ylim()[1] == 1)
+
+
+def test_a_run_called_in_japanese_is_drawn_without_warnings(tmp_path):
+    (tmp_path / "音").mkdir()
+    (tmp_path / "音" / "hydra_train.log").write_text(LOG)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plot_loss.main([str(tmp_path / "音" / "hydra_train.log"), "--out", str(tmp_path / "l.png")]) == 0
 
 
 def test_what_cannot_be_drawn_is_refused_in_a_line(tmp_path, capsys):

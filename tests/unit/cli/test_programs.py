@@ -1,11 +1,16 @@
 """Every program is installed, and says how it is used, in its help and on its page."""
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from importlib.metadata import distribution
 
 import pytest
 
+from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.cli.program import printable, run_program
 from maskspec_fairseq.cli.programs import PROGRAMS
 from tests.factories import REPOSITORY
 
@@ -59,3 +64,53 @@ def test_page_has_every_option(program):
 def test_the_docs_list_every_program(program):
     pages = [DOCS / "use_a_model.md", DOCS / "index.md"]
     assert any(program in page.read_text() for page in pages if page.exists())
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_ctrl_c_during_the_imports_of_a_program_is_a_line(tmp_path, program):
+    (tmp_path / "numpy.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
+    done = subprocess.run([sys.executable, "-m", PROGRAMS[program]], env=environment, capture_output=True, text=True)
+    assert done.returncode == 130 and not done.stdout
+    assert done.stderr.startswith("interrupted") or done.stderr == f"{program}: interrupted\n"
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "interrupt, state",
+    [(KeyboardInterrupt(), "no file was left incomplete; the same command"), (KeyboardInterrupt("half done"), "half")],
+)
+def test_ctrl_c_in_a_program_is_a_line_that_says_what_is_done(capsys, interrupt, state):
+    def run(args):
+        raise interrupt
+
+    assert run_program(make_parser("maskspec-x", "", ""), run, []) == 130
+    error = capsys.readouterr().err
+    assert error.startswith(f"maskspec-x: interrupted; {state}") and error.count("\n") == 1
+
+
+def test_other_errors_keep_their_traceback():
+    code = "import maskspec_fairseq.cli; 1 / 0"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr
+
+
+def test_what_a_terminal_cannot_show_is_escaped():
+    """In what a program prints, and in its error messages."""
+    code = (
+        "from maskspec_fairseq.cli.arguments import make_parser\n"
+        "from maskspec_fairseq.cli.program import run_program\n"
+        "def run(args):\n"
+        "    print('\u97f3.wav \u00e4')\n"
+        "    raise ValueError('\u58f0.wav')\n"
+        "raise SystemExit(run_program(make_parser('maskspec-x', '', ''), run, []))"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=REPOSITORY, capture_output=True)
+    assert done.returncode == 2
+    assert done.stdout.decode("cp1252") == "\\u97f3.wav \u00e4\n"
+    assert done.stderr.decode("cp1252") == "maskspec-x: \\u58f0.wav\n"
+
+
+def test_control_characters_cannot_make_lines():
+    assert printable("a\n\t\x1b[2K\x9b\u2028b \u00e4\u97f3") == "a\\n\\t\\x1b[2K\\x9b\\u2028b \u00e4\u97f3"

@@ -11,6 +11,8 @@ import soundfile
 import torch
 
 from maskspec_fairseq.cli import tag
+from maskspec_fairseq.data_dir.labels import Label
+from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.embed_files import embed_spans
 from tests.factories import REPOSITORY, TAG_LABELS, forward_file, save_exported, tagging_model, write_tone
 
@@ -105,14 +107,12 @@ def test_a_broken_file_is_listed_and_the_others_are_tagged(tmp_path, capsys, che
     samples[-1] = np.nan
     soundfile.write(late, samples, 32000, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("no audio")
-    files = [good[0], tmp_path / "none.wav", late, tmp_path / "text.wav", tmp_path, good[1]]
+    files = [good[0], tmp_path / "none.wav", late, tmp_path / "text.wav", good[1]]
     output = run(capsys, *files, "--checkpoint", checkpoint, "--window", 0.5, "--format", "jsonl", code=2)
     assert {json.loads(line)["file"] for line in output.out.splitlines()} == set(map(str, good))
     reasons = output.err.splitlines()
-    assert reasons[0] == "maskspec-tag: 4 of 6 files could not be tagged:" and len(reasons) == 5
-    for line, name, reason in zip(
-        reasons[1:], files[1:5], ("No such file", "found NaN", "that soundfile decodes", "found: a directory")
-    ):
+    assert reasons[0] == "maskspec-tag: 3 of 5 files could not be tagged:" and len(reasons) == 4
+    for line, name, reason in zip(reasons[1:], files[1:4], ("No such file", "found NaN", "that soundfile decodes")):
         assert line.startswith(f"  {name}: expected") and reason in line
 
 
@@ -194,3 +194,46 @@ def test_it_runs_as_a_module_and_continues_after_a_name_that_is_not_text(tmp_pat
     done = subprocess.run([*command, "--format", "jsonl"], env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and json.loads(done.stdout)["file"] == str(path)
     assert "1 of 2 files could not be tagged" in done.stderr and "\\udcff.wav: expected audio" in done.stderr
+
+
+def test_of_a_folder_the_audio_files_are_tagged_in_order_and_the_others_counted(tmp_path, capsys, checkpoint):
+    folder = tmp_path / "clips"
+    for name in ("b/2.wav", "b/1.wav", "a.FLAC"):
+        write_tone(folder / name, 0.5)
+    (folder / "notes.txt").write_text("no audio")
+    one = write_tone(tmp_path / "one.wav", 0.5)
+    output = run(capsys, one, f"{folder}/", "--checkpoint", checkpoint, "--format", "jsonl")
+    found = [json.loads(line)["file"] for line in output.out.splitlines()]
+    assert found == [str(one), *(str(folder / name) for name in ("a.FLAC", "b/1.wav", "b/2.wav"))]
+    assert output.err == f"{folder}/: audio files: 3; other files, left out: 1\n"
+    (tmp_path / "none").mkdir()
+    assert "files below " in run(capsys, tmp_path / "none", "--checkpoint", checkpoint, code=2).err
+
+
+def test_scores_that_are_nan_are_null_in_json_and_warned_of(tmp_path, capsys, monkeypatch, checkpoint):
+    path = write_tone(tmp_path / "a.wav", 0.5)
+    monkeypatch.setattr(AudioModel, "scores", lambda model, logits: torch.tensor([0.5, float("nan"), 0.25]))
+    output = run(capsys, path, "--checkpoint", checkpoint, "--format", "jsonl")
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    tags = json.loads(output.out, parse_constant=refuse)["tags"]
+    assert {tag["name"]: tag["score"] for tag in tags} == {"Dog, bark": 0.5, "rain": None, "Säge": 0.25}
+    assert output.err == f"maskspec-tag: {path}: warning: scores that are NaN; is the model damaged?\n"
+    assert "nan  rain" in run(capsys, path, "--checkpoint", checkpoint).out
+
+
+def test_a_name_with_a_line_break_makes_no_line_of_the_table(tmp_path, capsys):
+    labels = [Label("dog", "Dog\n  0.9999  Wolf\x1b[1A"), Label("rain", "rain")]
+    path = write_tone(tmp_path / "a\nb.wav", 0.5)
+    out = run(capsys, path, "--checkpoint", save_exported(tagging_model(labels), tmp_path / "m")).out
+    assert len(out.splitlines()) == 3 and r"Dog\n  0.9999  Wolf\x1b[1A  (dog)" in out and r"a\nb.wav  0.00" in out
+
+
+def test_a_file_called_in_japanese_is_tagged_on_a_terminal_that_cannot_show_it(tmp_path, checkpoint):
+    path = write_tone(tmp_path / "犬.wav", 0.5)
+    command = [sys.executable, "-m", "maskspec_fairseq.cli.tag", path, "--checkpoint", checkpoint]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, env=environment, capture_output=True)
+    assert done.returncode == 0 and rb"\u72ac.wav  0.00 to 0.50 s" in done.stdout and not done.stderr

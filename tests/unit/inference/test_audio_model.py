@@ -100,6 +100,11 @@ def test_checkpoint_of_a_run_gives_its_network(tmp_path):
     assert torch.equal(model(noise(RATE // 2), RATE).logits, network(noise(RATE // 2)))
 
 
+def test_a_reference_to_the_environment_in_a_checkpoint_stays_text(tmp_path):
+    path, _ = save_finetuned(tmp_path / "c.pt", seed=1, labels=("${oc.env:HOME}", "b"))
+    assert maskspec_fairseq.load_model(path).labels[0].name == "${oc.env:HOME}"
+
+
 @torch.inference_mode()
 def test_pretraining_checkpoint_is_an_encoder_without_its_decoder(tmp_path):
     torch.manual_seed(0)
@@ -210,6 +215,51 @@ def test_a_clip_does_not_depend_on_its_batch_and_half_the_model_follows():
     torch.testing.assert_close(model.bfloat16()(clips, RATE).logits.float(), expected, atol=0.2, rtol=0.05)
 
 
+@pytest.mark.parametrize("rate", [RATE, 22050])
+@pytest.mark.parametrize("labels", [MODEL_LABELS, []])
+@torch.inference_mode()
+def test_a_clip_of_a_padded_batch_is_what_it_is_alone(labels, rate):
+    """Clips shorter than a patch, than a window, and of several windows; the padding may hold anything."""
+    model, lengths = small_audio_model(labels), [300, rate // 3, rate // 2, rate, rate + 1, 3 * rate - 5]
+    clips = [noise(length, 1)[0] for length in lengths]
+    padded = torch.stack([torch.nn.functional.pad(clip, (0, 3 * rate - len(clip)), value=0.5) for clip in clips])
+    padded[0, -1] = float("nan")
+    together = model(padded, rate, lengths=torch.tensor(lengths))
+    alone = [model(clip[None], rate) for clip in clips]
+    torch.testing.assert_close(together.embedding, torch.cat([each.embedding for each in alone]), atol=1e-5, rtol=0)
+    if labels:
+        torch.testing.assert_close(together.logits, torch.cat([each.logits for each in alone]), atol=1e-5, rtol=0)
+    without = model(padded[1:3], rate).embedding
+    assert (together.embedding[1:3] - without).abs().max() > 1e-2, "the padding makes a difference here"
+
+
+@pytest.mark.parametrize("lengths", [[100], [0, 100], [100, 101], [1, 2, 3], [1.5, 2], 100])
+def test_lengths_that_are_not_of_the_clips_are_refused(lengths):
+    with pytest.raises(ValueError, match="lengths of 2 clips, each from 1 to 100 samples, found "):
+        small_audio_model()(torch.zeros(2, 100), RATE, lengths=lengths)
+
+
+@torch.inference_mode()
+def test_samples_of_another_scale_are_warned_of_once_or_named(caplog):
+    model, clips = small_audio_model(), noise(RATE)
+    expected = model(clips, RATE)
+    model(8 * clips / clips.abs().max(), RATE)  # loud, as floats above full scale may be
+    assert not caplog.records
+    named = model(32768 * clips, RATE, scale=32768)
+    torch.testing.assert_close(named.embedding, expected.embedding, atol=1e-5, rtol=0)
+    assert not caplog.records
+    for _ in range(2):
+        model(1000 * clips / clips.abs().max(), RATE)
+    (record,) = caplog.records
+    assert "found a peak of 1000; if they have another, name it, for example scale=32768" in record.getMessage()
+
+
+@pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf")])
+def test_a_scale_that_is_no_scale_is_refused(scale):
+    with pytest.raises(ValueError, match=f"full scale of the samples as a positive number, found {scale}"):
+        small_audio_model()(torch.zeros(1, 100), RATE, scale=scale)
+
+
 @pytest.mark.parametrize(
     "waveform, rate, match",
     [
@@ -225,9 +275,10 @@ def test_a_clip_does_not_depend_on_its_batch_and_half_the_model_follows():
         (torch.zeros(1, 1), 192000, "at least one sample at 32000 Hz, found 1 at 192000 Hz"),
     ],
 )
-def test_what_is_no_audio_is_refused(waveform, rate, match):
+@pytest.mark.parametrize("lengths", [None, [1]])
+def test_what_is_no_audio_is_refused(waveform, rate, match, lengths):
     with pytest.raises(ValueError, match=match):
-        small_audio_model()(waveform, rate)
+        small_audio_model()(waveform, rate, lengths=lengths)
 
 
 def test_passes_that_do_not_divide_a_column_are_refused():

@@ -61,7 +61,8 @@ def start(folds, tmp_path):
         task = finetuning_task(task.pop("data"), **task)
         cfg = classifier_config(pretrained=pretrained)
         model = task.build_model(cfg)
-        state = {"cfg": {"model": OmegaConf.to_container(cfg), "task": OmegaConf.to_container(task.cfg)}, "model": model.state_dict()}
+        configs = {"model": OmegaConf.to_container(cfg), "task": OmegaConf.to_container(task.cfg)}
+        state = {"cfg": configs, "model": model.state_dict()}
         torch.save(state, save_dir / "checkpoint_last.pt")
         return model
 
