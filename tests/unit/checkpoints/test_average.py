@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from maskspec_fairseq.checkpoints import average as averaging
-from maskspec_fairseq.checkpoints.average import TRAINING_FIELDS, average_checkpoints
+from maskspec_fairseq.checkpoints.average import BEST, TRAINING_FIELDS, average_checkpoints, choose_checkpoints
 from maskspec_fairseq.checkpoints.check import STATISTICS
 from maskspec_fairseq.checkpoints.read import load_autoencoder
 from maskspec_fairseq.checkpoints.write import write_checkpoint
@@ -321,3 +321,17 @@ def test_memory_holds_two_checkpoints_however_many_are_averaged(tmp_path, monkey
     monkeypatch.setattr(averaging, "read_checkpoint", counted)
     average_checkpoints([save(tmp_path / f"{seed}.pt", seed) for seed in range(5)])
     assert len(most) == 5 and max(most) == 0  # next to the sum
+
+
+def test_which_score_is_best_is_read_as_true_or_false(tmp_path):
+    save(tmp_path / "checkpoint.best_loss_0.5.pt", maximize="no")
+    with pytest.raises(
+        ValueError, match="cfg.checkpoint: expected maximize_best_checkpoint_metric to be true or false"
+    ):
+        choose_checkpoints([str(tmp_path)], 1, BEST)
+
+
+def test_weights_that_are_not_finite_are_not_averaged(tmp_path):
+    paths = [save(tmp_path / "0.pt"), save(tmp_path / "1.pt", 1, **{"encoder.cls": torch.tensor([float("nan")])})]
+    with pytest.raises(ValueError, match="1.pt: expected weights, found 'encoder.cls' with NaN"):
+        average_checkpoints(paths)

@@ -200,6 +200,11 @@ def test_a_field_that_no_model_has_is_refused_by_name(tmp_path, section, field, 
             read(str(tmp_path / "c.pt"))
 
 
+def test_a_run_with_such_a_field_ends_before_its_model_is_built():
+    with pytest.raises(ValueError, match="model: expected encoder_layers to be a whole number from 1 to 256, found 0"):
+        build_classifier(classifier_cfg(encoder_layers=0))
+
+
 @pytest.mark.parametrize("changes", [{"label_names": list("abcd")}, {"label_keys": []}, {"num_classes": 6}])
 def test_labels_that_are_not_those_of_the_head_are_refused(tmp_path, changes):
     path = save_checkpoint(tmp_path / "f.pt", small_classifier(), {**classifier_cfg(), **changes})
