@@ -1,5 +1,7 @@
 """Tasks and configs of fairseq that several test files share."""
 
+from typing import Any
+
 from fairseq.dataclass.initialize import hydra_init
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -9,7 +11,9 @@ from maskspec_fairseq.tasks.maskspec_finetuning import MaskSpecFinetuningConfig,
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig, MaskSpecPretrainingTask
 from tests.factories import REPOSITORY, SMALL_ENCODER
 
-NO_RUN = dict(seed=1, train_subset="train", update_freq=[1], max_epoch=1, cpu=True, fp16=False, bf16=False, amp=False)
+NO_RUN: dict[str, Any] = dict(
+    seed=1, train_subset="train", update_freq=[1], max_epoch=1, cpu=True, fp16=False, bf16=False, amp=False
+)
 
 
 def finetuning_task(data, **kwargs) -> MaskSpecFinetuningTask:
