@@ -23,7 +23,9 @@ try:  # Ctrl-C may come during the imports
         hdf5,
         merge,
         openmic2018,
+        parquet,
         speech_commands_v2,
+        tar,
     )
     from maskspec_fairseq.corpora.builder import write_corpus
     from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
@@ -47,6 +49,8 @@ CORPORA: dict[str, ModuleType] = {
     "fsdd": fsdd,
     "folder": folder,
     "hdf5": hdf5,
+    "tar": tar,
+    "parquet": parquet,
     "demo": demo,
     "merge": merge,
 }
