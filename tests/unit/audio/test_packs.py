@@ -371,7 +371,7 @@ def test_hdf5_files_without_the_keys_are_refused(tmp_path):
     [
         (
             lambda file: move(file, "waveform", h5py.ExternalLink("other.h5", "/waveform")),
-            "a link to other.h5/waveform",
+            "link to other.h5/waveform",
         ),
         (lambda file: move(file, "waveform", h5py.SoftLink("/target")), "a link to /target"),
         (lambda file: move(file, "audio_name", h5py.ExternalLink("other.h5", "/a")), "a link to other.h5/a"),
@@ -380,7 +380,7 @@ def test_hdf5_files_without_the_keys_are_refused(tmp_path):
         (lambda file: anew(file, "waveform", (2**20, 2**20), "i2"), "2199023255552 bytes of values in 0 bytes"),
         (
             lambda file: anew(file, "audio_name", (2**36,), "S20", chunks=(9,)),
-            "1374389534720 bytes of values in 0 bytes",
+            "1374389534720 bytes of values in 0",
         ),
         (lambda file: anew(file, "audio_name", data=np.array([b"a"] * 3)), "an audio_name for each of the 2 clips"),
         (lambda file: file.attrs.update(sample_rate=2**31), "a sample_rate from 1000 to 1000000 Hz, found 2147483648"),
@@ -437,8 +437,8 @@ def test_parquet_files_that_are_no_packs_are_refused(tmp_path):
     content = (tmp_path / "a.parquet").read_bytes()
     for share in (0.0, 0.5, 0.99):
         (tmp_path / "a.parquet").write_bytes(content[: int(share * len(content))])
-        refused(f"{tmp_path}/a.parquet:0", "expected a Parquet file that can be read, found: ", "get it again")
         packs._opened.cache_clear()
+        refused(f"{tmp_path}/a.parquet:0", "expected a Parquet file that can be read, found: ", "get it again")
 
 
 def test_few_bytes_that_ask_for_many_rows_are_refused(tmp_path):
