@@ -16,6 +16,7 @@ from maskspec_fairseq.audio import AudioError
 
 PCM_FULL_SCALE = 32767  # PANNs multiplies by it
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
+FAILURES = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError)  # what h5py raises for broken files
 MAX_RATIO = 1032  # of deflate, the usual filter: how many times larger than in the file values may be
 
 
@@ -54,10 +55,12 @@ class PcmReader:
 
         Raises:
             ValueError: the reader is closed.
+            AudioError: the row cannot be read.
         """
         if self._pack is None:
             raise ValueError("expected an open clip, found a closed one; open it again")
-        row = self._pack.clips[self._index, self._position : self._position + frames]  # (T,)
+        place = self._index, slice(self._position, self._position + frames)
+        row = self._pack.values(self._pack.clips, place)  # (T,)
         self._position += len(row)
         samples = row[:, None].astype(dtype)
         samples /= PCM_FULL_SCALE
@@ -89,10 +92,22 @@ class Hdf5Pack:
             # without locks, which some network file systems lack; the file is only read
             self._file = h5py.File(pack, "r", locking=False)
             self._find_clips()
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:
-            raise AudioError(
-                f"{pack}: expected an HDF5 file that can be read, found: {error}; get the pack again"
-            ) from error
+        except FAILURES as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> AudioError:
+        return AudioError(f"{self._path}: expected an HDF5 file that can be read, found: {error}; get the pack again")
+
+    def values(self, dataset: Any, place: Any) -> np.ndarray:
+        """Values of a dataset.
+
+        Raises:
+            AudioError: they cannot be read.
+        """
+        try:
+            return dataset[place]
+        except FAILURES as error:
+            raise self._unreadable(error) from error
 
     def _find_clips(self) -> None:
         import h5py
@@ -125,14 +140,21 @@ class Hdf5Pack:
                 f"{pack}: expected an audio_name for each of the {len(waveforms)} clips, found {names.shape}; "
                 "get the pack again"
             )
-        self.unnamed = frozenset(np.flatnonzero([not name for name in names[:]]).tolist())
+        self.unnamed = frozenset(np.flatnonzero([not name for name in self.values(names, ...)]).tolist())
 
     def dataset(self, name: str) -> Optional[Any]:
         """A dataset of the file, checked before any of its values is read; None if there is none of this name.
 
         Raises:
-            AudioError: it is a link, or its values are in other files, or are more than the file can hold.
+            AudioError: it is a link, its values are in other files or are more than the file can hold, or it cannot be
+                read.
         """
+        try:
+            return self._dataset(name)
+        except FAILURES as error:
+            raise self._unreadable(error) from error
+
+    def _dataset(self, name: str) -> Optional[Any]:
         import h5py
 
         link = self._file.get(name, getlink=True)
@@ -158,7 +180,7 @@ class Hdf5Pack:
 
     def is_missing(self, index: int) -> bool:
         """Whether a row has neither name nor sound: PANNs leaves a row like that for a file it did not find."""
-        return index in self.unnamed and not self.clips[index].any()
+        return index in self.unnamed and not self.values(self.clips, index).any()
 
     def clip(self, path: str, index: int) -> Union[io.BytesIO, PcmReader]:
         """The bytes of an mp3, or a reader of a waveform.
@@ -170,17 +192,14 @@ class Hdf5Pack:
             raise AudioError(
                 f"{path}: expected an index below {len(self.clips)}, found {index}; build the manifest again"
             )
-        try:
-            if self.sample_rate:
-                if self.is_missing(index):
-                    raise AudioError(
-                        f"{path}: expected a clip, found a row of zeros without a name, which stands for a file that "
-                        "was missing when the pack was made; build the manifest again, which leaves it out"
-                    )
-                return PcmReader(self, index)
-            data = self.clips[index].tobytes()
-        except (OSError, MemoryError) as error:
-            raise AudioError(f"{path}: expected a row that can be read, found: {error}; get the pack again") from error
+        if self.sample_rate:
+            if self.is_missing(index):
+                raise AudioError(
+                    f"{path}: expected a clip, found a row of zeros without a name, which stands for a file that was "
+                    "missing when the pack was made; build the manifest again, which leaves it out"
+                )
+            return PcmReader(self, index)
+        data = self.values(self.clips, index).tobytes()
         if not data:
             raise AudioError(f"{path}: expected the bytes of an mp3, found an empty row; build the manifest again")
         return io.BytesIO(data)

@@ -11,7 +11,6 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
 
 import numpy as np
 
@@ -40,14 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_targets(pack: str, dataset: Optional[Any], num_clips: int, vocabulary: Sequence[Label]) -> np.ndarray:
+def read_targets(path: str, pack: Hdf5Pack, vocabulary: Sequence[Label]) -> np.ndarray:
     """Decode what a file says about each class.
 
     Args:
-        pack: path of the file, for messages.
-        dataset: `target`, None if the file has none: bool (N, C), packed bits uint8 (N, ceil(C / 8)), or probabilities
-            and mask as floats (N, 2 C). An `h5py.Dataset`; what it says of itself is checked before it is read.
-        num_clips: N.
+        path: of the file, for messages.
+        pack: the file. Its dataset `target` is bool (N, C), packed bits uint8 (N, ceil(C / 8)), or probabilities and
+            mask as floats (N, 2 C); what it says of itself is checked before it is read.
         vocabulary: the C classes.
 
     Returns:
@@ -55,8 +53,10 @@ def read_targets(pack: str, dataset: Optional[Any], num_clips: int, vocabulary: 
 
     Raises:
         ManifestError: there is no target, or it does not fit the clips or the classes.
+        AudioError: it cannot be read.
     """
-    num_classes = len(vocabulary)
+    num_clips, num_classes = len(pack.clips), len(vocabulary)
+    dataset = pack.dataset("target")
     widths = {"b": num_classes, "u": -(-num_classes // 8), "f": 2 * num_classes}
     if (
         dataset is None
@@ -67,28 +67,23 @@ def read_targets(pack: str, dataset: Optional[Any], num_clips: int, vocabulary: 
     ):
         found = "none" if dataset is None else f"{dataset.dtype} {dataset.shape}"
         raise ManifestError(
-            f"{pack}: expected a dataset target with a row of uint8, bool or floats for each of the {num_clips} clips, "
+            f"{path}: expected a dataset target with a row of uint8, bool or floats for each of the {num_clips} clips, "
             f"found {found}; name another file"
         )
-    try:
-        target = dataset[:]
-    except OSError as error:
-        raise ManifestError(
-            f"{pack}: expected a target that can be read, found: {error}; get the pack again"
-        ) from error
+    target = pack.values(dataset, ...)
     kind = target.dtype.kind
     extra = kind == "u" and np.unpackbits(target, axis=1)[:, num_classes:].any()  # bits (N, 8 ceil(C / 8))
     if target.shape[1] != widths[kind] or extra:
         found = "bits of further ones" if extra else f"{target.shape[1]} values"
         raise ManifestError(
-            f"{pack}: expected {widths[kind]} values of {target.dtype} in a row of target for {num_classes} classes, "
+            f"{path}: expected {widths[kind]} values of {target.dtype} in a row of target for {num_classes} classes, "
             f"found {found}; {CURE}"
         )
     if kind == "f":
         probability, known = target[:, :num_classes], target[:, num_classes:] > 0.5  # each (N, C)
         halves = int((known & (probability == 0.5)).sum())
         if halves:
-            print(f"note: {pack}: {halves} probabilities are exactly 0.5 and count as absent, as PaSST has it")
+            print(f"note: {path}: {halves} probabilities are exactly 0.5 and count as absent, as PaSST has it")
         return np.stack([known & (probability > 0.5), known & ~(probability > 0.5)], axis=1)  # (N, 2, C)
     present = np.unpackbits(target, axis=1, count=num_classes).astype(bool) if kind == "u" else target  # (N, C)
     return np.stack([present, np.zeros_like(present)], axis=1)  # (N, 2, C)
@@ -104,7 +99,7 @@ def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> tuple[list[
     pack = open_pack(path)
     assert isinstance(pack, Hdf5Pack)  # by its extension, see `read_arguments`
     keys = [label.key for label in vocabulary]
-    states = read_targets(path, pack.dataset("target"), len(pack.clips), vocabulary)  # (N, 2, C)
+    states = read_targets(path, pack, vocabulary)  # (N, 2, C)
     name = os.path.relpath(path, root)
     shared: dict[bytes, ClipLabels] = {}
     clips, empty = [], []

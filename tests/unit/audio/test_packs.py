@@ -126,7 +126,7 @@ def test_of_a_waveform_only_the_crop_is_read(tmp_path):
     assert np.array_equal(
         read_audio(f"{pack}:0", 3.0)[0][:, 0], (rows[0, : 3 * PACK_RATE] / 32767.0).astype(np.float32)
     )
-    with pytest.raises(AudioError, match="a.h5:0: expected audio that soundfile decodes, found: "):
+    with pytest.raises(AudioError, match="a.h5: expected an HDF5 file that can be read, found: "):
         read_audio(f"{pack}:0")
 
 
