@@ -50,7 +50,7 @@ def test_published_counts_are_the_builders():
 def test_commands_of_the_page_on_data_directories_are_parsed():
     page = (REPOSITORY / "docs" / "manifests.md").read_text()
     parsed = [build.build_parser().parse_args(arguments) for arguments in build_commands(page)]
-    assert {args.command for args in parsed} == {"stats", "pack", "hdf5", "check"}
+    assert {args.command for args in parsed} == {"stats", "pack", "hdf5", "tar", "parquet", "check"}
     assert "`maskspec-build resample CORPUS OUT`" in page
     for name in build.CORPORA:
         assert re.search(rf"^\| \[?`{name}[ `]", page, re.MULTILINE), f"{name} is not in the table of corpora"
