@@ -113,7 +113,7 @@ class Hdf5Pack:
         import h5py
 
         pack, attributes = self._path, self._file.attrs
-        self.clips = self.dataset("mp3")
+        self.clips: Any = self.dataset("mp3")
         self.sample_rate = 0
         self.unnamed: frozenset[int] = frozenset()
         if self.clips is not None and self.clips.ndim == 1 and h5py.check_vlen_dtype(self.clips.dtype) == np.uint8:

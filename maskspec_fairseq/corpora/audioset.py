@@ -146,19 +146,20 @@ def collect_parquet(audio_dir: Path, files: dict[str, list[Path]], vocabulary: O
         for path in paths:
             pack = open_parquet(str(path))
             columns = [read_column(str(path), pack, name) for name in ("video_id", "labels", "human_labels")]
-            for row, (ytid, mids, human) in enumerate(zip(*columns)):
+            for row, (video_id, mids, human) in enumerate(zip(*columns)):
                 place = f"{path.relative_to(audio_dir)}:{row}"
-                mids = as_labels(mids, f"{path}, row {row}")
+                mids, human = (as_labels(value, f"{path}, row {row}") for value in (mids, human))
                 if not mids or (vocabulary and not names.keys() >= set(mids)):
                     raise ManifestError(
                         f"{path}, row {row}: expected labels of {LABELS_CSV}, found {', '.join(mids) or 'none'}; take "
                         "both files from one release"
                     )
+                ytid = str(video_id)
                 if ytid in owners:
                     copies.append(place)
                     continue
                 owners.add(ytid)
-                found.update(zip(mids, human or mids))
+                found.update(zip(mids, human if len(human) == len(mids) else mids))
                 clips.append(Clip(place, shared.setdefault(tuple(mids), ClipLabels(mids))))
         copied = f", {len(copies)} further copies of a clip left out, {copies[0]!r} first" if copies else ""
         print(f"{subset}: {len(clips)} found of {SUBSETS[subset][1]} officially{copied}")

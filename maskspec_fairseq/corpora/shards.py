@@ -56,7 +56,7 @@ def read_arguments(arguments: Sequence[str], extensions: Sequence[str], example:
             if not file.lower().endswith(tuple(extensions)):
                 raise ManifestError(
                     f"expected a file that ends in {', '.join(extensions)}, by which paths in packs are known, found "
-                    f"{file!r}; rename it"
+                    f"{file!r}; rename it, or unpack it if it is compressed"
                 )
             path = os.path.abspath(check_file(Path(file), f"name files as in {example}"))
             named.append((subset, path))

@@ -28,7 +28,7 @@ from maskspec_fairseq.data_dir.labels import ClipLabels
 EXAMPLE = "train=train-000.tar"
 KEY = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)", re.DOTALL)  # as webdataset's base_plus_ext
 JSON_FIELD = re.compile(r"((?:.*\.)?json)(?:\.(.+))?")
-COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZ": "bunzip2", b"\xfd7": "unxz", b"(\xb5": "unzstd"}
+COMPRESSED = {b"\x1f\x8b\x08": "gunzip", b"\xfd7z": "unxz", b"(\xb5/": "unzstd"}  # first three bytes: program
 MAX_LABEL = 2**20  # bytes of a member with labels
 BLOCK = tarfile.BLOCKSIZE
 
@@ -61,7 +61,7 @@ def read_members(path: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]
     where = -1
     try:
         with open(path, "rb") as stream:
-            program = COMPRESSED.get(stream.read(2))
+            program = COMPRESSED.get(stream.read(3))
             if program:
                 raise ManifestError(
                     f"{path}: expected a tar that is not compressed, found one; unpack it by `{program}`"
@@ -79,7 +79,7 @@ def read_members(path: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]
                     )
                 where = member.offset
                 yield tar, member
-                tar.members.clear()  # which would grow with the tar
+                tar.members.clear()  # type: ignore[attr-defined]  # which would grow with the tar
             stream.seek(tar.offset)
             rest = iter(lambda: stream.read(2**20), b"")
             ended = stream.seek(0, os.SEEK_END) >= tar.offset + BLOCK

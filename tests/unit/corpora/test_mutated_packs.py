@@ -20,6 +20,9 @@ from tests.factories import NOISE, encoded, int16, write_mp3s, write_parquet, wr
 
 SECONDS = 20  # that a file may take
 GIBIBYTES = 3  # that it may ask for
+HANG = f"ended by signal {int(signal.SIGALRM)}"
+# The HDF5 library does not return from a heap of rows whose free space has 0 bytes. docs/manifests.md says so.
+HANGS_OF_LIBRARIES = {"mp3.h5": 0.01}  # kind -> how many of the files at most
 CLIPS = [encoded(NOISE[n, : 2000 + 100 * n]) for n in range(4)]
 
 
@@ -118,8 +121,9 @@ def outcomes(kind, tmp_path, count):
     for seed in range(count):
         path.write_bytes(mutated(content, np.random.default_rng(seed)))
         found = in_fork(arguments, tmp_path / "data")
-        assert found == "refused" or found.startswith("built"), (seed, found)
+        assert found == "refused" or found.startswith("built") or found == HANG, (seed, found)
         counts[found] += 1
+    assert counts[HANG] <= count * HANGS_OF_LIBRARIES.get(kind, 0)
     return counts
 
 

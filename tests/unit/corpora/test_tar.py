@@ -184,7 +184,7 @@ def test_members_that_are_not_as_webdataset_has_them_are_refused(tmp_path):
 
 def test_arguments_that_name_no_shards_are_refused(tmp_path, shards):
     refused(tmp_path, "expected SUBSET=FILE, such as train=train-000.tar, found '=a.tar'", "=a.tar")
-    refused(tmp_path, "a.zip'; rename it", f"train={tmp_path}/a.zip")
+    refused(tmp_path, "a.tar.gz'; rename it, or unpack it if it is compressed", f"train={tmp_path}/a.tar.gz")
     refused(tmp_path, "none.tar, found none; name files as in", f"{tmp_path}/none.tar")
     refused(tmp_path, "expected every file once", f"{shards}/*.tar", f"{shards}/001.tar")
     refused(
