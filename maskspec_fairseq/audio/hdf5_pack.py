@@ -135,9 +135,9 @@ class Hdf5Pack:
         names = self.dataset("audio_name")
         if names is None:
             return
-        if names.shape != (len(waveforms),):
+        if names.shape != (len(self.clips),):
             raise AudioError(
-                f"{pack}: expected an audio_name for each of the {len(waveforms)} clips, found {names.shape}; "
+                f"{pack}: expected an audio_name for each of the {len(self.clips)} clips, found {names.shape}; "
                 "get the pack again"
             )
         self.unnamed = frozenset(np.flatnonzero([not name for name in self.values(names, ...)]).tolist())
