@@ -6,6 +6,8 @@ is soundfile and soxr, called by as many processes in a plain loop, which throw 
 padded, checked, collated or sent. On both sides the time includes starting the processes.
 
 Crops: 2 s at random places of files of 60 s, by `read_audio`, against `soundfile.read` of the whole file.
+
+Pieces: 10 s at random places of a file of an hour, against a loose file of 10 s, both by `read_audio`.
 """
 
 import multiprocessing
@@ -19,6 +21,7 @@ import soxr
 from torch.utils.data import DataLoader
 
 from benchmarks.timing import Row, in_turns, rate_row, time_row
+from maskspec_fairseq.audio.pieces import Piece
 from maskspec_fairseq.audio.read import read_audio
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data_dir.manifest import Manifest
@@ -27,6 +30,8 @@ RATE, CLIP_SEC, BATCH = 32000, 10, 8
 FORMATS = {"ogg": (44100, 64), "wav": (RATE, 512), "flac": (RATE, 256)}  # Hz, and clips per round
 FILES = 32  # a round reads them several times
 LONG_SEC, CROP_SEC, CROPS = 60, 2, 20
+HOUR_SEC, PIECE_RATE, PIECES = 3600, 44100, 10
+PIECE_FORMATS = ("wav", "flac", "ogg", "mp3")
 
 
 def write_noise(directory: Path, extension: str, rate: int, seconds: int, files: int) -> list[str]:
@@ -104,8 +109,32 @@ def crop_row(directory: Path, extension: str) -> Row:
     )
 
 
+def piece_row(directory: Path, extension: str) -> Row:
+    paths = []
+    for seconds in (HOUR_SEC, CLIP_SEC):
+        folder = directory / f"{seconds} s"
+        folder.mkdir(exist_ok=True)
+        paths.append(os.path.join(folder, write_noise(folder, extension, PIECE_RATE, seconds, 1)[0]))
+    hour, loose = paths
+    rng = np.random.default_rng(1)
+
+    def pieces() -> None:
+        for first in rng.integers(0, (HOUR_SEC - CLIP_SEC) * PIECE_RATE, PIECES):
+            read_audio(str(Piece(hour, first, CLIP_SEC * PIECE_RATE)))
+
+    def files() -> None:
+        for _ in range(PIECES):
+            read_audio(loose)
+
+    times = in_turns({"ours": pieces, "theirs": files})
+    ours, theirs = ([seconds / PIECES for seconds in times[way]] for way in ("ours", "theirs"))
+    work = f"a piece of {CLIP_SEC} s out of an hour of {extension}"
+    return time_row(work, "a loose file of 10 s", ours, theirs, "at most 1.2")
+
+
 def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         loaders = [loader_row(directory, extension, workers) for extension in FORMATS for workers in (1, 2)]
-        return loaders + [crop_row(directory, extension) for extension in FORMATS]
+        crops = [crop_row(directory, extension) for extension in FORMATS]
+        return loaders + crops + [piece_row(directory, extension) for extension in PIECE_FORMATS]

@@ -31,6 +31,18 @@ def seconds(text: str) -> float:
     return value
 
 
+def seconds_or_zero(text: str) -> float:
+    """A length of 0 or above, s.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not such a number.
+    """
+    value = _number(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds of 0 or above, found {text}")
+    return value
+
+
 def fraction(text: str) -> float:
     """A number from 0 to 1.
 

@@ -5,8 +5,11 @@ import importlib.metadata
 import logging
 import os
 import re
+import signal
 import sys
-from typing import Optional
+import threading
+import warnings
+from typing import Any, Callable, Optional
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +100,7 @@ def allow_checkpoint_broadcast() -> None:
 
 
 def shorten_log() -> None:
-    """Keep the config and the model's layers out of the log, where fairseq prints them in full at the start."""
+    """Keep out of the log what fairseq prints in full at the start, config and layers, and what no user can act on."""
     from omegaconf import DictConfig
     from torch.nn import Module
 
@@ -107,6 +110,86 @@ def shorten_log() -> None:
         return not isinstance(record.msg, Module)
 
     logging.getLogger("fairseq_cli.train").addFilter(shorten)
+    # fairseq's settings for a GPU and its use of a former name, at every epoch
+    for message in ("'pin_memory' argument is set as true but no accelerator", r"`torch\.cuda\.amp\.autocast\(args"):
+        warnings.filterwarnings("ignore", message)
+
+
+_interrupted = False
+
+
+def remember_interrupts() -> None:
+    """Let Ctrl-C end a run wherever it comes, by `raise_if_interrupted` in every update.
+
+    Python ignores the KeyboardInterrupt that is raised while an object is finalized, as the loaders of an epoch are at
+    the start of the next one.
+    """
+    global _interrupted
+    _interrupted = False
+    main = threading.current_thread() is threading.main_thread()  # no other may set a handler
+    if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
+def raise_if_interrupted() -> None:
+    """Raise the KeyboardInterrupt that was ignored, if there was one."""
+    if _interrupted:
+        raise KeyboardInterrupt
+
+
+def check_devices(cpu: bool, half_precision: bool) -> None:
+    """Refuse devices on which fairseq would fail, or do something else than was asked for.
+
+    Args:
+        cpu: `common.cpu`.
+        half_precision: `common.fp16`, `common.bf16` or `common.amp`.
+
+    Raises:
+        ValueError: no GPU for half precision, or processes of torchrun that do not know of one another.
+    """
+    import torch
+
+    if half_precision and not cpu and not torch.cuda.is_available():
+        raise ValueError(
+            "expected a GPU for training in half precision, found none that torch can use; "
+            "to train on the CPU, add common.cpu=true common.fp16=false"
+        )
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size > 1 and "RANK" in os.environ and not torch.distributed.is_initialized():
+        raise ValueError(
+            f"expected one run by the {world_size} processes that torchrun has started, found a run for each of them; "
+            f"on GPUs, add distributed_training.distributed_world_size={world_size}; on a CPU, docs/multi_gpu.md has "
+            "the command"
+        )
+
+
+def resolve_named_checkpoints(model_cfg: Any, resolve: Callable[[str], str]) -> dict[str, str]:
+    """Let fairseq read the checkpoints that the command names at absolute paths, not below the run directory.
+
+    fairseq builds the task and the model before it looks for them, and gives each its own section of the config alone.
+
+    Args:
+        model_cfg: the section `model`, part of the whole config.
+        resolve: makes a path absolute.
+
+    Returns:
+        The absolute paths of `restore_file` and `finetune_from_model`, as far as they are given.
+    """
+    cfg = model_cfg._get_parent()
+    named: dict[str, str] = {}
+    if cfg is None:
+        return named
+    for name, default in (("restore_file", "checkpoint_last.pt"), ("finetune_from_model", None)):
+        path = cfg.checkpoint[name]
+        if path and path != default:
+            cfg.checkpoint[name] = named[name] = resolve(path)
+    return named
 
 
 # fairseq passes a learning-rate schedule its config and the optimizer, but not the iterator, so a schedule in epochs

@@ -83,8 +83,11 @@ def classifier_cfg(labels="abcde", **kwargs):
     return {**cfg, **kwargs}
 
 
+TASK_CFG = {"clip_sec": 1.0, "channel": "mix"}
+
+
 def save_checkpoint(path, model, cfg):
-    torch.save({"cfg": {"model": cfg, "task": {}}, "model": model.state_dict()}, path)
+    torch.save({"cfg": {"model": cfg, "task": TASK_CFG}, "model": model.state_dict()}, path)
     return str(path)
 
 

@@ -7,13 +7,16 @@ from maskspec_fairseq.tasks.maskspec_finetuning import MaskSpecFinetuningConfig,
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig, MaskSpecPretrainingTask
 from tests.factories import SMALL_ENCODER
 
+NO_RUN = dict(seed=1, train_subset="train", update_freq=[1], max_epoch=1, cpu=True, fp16=False, bf16=False, amp=False)
+
 
 def finetuning_task(data, **kwargs) -> MaskSpecFinetuningTask:
-    cfg = MaskSpecFinetuningConfig(data=str(data), seed=1, train_subset="train", valid_subset="valid")
+    cfg = MaskSpecFinetuningConfig(data=str(data), valid_subset="valid", **NO_RUN)
     cfg.save_dir, cfg.best_checkpoint_metric = "/nowhere", "loss"
     for name, value in {"clip_sec": 1.0, **kwargs}.items():
         setattr(cfg, name, value)
-    return MaskSpecFinetuningTask.setup_task(cfg, from_checkpoint=True)
+    cfg.sampling = kwargs.get("sampling", cfg.clip_sampling)
+    return MaskSpecFinetuningTask.setup_task(OmegaConf.structured(cfg), from_checkpoint=True)
 
 
 def classifier_config(**kwargs):
@@ -23,7 +26,7 @@ def classifier_config(**kwargs):
 
 
 def pretraining_task(data, **kwargs) -> MaskSpecPretrainingTask:
-    cfg = MaskSpecPretrainingConfig(data=str(data), seed=1, train_subset="train")
+    cfg = MaskSpecPretrainingConfig(data=str(data), valid_subset="valid", save_dir="/nowhere", **NO_RUN)
     for name, value in {"clip_sec": 1.0, **kwargs}.items():
         setattr(cfg, name, value)
-    return MaskSpecPretrainingTask.setup_task(cfg, from_checkpoint=True)
+    return MaskSpecPretrainingTask.setup_task(OmegaConf.structured(cfg), from_checkpoint=True)

@@ -30,6 +30,7 @@ class PcmReader:
 
     format = "HDF5"
     channels = 1
+    length_slack = 0  # see `ExactFile`
 
     def __init__(self, pack: "Hdf5Pack", index: int) -> None:
         self.frames = pack.clips.shape[1]

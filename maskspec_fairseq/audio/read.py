@@ -5,7 +5,9 @@ soundfile decodes and soxr resamples. Paths into packs: `audio/packs.py`.
 Shapes: T samples, C channels.
 """
 
+import logging
 import math
+import mmap
 import os
 import stat
 from typing import Optional, Union
@@ -15,14 +17,21 @@ import soundfile
 import soxr
 
 from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.exact_file import ExactFile
 from maskspec_fairseq.audio.packs import PcmReader, open_clip, split_path
+from maskspec_fairseq.audio.pieces import PieceReader, split_piece
+from maskspec_fairseq.audio.unfinished_wav import finish
+
+logger = logging.getLogger(__name__)
 
 CHANNELS = ("mix", "left", "right", "mid")
 MAX_ABS_SAMPLE = 1e10  # full scale is 1; the power of samples far above it cannot be summed in float32
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's value for a header without a length
 NO_MP3_FRAME = 7  # error code of libsndfile, whose text talks about missing files
-MP3_FRAME = 1152  # samples per frame, at most
+LOUD = 100.0  # full scale is 1; above this the samples are on another scale, such as that of int16
 SHOWN = 8  # bytes in a message about data that is not audio
+
+_warned = mmap.mmap(-1, 1)  # shared with the loader processes, which are forked
 
 
 def mix_down(audio: np.ndarray, channel: str) -> np.ndarray:
@@ -44,24 +53,20 @@ def mix_down(audio: np.ndarray, channel: str) -> np.ndarray:
     return (audio if channel == "mix" else audio[:, :2]).mean(axis=1)
 
 
-class SequentialFile(soundfile.SoundFile):
-    """A file that continues decoding where the last read ended. `seek` still works.
-
-    After each read soundfile seeks to the current position if a file is seekable. An mp3 decoder then loses the state
-    that the next frames refer to: recordings read in blocks were off by up to a tenth of full scale.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-def open_audio(path: str) -> Union[soundfile.SoundFile, PcmReader]:
-    """Open a file, or a clip in a pack, for decoding.
+def open_audio(path: str) -> Union[ExactFile, PcmReader, PieceReader]:
+    """Open a file, a clip in a pack, or a piece of either, for decoding.
 
     Raises:
         AudioError: the file is not a regular file, may not be read, is not audio, or its header has no length; there
-            is no such clip in a pack.
+            is no such clip in a pack, or the piece goes beyond the end.
     """
+    piece = split_piece(path)
+    if piece is not None:
+        return PieceReader(path, piece, _open_whole(piece.path))
+    return _open_whole(path)
+
+
+def _open_whole(path: str) -> Union[ExactFile, PcmReader]:
     place = split_path(path)
     file = _open_file(path) if place is None else _open_in_pack(path, *place)
     if file.frames == UNKNOWN_FRAMES:
@@ -70,13 +75,19 @@ def open_audio(path: str) -> Union[soundfile.SoundFile, PcmReader]:
     return file
 
 
-def _open_file(path: str) -> SequentialFile:
+def _open_file(path: str) -> ExactFile:
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):  # opening a pipe would block until its other end is opened
             raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
         open(path, "rb").close()  # libsndfile calls every failure to open "System error"
-        return SequentialFile(path)
+        file = ExactFile(path)
+        if not file.frames and file.format == "WAV":
+            finished = finish(path)
+            if finished is not None:
+                file.close()
+                file = ExactFile(finished)
+        return file
     except PermissionError as error:
         raise AudioError(f"{path}: expected audio, found a file without permission to read it") from error
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: .raw; ValueError: NUL
@@ -84,14 +95,14 @@ def _open_file(path: str) -> SequentialFile:
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
 
 
-def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[SequentialFile, PcmReader]:
+def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[ExactFile, PcmReader]:
     clip = open_clip(path, pack, numbers)
     if isinstance(clip, PcmReader):
         return clip
     first_bytes = clip.read(SHOWN)
     clip.seek(0)
     try:
-        return SequentialFile(clip)
+        return ExactFile(clip)
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path}: expected audio that soundfile decodes, found {first_bytes!r} and so on "
@@ -120,7 +131,7 @@ def read_audio(
         with open_audio(path) as file:
             total, rate = file.frames, file.samplerate
             wanted = total if clip_sec is None else min(total, math.ceil(clip_sec * rate))
-            slack = length_slack(file)
+            slack = file.length_slack
             last = max(0, total - wanted - slack)
             start = int(rng.integers(0, last, endpoint=True)) if rng is not None else 0
             if start:
@@ -138,14 +149,8 @@ def read_audio(
     return audio, rate
 
 
-def length_slack(file: Union[soundfile.SoundFile, PcmReader]) -> int:
-    """By how many frames a complete file may be shorter than its header says."""
-    # The length of an mp3 without a Xing header is an estimate; of the ones we wrote it was up to 0.7 % too long.
-    return file.frames // 100 + 2 * MP3_FRAME if file.format == "MP3" else 0
-
-
 def check_sound(path: str, audio: np.ndarray) -> None:
-    """Check that samples are finite and within a plausible range.
+    """Check that samples are finite and within a plausible range; warn of another scale, once per run.
 
     Args:
         audio: (T, C), T > 0.
@@ -158,6 +163,14 @@ def check_sound(path: str, audio: np.ndarray) -> None:
         raise AudioError(f"{path}: expected finite samples, found NaN or infinity")
     if peak > MAX_ABS_SAMPLE:
         raise AudioError(f"{path}: expected samples with a full scale of 1, found {peak:.3g}; are these numbers sound?")
+    if peak > LOUD and not _warned[0]:
+        _warned[0] = 1
+        logger.warning(
+            "%s: expected samples with a full scale of 1, found a peak of %.6g; on the scale of int16, divide by 32768 "
+            "(further files are not named)",
+            path,
+            peak,
+        )
 
 
 def load_clip(

@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.read import check_sound, length_slack, mix_down, open_audio
+from maskspec_fairseq.audio.read import check_sound, mix_down, open_audio
 
 BLOCK_FRAMES = 1 << 16  # decoded at a time
 
@@ -45,7 +45,7 @@ def stream_clip(
             except (soundfile.SoundFileError, OSError, MemoryError, ValueError) as error:
                 raise AudioError(f"{path}: expected audio that soundfile decodes, found: {error}") from error
             last = not len(audio)
-            if last and found < max(1, total - length_slack(file)):
+            if last and found < max(1, total - file.length_slack):
                 raise AudioError(f"{path}: expected {total} frames, found {found}; is the file cut off?")
             if not last:
                 check_sound(path, audio)

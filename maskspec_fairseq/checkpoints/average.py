@@ -9,7 +9,10 @@ from typing import Any, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from maskspec_fairseq.checkpoints.read import STATISTICS, listed, read_checkpoint
+from maskspec_fairseq.checkpoints.check import STATISTICS, listed
+from maskspec_fairseq.checkpoints.compare import differing_fields
+from maskspec_fairseq.checkpoints.read import read_checkpoint
+from maskspec_fairseq.fields import FLAG, check_fields
 from maskspec_fairseq.registered_names import MODELS
 
 # How a model is trained, not what it computes: checkpoints may differ in these.
@@ -69,7 +72,8 @@ def average_checkpoints(paths: Sequence[str]) -> dict[str, Any]:
         OSError: a file cannot be read.
     """
     state = read_checkpoint(paths[0], MODELS)
-    (state.get("last_optimizer_state") or {}).pop("master", None)
+    if isinstance(state.get("last_optimizer_state"), dict):
+        state["last_optimizer_state"].pop("master", None)
     state["model"] = {name: _summable(value) for name, value in state["model"].items()}
     for path in paths[1:]:
         _add(state, paths[0], path)
@@ -92,7 +96,8 @@ def _summable(value: Tensor) -> Tensor:
 def _add(state: dict[str, Any], first_path: str, path: str) -> None:
     """Add the weights of one checkpoint, which is freed before the next one is read."""
     other = read_checkpoint(path, MODELS)
-    differing = _differing_fields(state["cfg"]["model"], other["cfg"]["model"])
+    left, right = state["cfg"]["model"], other["cfg"]["model"]
+    differing = differing_fields(left, right, {*left, *right} - {*TRAINING_FIELDS})
     differing = differing or _differing_weights(state["model"], other["model"])
     if differing:
         raise ValueError(
@@ -102,20 +107,6 @@ def _add(state: dict[str, Any], first_path: str, path: str) -> None:
     for name, value in state["model"].items():
         if _is_averaged(name, value):
             value += other["model"][name]
-
-
-def _differing_fields(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    differing = []
-    for name in sorted({*expected, *found} - {*TRAINING_FIELDS}):
-        left, right = expected.get(name), found.get(name)
-        if left == right:
-            continue
-        if isinstance(left, list) and isinstance(right, list):  # labels, possibly hundreds
-            pairs = enumerate(zip(left, right))
-            number = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(left), len(right)))
-            left, right = f"{len(left)} of them", f"{len(right)}, other ones from number {number} on"
-        differing.append(f"{name}: expected {left}, found {right}")
-    return differing
 
 
 def _differing_weights(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
@@ -168,6 +159,9 @@ def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bou
         metrics = sorted({os.path.basename(path).rpartition("_")[0] for path in numbers})
         if len(metrics) > 1:
             raise ValueError(f"expected scores of one metric, found {', '.join(metrics)}; name the files of one")
-        cfg = read_checkpoint(next(iter(numbers)), MODELS)["cfg"]
-        highest_first = cfg["checkpoint"]["maximize_best_checkpoint_metric"]
+        path = next(iter(numbers))
+        cfg = read_checkpoint(path, MODELS)["cfg"].get("checkpoint")
+        field = "maximize_best_checkpoint_metric"
+        check_fields(cfg, {field: FLAG}, f"{path}: cfg.checkpoint", required=[field])
+        highest_first = cfg[field]
     return sorted(numbers, key=numbers.__getitem__, reverse=highest_first)[:number]

@@ -4,28 +4,35 @@ import inspect
 import os
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from maskspec_fairseq.checkpoints.check import (
+    ENCODER,
+    LABELS,
+    MODEL,
+    TASK,
+    check_labels,
+    check_tensors,
+    check_weights,
+    listed,
+)
+from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.sizes import SIZES
-from maskspec_fairseq.registered_names import MODELS, PRETRAINING_MODEL
+from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAINING_MODEL
 
-# The fields in which an encoder and the weights for it must agree.
-ENCODER_FIELDS = (
-    "front_end", "sample_rate", "patch_size", "encoder_embed_dim", "encoder_layers", "encoder_attention_heads",
-    "encoder_ffn_embed_dim", "cls_token", "position_grid",
-)  # fmt: skip
+ENCODER_FIELDS = tuple(ENCODER)
+MODULES: dict[str, type[nn.Module]] = {PRETRAINING_MODEL: MaskedAutoencoder, FINETUNING_MODEL: SpectrogramClassifier}
 # Fields that older checkpoints lack, with the values of those models.
 NEWER_FIELDS: dict[str, Any] = {"position_grid": []}
 # The override `size=` that makes an encoder of a width.
 SIZE_OF_WIDTH = {size.encoder_embed_dim: name for name, size in SIZES.items()}
-# The log-mel statistics among the weights of a model.
-STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
 # How torch 2.1 and newer name a function or class that they refuse to load.
 DISALLOWED_GLOBAL = re.compile(r"(?:GLOBAL|Unsupported class) ([\w.]+)")
 
@@ -48,6 +55,7 @@ def read_torch_file(path: str, kind: str) -> Any:
     if not os.path.isfile(path):
         raise ValueError(f"{path}: expected {kind}, found no such file; correct the path")
     try:
+        _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
@@ -64,6 +72,21 @@ def read_torch_file(path: str, kind: str) -> Any:
         raise ValueError(f"{path}: expected {kind}, found: {reason}") from error
 
 
+def _check_archive(path: str) -> None:
+    """Check that an archive of `torch.save` is no larger than its file: torch compresses nothing, but would inflate it.
+
+    Raises:
+        ValueError: it is.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # the format of before torch 1.6, whose storages are read from the file as far as it goes
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    size = sum(member.file_size for member in members)
+    if size > os.path.getsize(path) or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError(f"{size} bytes packed into {os.path.getsize(path)}, which torch.save never does")
+
+
 def read_checkpoint(path: str, models: tuple[str, ...]) -> dict[str, Any]:
     """Read a checkpoint to the CPU, as data only, see `read_torch_file`.
 
@@ -71,35 +94,56 @@ def read_checkpoint(path: str, models: tuple[str, ...]) -> dict[str, Any]:
         models: the registered names of the models it may be of.
 
     Returns:
-        What fairseq saved; `["cfg"]["model"]` has the fields that older checkpoints lack, too.
+        What fairseq saved; `["cfg"]["model"]` has the fields that older checkpoints lack, too. `${...}` in a text stays
+        as it is: nothing of the environment is filled in.
 
     Raises:
-        ValueError: there is no such file, it is not a checkpoint of these models, or it holds more than data.
+        ValueError: there is no such file, it is not a checkpoint of these models, it holds more than data, or its
+            config or weights cannot be those of a model (see `checkpoints/check.py`).
         OSError: it cannot be read.
     """
     state = read_torch_file(path, "a checkpoint of a maskspec run")
     cfg = state.get("cfg") if isinstance(state, dict) else None
     model = cfg.get("model") if isinstance(cfg, dict) else None
     name = model.get("_name") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or name not in models:
+    if not isinstance(cfg, dict) or not isinstance(model, dict) or name not in models:
         raise ValueError(f"{path}: expected a checkpoint of the model {' or '.join(map(repr, models))}, found {name!r}")
-    if not isinstance(state.get("model"), dict):
-        raise ValueError(f"{path}: expected weights under the key 'model', found none")
     for field, value in NEWER_FIELDS.items():
         model.setdefault(field, value)
+    labels = tuple(LABELS) if name == FINETUNING_MODEL else ()
+    check_fields(model, MODEL, f"{path}: cfg.model", required=(*ENCODER_FIELDS, *labels))
+    check_fields(cfg.get("task", {}), TASK, f"{path}: cfg.task")
+    if labels:
+        check_labels(model["label_keys"], model["label_names"], model["num_classes"], f"{path}: cfg.model")
+    check_tensors(state.get("model"), path)
     return state
+
+
+def check_model(state: dict[str, Any], path: str) -> None:
+    """Check that a checkpoint's weights are all of the model that its config describes, before it is built.
+
+    Raises:
+        ValueError: they are not, see `check_weights`; or the config does not say what clips the model is for.
+    """
+    cfg, task = state["cfg"]["model"], state["cfg"].get("task")
+    check_fields(task, TASK, f"{path}: cfg.task", required=("clip_sec", "channel"))
+    module = MODULES[cfg["_name"]]
+    arguments = {name: cfg[name] for name in inspect.signature(module).parameters if name in cfg}
+    check_weights(module, arguments, state["model"], task["clip_sec"], path)
 
 
 def model_arguments(cls: type[nn.Module], cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a module, taken from a model's config.
 
     Raises:
-        ValueError: the config lacks one of them.
+        ValueError: the config lacks one of them, or one is outside its range.
     """
     missing = [name for name in inspect.signature(cls).parameters if name not in cfg]
     if missing:
         raise ValueError(f"expected the fields {', '.join(missing)} in the model's config, found none; train it again")
-    return {name: cfg[name] for name in inspect.signature(cls).parameters}
+    arguments = {name: cfg[name] for name in inspect.signature(cls).parameters}
+    check_fields(arguments, MODEL, "model")
+    return arguments
 
 
 def load_autoencoder(path: str) -> tuple[MaskedAutoencoder, dict[str, Any]]:
@@ -109,7 +153,9 @@ def load_autoencoder(path: str) -> tuple[MaskedAutoencoder, dict[str, Any]]:
         ValueError, OSError: as `read_checkpoint`.
     """
     state = read_checkpoint(path, (PRETRAINING_MODEL,))
-    model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, state["cfg"]["model"]))
+    arguments = model_arguments(MaskedAutoencoder, state["cfg"]["model"])
+    check_model(state, path)
+    model = MaskedAutoencoder(**arguments)
     model.load_state_dict(state["model"])
     return model.eval(), state["cfg"]
 
@@ -118,7 +164,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     """Load the encoder of a pretraining or finetuning checkpoint into a classifier.
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
-    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order.
+    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order. Learned positions
+    (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
 
     Args:
         cfg: the classifier's config.
@@ -133,8 +180,12 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     """
     state = read_checkpoint(path, MODELS)
     found, weights = state["cfg"]["model"], state["model"]
+    # learned positions begin as the sinusoidal ones, which a checkpoint does not hold
+    learned_here = ["encoder.learned_positions"] if cfg["position_grid"] and not found["position_grid"] else []
     differing = [
-        f"{name}: expected {cfg[name]}, found {found[name]}" for name in ENCODER_FIELDS if cfg[name] != found[name]
+        f"{name}: expected {cfg[name]}, found {found[name]}"
+        for name in ENCODER_FIELDS
+        if cfg[name] != found[name] and not (name == "position_grid" and learned_here)
     ]
     if differing:
         size = SIZE_OF_WIDTH.get(found["encoder_embed_dim"])
@@ -143,6 +194,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
             f"{path}: expected the encoder that model.* describes, found another one ({'; '.join(differing)}); "
             f"{cure}model.FIELD=VALUE sets one field"
         )
+    check_model(state, path)
     same_classes = list(found.get("label_keys", [])) == list(cfg["label_keys"])
     left_out = ["decoder."]
     if not same_classes:
@@ -151,7 +203,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         left_out.append("encoder.norm.")
     kept = {name: value for name, value in weights.items() if not name.startswith(tuple(left_out))}
     missing, left_over = model.load_state_dict(kept, strict=False)
-    missing = [name for name in missing if not name.startswith(("head.", "pool_norm."))]
+    missing = [name for name in missing if not name.startswith(("head.", "pool_norm.", *learned_here))]
     if missing or left_over:
         raise ValueError(
             f"{path}: expected every weight of the encoder and nothing else, found {listed(missing)} missing and "
@@ -161,8 +213,3 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     head = "head" if same_classes else "new head"
     encoder = "encoder and statistics" if model.front_end.has_statistics else "encoder, without statistics,"
     return f"{encoder} of {found['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"
-
-
-def listed(names: list[str]) -> str:
-    """The first five of some names, for a message; "none" without any."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

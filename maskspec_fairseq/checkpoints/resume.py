@@ -1,4 +1,4 @@
-"""Check that the checkpoint a run resumes from is complete, and repair an interrupted copy.
+"""Check the checkpoints that a run starts or resumes from, and repair an interrupted copy.
 
 fairseq writes the first file of a save under another name and moves it in place, then copies it to the others,
 `checkpoint_last.pt` among them. A kill during the copy leaves the beginning of a file there.
@@ -8,26 +8,39 @@ import functools
 import logging
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Optional
 
 from maskspec_fairseq.atomic_write import write_whole
+from maskspec_fairseq.checkpoints.average import BEST, EPOCH, TRAINING_FIELDS, UPDATE
+from maskspec_fairseq.checkpoints.compare import differing_fields
+from maskspec_fairseq.checkpoints.read import read_checkpoint
+from maskspec_fairseq.registered_names import MODELS
 
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
 
 
-def check_last_checkpoint(save_dir: str) -> None:
-    """Check `checkpoint_last.pt` in `save_dir`, if there is one, and finish a copy that was interrupted.
+def read_last_config(save_dir: str) -> Optional[dict[str, Any]]:
+    """The config in `checkpoint_last.pt`, None if there is no such file; a copy that was interrupted is finished.
 
     Raises:
-        ValueError: the file is cut off, and no other checkpoint begins with what it holds.
+        ValueError: the file is cut off, and no other checkpoint of the run begins with what it holds; or it is not a
+            checkpoint of a maskspec run, or holds more than data.
         OSError: a checkpoint cannot be read, or the copy cannot be written.
     """
     last = Path(save_dir, "checkpoint_last.pt")
-    if not last.is_file() or is_complete(last):
-        return
-    candidates = complete_checkpoints(save_dir)
+    if not last.is_file():
+        return None
+    if is_cut_off(last):
+        finish_copy(save_dir, last)
+    return read_checkpoint(str(last), MODELS)["cfg"]
+
+
+def finish_copy(save_dir: str, last: Path) -> None:
+    candidates = own_checkpoints(save_dir)
     for candidate in candidates:
         if begins_with(candidate, last):
             logger.warning(
@@ -41,19 +54,67 @@ def check_last_checkpoint(save_dir: str) -> None:
     raise ValueError(f"{last}: expected a complete checkpoint, found a file that is cut off; {cure}")
 
 
-def is_complete(path: Path) -> bool:
-    """Whether a file that `torch.save` wrote has its end, which holds the index of its contents."""
+def is_cut_off(path: Path) -> bool:
+    """Whether a file is the beginning of what `torch.save` writes, without its end, the index of its contents."""
+    with open(path, "rb") as stream:
+        beginning = stream.read(2)
     try:
         with zipfile.ZipFile(path):
-            return True
+            return False
     except zipfile.BadZipFile:
-        return False
+        return beginning in (b"", b"P", b"PK")
 
 
-def complete_checkpoints(save_dir: str) -> list[Path]:
-    """The other checkpoints of a run that are complete, newest first."""
-    paths = [path for path in Path(save_dir).glob("checkpoint*.pt") if path.name != "checkpoint_last.pt"]
-    return sorted(filter(is_complete, paths), key=lambda path: path.stat().st_mtime, reverse=True)
+def own_checkpoints(save_dir: str) -> list[Path]:
+    """The other checkpoints that the run itself has written there, as far as they are complete, newest first.
+
+    A file that was put there, an average for example, has another name, or another epoch or update in it than its name
+    says.
+    """
+    found = []
+    for path in Path(save_dir).glob("checkpoint*.pt"):
+        of_epoch, of_update = EPOCH.name.fullmatch(path.name), UPDATE.name.fullmatch(path.name)
+        is_best = path.name == "checkpoint_best.pt" or BEST.name.fullmatch(path.name)
+        if not (of_epoch or of_update or is_best) or is_cut_off(path):
+            continue
+        try:
+            epoch, updates = position_of(read_checkpoint(str(path), MODELS))
+        except (ValueError, KeyError):
+            continue
+        if is_best or (of_epoch and int(of_epoch[1]) == epoch) or (of_update and int(of_update[1]) == updates):
+            found.append((updates, path))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def position_of(state: Mapping[str, Any]) -> tuple[int, int]:
+    """The epoch that a checkpoint was saved in, or at the end of, and the number of updates before it.
+
+    Raises:
+        KeyError: fairseq's trainer has not written it.
+    """
+    iterator = state["extra_state"]["train_iterator"]
+    at_end = iterator["iterations_in_epoch"] == 0  # fairseq then names the epoch to begin with
+    return iterator["epoch"] - at_end, state["optimizer_history"][-1]["num_updates"]
+
+
+def check_start(path: str, model: Mapping[str, Any]) -> None:
+    """Check a checkpoint that is named to start from, before fairseq reads it.
+
+    Args:
+        model: the config of the model that is trained.
+
+    Raises:
+        ValueError: there is no such file, it is not a checkpoint of such a model, or it holds more than data.
+        OSError: it cannot be read.
+    """
+    found = read_checkpoint(path, (model["_name"],))["cfg"]["model"]
+    names = {*found} & {*model} - {*TRAINING_FIELDS, "num_classes", "label_names"}
+    differing = differing_fields(model, found, names, "model.")
+    if differing:
+        raise ValueError(
+            f"{path}: expected a checkpoint of the model that is trained, found another one ({'; '.join(differing)}); "
+            "give these fields its values, or start from its encoder alone with model.pretrained, in finetuning"
+        )
 
 
 def begins_with(path: Path, beginning: Path) -> bool:

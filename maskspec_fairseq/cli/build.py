@@ -24,6 +24,7 @@ try:  # Ctrl-C may come during the imports
         merge,
         openmic2018,
         parquet,
+        segments,
         speech_commands_v2,
         tar,
     )
@@ -48,6 +49,7 @@ CORPORA: dict[str, ModuleType] = {
     "esc10": esc10,
     "fsdd": fsdd,
     "folder": folder,
+    "segments": segments,
     "hdf5": hdf5,
     "tar": tar,
     "parquet": parquet,

@@ -1,7 +1,6 @@
 """maskspec-crossval: finetune on every fold in turn, score the one held out, and print mean and standard deviation."""
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any, Optional, Union
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.atomic_write import write_json
+from maskspec_fairseq.checkpoints.run_record import sha256
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.data_dir.manifest import list_folds
@@ -57,14 +57,6 @@ def check_same_run(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
             f"expected {run_dir} to be of this command, found that of {' '.join(found['command'])} with "
             f"a pretrained checkpoint of SHA-256 {found['pretrained_sha256']}; choose another --out, or remove it"
         )
-
-
-def sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        for chunk in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def score_fold(args: argparse.Namespace, run_dir: Path, fold: int, checkpoint: str) -> dict[str, float]:

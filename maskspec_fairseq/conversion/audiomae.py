@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskspec_fairseq.checkpoints.read import STATISTICS
+from maskspec_fairseq.checkpoints.check import STATISTICS
 from maskspec_fairseq.conversion.vit import (
     N_MELS,
     Conversion,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskspec_fairseq.checkpoints.read import STATISTICS, listed
+from maskspec_fairseq.checkpoints.check import STATISTICS, listed
 from maskspec_fairseq.conversion.image import COLOUR_CHANNELS
 from maskspec_fairseq.conversion.layout import LAYOUTS, check_weights, find_layout
 from maskspec_fairseq.conversion.vit import Conversion, to_their_name
@@ -101,7 +101,7 @@ def _as_checkpoint(conversion: Conversion, labels: Sequence[Label]) -> dict[str,
         task_cfg["target_is_multilabel"] = model_cfg["num_classes"] in MULTILABEL_CLASSES
     return {
         "args": None,
-        "cfg": {"_name": None, "model": model_cfg, "task": task_cfg},
+        "cfg": {"_name": None, "model": model_cfg, "task": task_cfg, "criterion": None},
         "model": model.state_dict(),
         # what fairseq expects in a checkpoint; here of a run that has not begun
         "optimizer_history": [{"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0}],

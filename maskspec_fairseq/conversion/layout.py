@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from maskspec_fairseq.checkpoints.read import listed
+from maskspec_fairseq.checkpoints.check import listed
 from maskspec_fairseq.conversion import audiomae, image, maskspec
 from maskspec_fairseq.conversion.vit import (
     N_MELS,

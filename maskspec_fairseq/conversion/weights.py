@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from maskspec_fairseq.checkpoints.check import check_tensors
 from maskspec_fairseq.checkpoints.read import read_torch_file
 
 EXPECTED = "a file of weights"
@@ -21,7 +22,7 @@ def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     `args`, the only class that is allowed in the file.
 
     Raises:
-        ValueError: there is no such file, it does not hold weights, or it holds more than data.
+        ValueError: there is no such file, it does not hold finite weights, or it holds more than data.
         OSError: it cannot be read.
     """
     if path.endswith(".safetensors"):
@@ -36,6 +37,7 @@ def read_weights(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(state, dict) or not state or not all(map(torch.is_tensor, state.values())):
         keys = ", ".join(map(str, list(state)[:5])) if isinstance(state, dict) else type(state).__name__
         raise ValueError(f"{path}: expected weights by name, at the top level or under the key 'model', found {keys!r}")
+    check_tensors(state, path)
     return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, options
 
 

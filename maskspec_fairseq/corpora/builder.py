@@ -9,17 +9,19 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import open_audio
+from maskspec_fairseq.corpora.pieces import Cutting, Part, cut
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.lines import problem_of_text
@@ -38,11 +40,13 @@ class Clip:
         path: relative to the root of the corpus.
         labels: None if the corpus has no labels.
         copies: further files of the same clip, used if the first one is broken.
+        part: of the file, if the corpus has no other file to hold out; None for all of it.
     """
 
     path: str
     labels: Optional[ClipLabels] = None
     copies: Sequence[str] = ()
+    part: Optional[Part] = None
 
 
 @dataclass
@@ -54,12 +58,28 @@ class Corpus:
         subsets: name -> clips.
         vocabulary: the classes in the order of the model's outputs; None if the corpus has no labels.
         missing: subset -> clips that the lists of the corpus name and that do not exist.
+        cutting: how long files are cut into pieces, which have the labels of the file; None if files stay whole.
     """
 
     root: Path
     subsets: dict[str, list[Clip]]
     vocabulary: Optional[list[Label]] = None
     missing: dict[str, list[str]] = field(default_factory=dict)
+    cutting: Optional[Cutting] = None
+
+
+class Header(NamedTuple):
+    """The length of a file, or why it is rejected.
+
+    Attributes:
+        frames: at the file's own rate.
+        rate: Hz.
+        reason: "" if the file can be used.
+    """
+
+    frames: int = 0
+    rate: int = 0
+    reason: str = ""
 
 
 def find_audio(directory: Path) -> list[str]:
@@ -114,49 +134,45 @@ def resolve_root(root: Path) -> str:
     return resolved
 
 
-def read_header(job: tuple[str, str, float]) -> tuple[int, str]:
+def read_header(job: tuple[str, str, float]) -> Header:
     """Read how long a file is.
 
     Args:
         job: root, path, and the shortest length that is accepted, s.
-
-    Returns:
-        The number of frames and "", or 0 and the reason why the file is rejected.
     """
     root, path, min_sec = job
     problem = problem_of_path(path)
     if problem:
-        return 0, f"the path {problem}"
+        return Header(reason=f"the path {problem}")
     try:
         with open_audio(os.path.join(root, path)) as file:
             frames, rate = file.frames, file.samplerate
     except AudioError as error:
-        return 0, f"unreadable: {error}"
+        return Header(reason=f"unreadable: {error}")
     if frames <= 0:
-        return 0, "empty: 0 frames"
+        return Header(reason="empty: 0 frames")
     if frames < min_sec * rate:
-        return 0, f"too short: {frames / rate:.3f} s"
-    return frames, ""
+        return Header(reason=f"too short: {frames / rate:.3f} s")
+    return Header(frames, rate)
 
 
-def first_usable(root: str, clip: Clip, header: tuple[int, str], min_sec: float) -> tuple[str, int, str]:
+def first_usable(root: str, clip: Clip, header: Header, min_sec: float) -> tuple[str, Header]:
     """Choose the file of a clip: its own, or the first of its copies that can be used.
 
     Args:
-        header: what `read_header` returned for the clip's own path.
+        header: of the clip's own path.
 
     Returns:
-        Path, number of frames and ""; if no file can be used the clip's own path, 0 and the reason.
+        Path and header; those of the clip's own path if no file can be used.
     """
-    frames, reason = header
-    for copy in clip.copies if reason else ():
-        frames_of_copy, reason_of_copy = read_header((root, copy, min_sec))
-        if not reason_of_copy:
-            return copy, frames_of_copy, ""
-    return clip.path, frames, reason
+    for copy in clip.copies if header.reason else ():
+        header_of_copy = read_header((root, copy, min_sec))
+        if not header_of_copy.reason:
+            return copy, header_of_copy
+    return clip.path, header
 
 
-def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> list[tuple[int, str]]:
+def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> list[Header]:
     """`read_header` of all paths, in order, by several processes."""
     return in_parallel(read_header, [(root, path, min_sec) for path in paths], workers)
 
@@ -204,17 +220,27 @@ def write_corpus(
     headers = iter(read_headers(root, names, min_sec, workers))
     files: dict[str, Callable[[Path], None]] = {}
     summary, empty, replaced, num_rejected = [], [], [], 0
+    pieces: Counter[str] = Counter()  # of each file that is cut
     for subset, clips in corpus.subsets.items():
         paths, frames, labels, rejected = [], [], [], []
         for clip, header in zip(clips, headers):
-            path, num_frames, reason = first_usable(root, clip, header, min_sec)
-            if reason:
-                rejected.append((path, reason))
+            path, header = first_usable(root, clip, header, min_sec)
+            if header.reason:
+                rejected.append((path, header.reason))
                 continue
-            paths.append(path)
-            frames.append(num_frames)
-            if clip.labels is not None:
-                labels.append(clip.labels)
+            lines = [(path, header.frames)]
+            if corpus.cutting is not None:
+                lines = cut(path, header.frames, header.rate, corpus.cutting, clip.part)
+                if not lines:
+                    rejected.append((path, f"too short to hold out its end: {header.frames / header.rate:.3f} s"))
+                    continue
+                if lines[0][0] != path:
+                    pieces[path] += len(lines)
+            for name, num_frames in lines:
+                paths.append(name)
+                frames.append(num_frames)
+                if clip.labels is not None:
+                    labels.append(clip.labels)
             if path != clip.path:
                 replaced.append(clip.path)
         num_rejected += len(rejected)
@@ -239,7 +265,7 @@ def write_corpus(
     if not enough:
         print(f"maskspec-build: more than --max-rejected {max_rejected} of the files cannot be used", file=sys.stderr)
     listed = ", listed with the reason in *.rejected.tsv" if num_rejected else ""
-    return (
-        f"{out}: {', '.join(summary)} clips; rejected {num_rejected} of {len(names)} files{listed}",
-        enough and not empty,
-    )
+    line = f"{out}: {', '.join(summary)} clips; rejected {num_rejected} of {len(names)} files{listed}"
+    if pieces and corpus.cutting is not None:
+        line += f"; {len(pieces)} files are cut into {sum(pieces.values())} pieces of {corpus.cutting.sec:g} s"
+    return line, enough and not empty

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from maskspec_fairseq.argument_types import fraction
+from maskspec_fairseq.corpora import pieces
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label
@@ -18,8 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--valid-fraction",
         type=fraction,
         default=0.05,
-        help="fraction of the files to hold out as valid, at least one file (default: 0.05)",
+        help="fraction of the files to hold out as valid, at least one; of the end of a single file (default: 0.05)",
     )
+    pieces.add_arguments(parser)
     parser.add_argument("--labels-from-parent", action="store_true", help="the folder of a file is its class")
 
 
@@ -36,12 +38,19 @@ def by_hash(path: str) -> bytes:
 def collect(args: argparse.Namespace) -> Corpus:
     """List the files and split them. The split is the same on every machine, and valid has at least one file.
 
+    Of a single file the end is held out.
+
     Raises:
-        ManifestError: there are fewer than two files, a file is in no class, or two classes would have the same key.
+        ManifestError: there is a single file that is not to be cut, a file is in no class, or two classes would have
+            the same key.
     """
     paths = find_audio(args.audio_dir)
-    if len(paths) < 2:
-        raise ManifestError(f"expected at least two files below {args.audio_dir}, one to hold out, found {paths}")
+    cutting = pieces.cutting_of(args)
+    if len(paths) < 2 and cutting is None:
+        raise ManifestError(
+            f"expected at least two files below {args.audio_dir}, one to hold out, found {paths}; leave out "
+            "--segment-sec 0, so that the end of the file is held out"
+        )
     num_valid = min(len(paths) - 1, max(1, round(args.valid_fraction * len(paths))))
     valid = set(sorted(paths, key=by_hash)[:num_valid])
     vocabulary: Optional[list[Label]] = None
@@ -61,4 +70,8 @@ def collect(args: argparse.Namespace) -> Corpus:
     subsets: dict[str, list[Clip]] = {"train": [], "valid": []}
     for path in paths:
         subsets["valid" if path in valid else "train"].append(Clip(path, labels.get(path)))
-    return Corpus(args.audio_dir, subsets, vocabulary)
+    if len(paths) == 1:
+        for held_out, subset in enumerate(("train", "valid")):
+            part = pieces.Part(bool(held_out), args.valid_fraction)
+            subsets[subset] = [Clip(paths[0], labels.get(paths[0]), part=part)]
+    return Corpus(args.audio_dir, subsets, vocabulary, cutting=cutting)

@@ -128,4 +128,4 @@ def collect(args: argparse.Namespace) -> Corpus:
         subsets.setdefault(subset, []).extend(Clip(f"{name}:{row}", clip) for row, clip in enumerate(labels))
         print(f"{path}: {pack.num_clips} clips")
     classes = (names or sorted_names(found)) if args.labels_from else None
-    return make_corpus(root, subsets, classes, args.valid_fraction)
+    return make_corpus(root, subsets, classes, args)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import fraction
+from maskspec_fairseq.corpora import pieces
 from maskspec_fairseq.corpora.builder import Clip, Corpus
 from maskspec_fairseq.corpora.folder import by_hash, label_key
 from maskspec_fairseq.corpora.published_lists import check_file
@@ -32,6 +33,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser, example: str) -> None:
         default=0.05,
         help="fraction of the clips to hold out as valid if no subset is named, at least one (default: 0.05)",
     )
+    pieces.add_arguments(parser)
 
 
 def read_arguments(arguments: Sequence[str], extensions: Sequence[str], example: str) -> list[tuple[str, str]]:
@@ -114,13 +116,14 @@ def make_corpus(
     root: str,
     subsets: dict[str, list[Clip]],
     names: Optional[Sequence[str]],
-    valid_fraction: float,
+    args: argparse.Namespace,
     missing: Optional[dict[str, list[str]]] = None,
 ) -> Corpus:
     """The corpus of clips whose labels are still names of classes.
 
     Args:
         names: of the classes, in order; None if there are no labels.
+        args: those of `add_shard_arguments`.
 
     Raises:
         ManifestError: see `make_vocabulary` and `hold_out`.
@@ -130,7 +133,8 @@ def make_corpus(
         if clip.labels is not None:
             clip.labels = ClipLabels([vocabulary[name].key for name in clip.labels.present])
     classes = None if names is None else list(vocabulary.values())
-    return Corpus(Path(root), hold_out(subsets, valid_fraction), classes, missing or {})
+    held_out = hold_out(subsets, args.valid_fraction)
+    return Corpus(Path(root), held_out, classes, missing or {}, pieces.cutting_of(args))
 
 
 def hold_out(subsets: dict[str, list[Clip]], valid_fraction: float) -> dict[str, list[Clip]]:

@@ -206,4 +206,4 @@ def collect(args: argparse.Namespace) -> Corpus:
     if not any(subsets.values()):
         raise ManifestError(f"{files[0][1]}: expected members of audio ({', '.join(EXTENSIONS)}), found none")
     classes = sorted_names(names) if args.labels_from else None
-    return make_corpus(root, subsets, classes, args.valid_fraction, missing)
+    return make_corpus(root, subsets, classes, args, missing)

@@ -223,6 +223,10 @@ class AudioDataset(FairseqDataset):
             return np.asarray(self._clips_of_the_epoch())
         return np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
 
+    def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
+        """fairseq's batches of every clip: `dataset.required_batch_size_multiple` makes ve-fairseq drop some."""
+        return super().batch_by_size(indices, max_tokens, max_sentences, required_batch_size_multiple=1)
+
     def set_epoch(self, epoch: int) -> None:
         if epoch != self.epoch:
             self._drawn = None

@@ -47,7 +47,7 @@ def clip_weights(clip_labels: PackedRows, num_classes: int, formula: str) -> np.
         ValueError: unknown formula, a class index outside [0, num_classes), or no clip with a label.
     """
     if formula not in OFFSETS:
-        raise ValueError(f"expected task.sampling out of {tuple(OFFSETS)}, found {formula!r}")
+        raise ValueError(f"expected task.clip_sampling out of {tuple(OFFSETS)}, found {formula!r}")
     clips, classes = _clips_and_classes(clip_labels, num_classes)
     if not len(clips):
         raise ValueError(

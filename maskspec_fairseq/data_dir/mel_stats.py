@@ -12,8 +12,11 @@ import numpy as np
 
 from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.fields import check_fields, list_of, number, read_json, whole
 
 MEL_STATS_FILE = "mel_stats.json"
+LARGEST = 1e6  # of a logarithm, far beyond those of any sound
+FRONT_END = {"n_mels": whole(1, 4096)}  # what the others are compared with is in `LogMel.settings`
 
 
 def write_mel_statistics(
@@ -40,16 +43,30 @@ def read_all_mel_statistics(directory: PathLike) -> dict[str, Any]:
     """All entries of a data directory's `mel_stats.json`, keyed by front end; none if there is no such file.
 
     Raises:
-        ManifestError: the file is not JSON.
+        ManifestError: the file is not JSON, or a field is missing or cannot be what it should.
     """
     path = os.path.join(directory, MEL_STATS_FILE)
     if not os.path.isfile(path):
         return {}
-    with open(path, encoding="utf-8") as stream:
-        try:
-            return json.load(stream)
-        except ValueError as error:
-            raise ManifestError(f"{path}: expected JSON, found: {error}") from error
+    try:
+        entries = read_json(path)
+        check_fields(entries, {}, path)
+        for front_end, entry in entries.items():
+            where = f"{path}: {front_end}"
+            check_fields(entry, {}, where, required=("front_end", "subsets"))
+            check_fields(entry["front_end"], FRONT_END, f"{where}: front_end", required=tuple(FRONT_END))
+            check_fields(entry["subsets"], {}, f"{where}: subsets")
+            n_mels = entry["front_end"]["n_mels"]
+            for subset, statistics in entry["subsets"].items():
+                fields = {
+                    "frames": whole(1, 2**53),
+                    "mean": list_of(number(-LARGEST, LARGEST), n_mels),
+                    "std": list_of(number(0, LARGEST), n_mels),
+                }
+                check_fields(statistics, fields, f"{where}: subsets: {subset}", required=tuple(fields))
+    except ValueError as error:
+        raise ManifestError(str(error)) from error
+    return entries
 
 
 def read_mel_statistics(

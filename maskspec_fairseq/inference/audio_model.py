@@ -41,8 +41,8 @@ class AudioOutput:
 class AudioModel(nn.Module):
     """Front end with its statistics, encoder, pooling, and the head if there is one.
 
-    A finetuned model pools as in its training, padding included. A model without a head takes the mean over the columns
-    of patches that hold sound.
+    A finetuned model, which has a head or a norm after the pooling, pools as in its training, padding included. A
+    pretrained one takes the mean over the columns of patches that hold sound.
 
     Args:
         architecture: arguments of `SpectrogramClassifier` out of `ARCHITECTURE`; the others have their defaults.
@@ -144,7 +144,7 @@ class AudioModel(nn.Module):
 
     def _embed_batch(self, windows: Tensor, num_samples: int) -> Tensor:
         """`embed_windows` in one batch."""
-        if self.labels:
+        if self.labels or self.network.pool_norm is not None:  # the classes of a third-party head may have no names
             return self.network.embed(windows)
         columns = self.network.embed_columns(windows)  # (B, M, D)
         return columns[:, : (num_samples + self.column_samples - 1) // self.column_samples].mean(dim=1)
@@ -282,18 +282,13 @@ def load_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) ->
 
     Args:
         model: changed in place, and returned.
-        weights: of `model.network`.
+        weights: of `model.network`, see `check_weights`.
         path: of the file, for messages.
 
     Raises:
-        ValueError: they do not fit, or have no statistics of the log-mel.
+        ValueError: they have no statistics of the log-mel.
     """
-    try:
-        model.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: expected the weights of the model that it describes, found others: {error}"
-        ) from error
+    model.network.load_state_dict(weights)
     if not model.network.front_end.has_statistics:
         raise ValueError(
             f"{path}: expected the statistics of the log-mel, found none, as in converted weights of an image model; "

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import PathLike, write_json, write_together, write_whole
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.packs import split_path
+from maskspec_fairseq.audio.pieces import file_on_disk
 from maskspec_fairseq.data_dir.lines import problem_of_text
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
@@ -157,10 +157,9 @@ def embed_clip(model: AudioModel, file: str, target: str, frames: bool, passes: 
 
 
 def source_of(file: str) -> Optional[Source]:
-    """The state of an audio file, or of the pack that a clip is in; None if there is no such file."""
+    """The state of an audio file, or of the file that a clip or a piece is in; None if there is no such file."""
     try:
-        pack = split_path(file)
-        status = os.stat(file if pack is None else pack[0])
+        status = os.stat(file_on_disk(file))
     except (OSError, ValueError):  # ValueError: a path with a NUL
         return None
     return status.st_size, status.st_mtime_ns

@@ -8,6 +8,7 @@ without decoder and optimizer. Page: docs/export.md.
 
 import json
 import os
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.checkpoints.check import LABELS, MODEL, TASK, check_weights
 from maskspec_fairseq.data_dir.labels import Label
+from maskspec_fairseq.fields import TEXT, Field, check_fields, one_of, read_json
 from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, load_weights
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
 from maskspec_fairseq.registered_names import PRETRAINING_MODEL
 
@@ -31,6 +35,21 @@ TRANSFORMERS_NAMES = {
     "encoder_attention_heads": "num_attention_heads",
     "encoder_ffn_embed_dim": "intermediate_size",
     "sample_rate": "sampling_rate",
+}
+OF_LABELS: dict[str, Field] = {
+    "problem_type": one_of(*PROBLEM_TYPES.values()),
+    "id2label": Field(
+        "a name for each number of a class",
+        lambda value: isinstance(value, dict) and all(map(TEXT.accepts, value.values())),
+    ),
+    "label_keys": LABELS["label_keys"],
+}
+# What a model is made of; the other fields follow from these.
+FIELDS: dict[str, Field] = {
+    **{TRANSFORMERS_NAMES.get(name, name): MODEL[name] for name in ARCHITECTURE},
+    "clip_sec": TASK["clip_sec"],
+    "channel": TASK["channel"],
+    **OF_LABELS,
 }
 
 
@@ -94,21 +113,29 @@ def read_folder(directory: str) -> AudioModel:
                 f"{directory}: expected a folder of maskspec-export with {CONFIG_FILE} and {WEIGHTS_FILE}, found no "
                 f"{os.path.basename(file)}"
             )
-    with open(path, encoding="utf-8") as stream:
-        try:
-            config = json.load(stream)
-        except ValueError as error:
-            raise ValueError(f"{path}: expected JSON, found: {error}") from error
-    model = model_from_config(config, path)
+    config = read_json(path)
+    arguments = read_config(config, path)
     try:
         weights = load_file(weights_path)
     except SafetensorError as error:
         raise ValueError(f"{weights_path}: expected safetensors, found: {error}; is the file cut off?") from error
+    architecture = arguments["architecture"]
+    classifier = {**architecture, "num_classes": len(arguments["labels"])}
+    check_weights(
+        SpectrogramClassifier, classifier, weights, arguments["clip_sec"], weights_path, names=TRANSFORMERS_NAMES
+    )
+    model = AudioModel(**arguments)
+    for name, value in folder_config(model).items():
+        if config.get(name, value) != value:
+            raise ValueError(
+                f"{path}: expected {name} to be {reprlib.repr(value)}, as the other fields have it, found "
+                f"{reprlib.repr(config[name])}; export the model again"
+            )
     return load_weights(model, weights, weights_path)
 
 
-def model_from_config(config: Any, path: str) -> AudioModel:
-    """The model that a config describes, with random weights.
+def read_config(config: Any, path: str) -> dict[str, Any]:
+    """The arguments of the `AudioModel` that a config describes.
 
     Args:
         config: the content of `config.json`, or whatever JSON was found there.
@@ -120,15 +147,20 @@ def model_from_config(config: Any, path: str) -> AudioModel:
     if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
         found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
         raise ValueError(
-            f"{path}: expected model_type {MODEL_TYPE!r}, found {found!r}; it is a config of something else"
+            f"{path}: expected model_type {MODEL_TYPE!r}, found {reprlib.repr(found)}; it is a config of something else"
         )
-    try:
-        architecture = {name: config[TRANSFORMERS_NAMES.get(name, name)] for name in ARCHITECTURE}
-        names = config.get("id2label", {})
-        labels = [Label(key, names[str(number)]) for number, key in enumerate(config.get("label_keys", ()))]
-        multilabel = config.get("problem_type") == PROBLEM_TYPES[True]
-        return AudioModel(architecture, config["clip_sec"], config["channel"], labels, multilabel)
-    except KeyError as error:
-        raise ValueError(f"{path}: expected the field {error}, found none; export the model again") from error
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: expected the config of a model, found one that makes none: {error}") from error
+    check_fields(config, FIELDS, path, required=[name for name in FIELDS if name not in OF_LABELS])
+    keys, names = config.get("label_keys", []), config.get("id2label", {})
+    numbers = list(map(str, range(len(keys))))
+    if sorted(names) != sorted(numbers) or ("problem_type" in config) != bool(keys):
+        raise ValueError(
+            f"{path}: expected problem_type and a name in id2label for each of the {len(keys)} label_keys, found "
+            f"{len(names)} names, or of other numbers, and problem_type {config.get('problem_type')}"
+        )
+    return {
+        "architecture": {name: config[TRANSFORMERS_NAMES.get(name, name)] for name in ARCHITECTURE},
+        "clip_sec": config["clip_sec"],
+        "channel": config["channel"],
+        "labels": [Label(key, names[number]) for number, key in zip(numbers, keys)],
+        "target_is_multilabel": config.get("problem_type") == PROBLEM_TYPES[True],
+    }

@@ -43,8 +43,11 @@ def write_onnx(model: AudioModel, path: str) -> None:
         ) from error
     # Sizes that equal neither those of a window nor those of a batch, which the export would take for constants.
     example = torch.zeros(2, model.window_samples + model.window_samples // 4)
+    traced = _Traced(model).eval()
+    with torch.no_grad():
+        traced(example)  # computes the positions, which the export would warn of as an attribute that it sees change
     program = torch.onnx.export(
-        _Traced(model).eval(),
+        traced,
         (example,),
         dynamo=True,
         verbose=False,

@@ -2,7 +2,7 @@
 
 import os
 
-from maskspec_fairseq.checkpoints.read import read_checkpoint
+from maskspec_fairseq.checkpoints.read import check_model, read_checkpoint
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, load_weights
 from maskspec_fairseq.inference.export_folder import read_folder
@@ -25,6 +25,7 @@ def load_model(path: str) -> AudioModel:
     if os.path.isdir(path):
         return read_folder(path)
     state = read_checkpoint(path, MODELS)
+    check_model(state, path)
     cfg, task = state["cfg"]["model"], state["cfg"]["task"]
     architecture = {name: cfg[name] for name in ARCHITECTURE if name in cfg}
     labels = [Label(*pair) for pair in zip(cfg.get("label_keys", ()), cfg.get("label_names", ()))]

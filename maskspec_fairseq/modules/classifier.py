@@ -187,7 +187,9 @@ class SpectrogramClassifier(nn.Module):
             spectrogram = ratio * spectrogram + (1 - ratio) * self.front_end(mix_waveform, clip_key)
         if self.training and (self.spec_augment_bins or self.spec_augment_frames):
             keys = check_clip_keys(clip_key, "SpecAugment")
-            spectrogram = spec_augment(spectrogram, keys, self.spec_augment_bins, self.spec_augment_frames)
+            spectrogram = spec_augment(
+                spectrogram, keys, self.spec_augment_bins, self.spec_augment_frames, self.front_end.hidden_value()
+            )
         patches = patchify(spectrogram, self.patch_size)  # (B, L, P)
         grid = self.front_end.grid(waveform.shape[1])
         return self.encoder(patches, self._kept(patches, clip_key), grid, clip_key, layers)

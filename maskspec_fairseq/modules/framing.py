@@ -1,11 +1,12 @@
 """Waveform to its frames, and these to power spectra, in the two ways of the front ends' sources.
 
-Shapes: B batch, T samples, S frames, W samples of a window, K = n_fft // 2 + 1 frequency bins.
+Shapes: B batch, T samples, S frames, W samples of a frame, N = n_fft samples, K = n_fft // 2 + 1 frequency bins.
 """
 
 from typing import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -19,6 +20,9 @@ WINDOWS: dict[str, Callable[[int], Tensor]] = {"hamming": torch.hamming_window, 
 
 class CentredFrames(nn.Module):
     """Frames centred on the multiples of the hop, as `torch.stft` has them; pre-emphasis goes before.
+
+    A window shorter than the FFT stands in its middle. Where it stands makes no difference to the power but for the
+    rounding of float32, which is all that there is in bins 80 dB below the loudest one.
 
     The frames are a view of the waveform, so that a caller can take the power of a few at a time: `torch.stft` writes
     all frames and spectra of a batch to memory, which takes a CPU longer than computing them.
@@ -37,7 +41,12 @@ class CentredFrames(nn.Module):
         self.hop_length = hop_length
         self.win_length = win_length
         self.preemphasis = preemphasis
-        self.register_buffer("window", WINDOWS[window](win_length), persistent=False)
+        self.register_buffer("window", self._place(WINDOWS[window](win_length)), persistent=False)
+
+    def _place(self, window: Tensor) -> Tensor:
+        """The window (win_length,) -> what a frame is multiplied with (W,); here W is N."""
+        before = (self.n_fft - self.win_length) // 2
+        return F.pad(window, (before, self.n_fft - self.win_length - before))
 
     @property
     def least_samples(self) -> int:
@@ -49,17 +58,16 @@ class CentredFrames(nn.Module):
         return 1 + (num_samples - (1 if self.preemphasis else 0)) // self.hop_length
 
     def forward(self, waveform: Tensor, frames: int) -> Tensor:
-        """(B, T) -> the first S = `frames` frames, of each what the window covers, (B, S, W)."""
+        """(B, T) -> the first S = `frames` frames (B, S, W)."""
         if self.preemphasis:
             waveform = waveform[:, 1:] - self.preemphasis * waveform[:, :-1]
         half = self.n_fft // 2
         # what F.pad(mode="reflect") does, in a fifth of the time
         start, end = waveform[:, 1 : half + 1].flip(1), waveform[:, -half - 1 : -1].flip(1)
-        padded = torch.cat([start, waveform, end], dim=1)[:, (self.n_fft - self.win_length) // 2 :]
-        return padded.unfold(1, self.win_length, self.hop_length)[:, :frames]
+        return torch.cat([start, waveform, end], dim=1).unfold(1, self.n_fft, self.hop_length)[:, :frames]
 
     def power(self, frames: Tensor) -> Tensor:
-        """(B, S, W) -> (B, S, K); where in the FFT the window stands makes no difference to the power."""
+        """(B, S, W) -> (B, S, K)."""
         spectrum = torch.fft.rfft(frames * self.window, n=self.n_fft)  # (B, S, K)
         return spectrum.real.square() + spectrum.imag.square()
 
@@ -68,8 +76,13 @@ class KaldiFrames(CentredFrames):
     """Frames that begin at the multiples of the hop; each loses its own mean, and is pre-emphasised separately.
 
     Source: `torchaudio.compliance.kaldi.fbank` with `snip_edges` and `round_to_power_of_two`. `num_frames` counts those
-    that begin in the waveform, `forward` returns those that end in it: one or two fewer.
+    that begin in the waveform, `forward` returns those that end in it: one or two fewer. The window stands at the start
+    of the FFT.
     """
+
+    def _place(self, window: Tensor) -> Tensor:
+        """The window as it is: W is win_length."""
+        return window
 
     @property
     def least_samples(self) -> int:

@@ -5,7 +5,7 @@ arXiv:2207.06405, and its code ("audiomae"). "narrowband" is ours.
 """
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Optional
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class FrontEnd:
         f_min, f_max: Hz, the outer edges of the filters.
         log_offset: added to the power before the logarithm.
         log_shift, log_scale: the log-mel is (log(power + log_offset) + log_shift) / log_scale.
+        hidden_log_power: log(power) of what SpecAugment hides; None for each bin's mean.
     """
 
     name: str
@@ -38,12 +39,14 @@ class FrontEnd:
     log_offset: float
     log_shift: float = 0.0
     log_scale: float = 1.0
+    hidden_log_power: Optional[float] = None
 
     def settings(self) -> dict[str, Any]:
         """What `mel_stats.json` says of a front end; its name there is `profile`, as in the files of version 0.1."""
         settings = asdict(self)
         settings["profile"] = settings.pop("name")
-        del settings["framing"]  # follows from the name
+        for name in ("framing", "hidden_log_power"):  # the one follows from the name, the other comes after statistics
+            del settings[name]
         return settings
 
 
@@ -56,7 +59,7 @@ PAPER = FrontEnd(
 REFERENCE = FrontEnd(
     "reference", framing="centred", window="hann_symmetric", n_fft=1024, win_length=800, hop_length=320,
     preemphasis=0.97, mel_scale="kaldi", n_mels=128, f_min=0.0, f_max=15000.0, log_offset=1e-5, log_shift=4.5,
-    log_scale=5.0,
+    log_scale=5.0, hidden_log_power=0.0,
 )  # fmt: skip
 # Kaldi's log-mel filter banks at 16 kHz. AudioMAE subtracts the clip's mean first; here each frame loses its own mean.
 AUDIOMAE = FrontEnd(

@@ -197,6 +197,13 @@ class LogMel(nn.Module):
         log_mel = self.log_mel(waveform, clip_key)
         return (log_mel - self.mel_mean[:, None]) / self.mel_std[:, None]
 
+    def hidden_value(self) -> Tensor:
+        """What SpecAugment sets the normalised log-mel to, (F,): 0, the mean, or the front end's own value."""
+        if self.params.hidden_log_power is None:
+            return torch.zeros_like(self.mel_mean)
+        log_mel = (self.params.hidden_log_power + self.params.log_shift) / self.params.log_scale
+        return (log_mel - self.mel_mean) / self.mel_std
+
     def to_decibels(self, normalised: Tensor) -> Tensor:
         """Undo the normalisation: (..., F, S) -> power of each mel bin in dB."""
         log_mel = normalised.float() * self.mel_std[:, None] + self.mel_mean[:, None]

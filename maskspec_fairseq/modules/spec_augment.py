@@ -13,8 +13,10 @@ from torch import Tensor
 from maskspec_fairseq.clip_rng import SPEC_AUGMENT, clip_rng
 
 
-def spec_augment(spectrogram: Tensor, clip_keys: np.ndarray, max_bins: int, max_frames: int) -> Tensor:
-    """Set one band of mel bins and one stretch of frames of every clip to 0, the normalised spectrogram's mean.
+def spec_augment(
+    spectrogram: Tensor, clip_keys: np.ndarray, max_bins: int, max_frames: int, hidden_value: Tensor
+) -> Tensor:
+    """Hide one band of mel bins and one stretch of frames of every clip.
 
     There is no time warping. A width is uniform in 0..max, then a start uniform among those where the width fits; the
     paper never starts at the last of them. The released code draws once for the whole batch (pytorch/audio#1504); here
@@ -25,6 +27,7 @@ def spec_augment(spectrogram: Tensor, clip_keys: np.ndarray, max_bins: int, max_
         clip_keys: (B, 3) integers (seed, epoch, clip).
         max_bins: the widest band; F if that is smaller.
         max_frames: the longest stretch; S if that is smaller.
+        hidden_value: (F,), what each bin is set to where it is hidden.
 
     Returns:
         (B, F, S), of the input's dtype and device.
@@ -42,7 +45,7 @@ def spec_augment(spectrogram: Tensor, clip_keys: np.ndarray, max_bins: int, max_
         rng = clip_rng(key, SPEC_AUGMENT)
         row[_stretch(rng, n_mels, max_bins), :] = True
         row[:, _stretch(rng, frames, max_frames)] = True
-    return spectrogram.masked_fill(hidden.to(spectrogram.device), 0)
+    return torch.where(hidden.to(spectrogram.device), hidden_value[:, None].to(spectrogram), spectrogram)
 
 
 def _stretch(rng: np.random.Generator, size: int, longest: int) -> slice:

@@ -157,7 +157,7 @@ class TokenStack(nn.Module):
         self.embed_dim = embed_dim
         if not 0 <= drop_path < 1:
             raise ValueError(f"expected model.drop_path from 0 to below 1, found {drop_path}")
-        self.drop_path_rates: list[float] = torch.linspace(0, drop_path, layers).tolist()
+        self.drop_path_rates: list[float] = torch.linspace(0, drop_path, layers, device="cpu").tolist()
         self.blocks = nn.ModuleList(
             TransformerBlock(embed_dim, attention_heads, ffn_embed_dim, dropout) for _ in range(layers)
         )

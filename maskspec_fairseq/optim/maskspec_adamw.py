@@ -101,20 +101,18 @@ class MaskSpecAdamW(FairseqOptimizer):
         if self.cfg.layer_decay == 1.0:
             return [1.0] * len(self._params)
         layers: List[int] = []
-        names: Dict[int, List[str]] = {}
         for parameter in self._params:
-            layer, colon, name = getattr(parameter, "param_group", "").partition(":")
+            layer, colon, _ = getattr(parameter, "param_group", "").partition(":")
             if not colon:
                 raise ValueError(
                     "expected parameters with a layer (param_group) for optimizer.layer_decay, found none; "
                     "set optimizer.layer_decay=1.0 for this model"
                 )
             layers.append(int(layer))
-            names.setdefault(int(layer), []).append(name)
         last = max(layers)
-        for layer in sorted(names):
-            scale = self.cfg.layer_decay ** (last - layer)
-            logger.info("learning rate x %.5f in layer %d: %s", scale, layer, ", ".join(names[layer]))
+        logger.info(
+            "learning rate from x %.5f in layer 0 to x 1 in layer %d (the head)", self.cfg.layer_decay**last, last
+        )
         return [self.cfg.layer_decay ** (last - layer) for layer in layers]
 
     def state_dict(self) -> Dict[str, Any]:

@@ -3,6 +3,7 @@
 Source: MaskSpec, arXiv:2204.12768, section 3.1 (cosine decay, 40 epochs of warm-up out of 80).
 """
 
+import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
@@ -13,6 +14,8 @@ from omegaconf import II
 
 from maskspec_fairseq.fairseq_compat import get_batches_per_epoch
 from maskspec_fairseq.registered_names import LR_SCHEDULER
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -76,6 +79,7 @@ class MaskSpecCosineSchedule(FairseqLRScheduler):
             )
         self._updates_per_epoch = 0  # not known yet
         self._since_update, self._since_epoch = 0, 0.0
+        self._saved: Dict[str, Any] = {}  # lr and max_epoch of the checkpoint, until the first update
 
     def state_dict(self) -> Dict[str, Any]:
         return {
@@ -83,6 +87,8 @@ class MaskSpecCosineSchedule(FairseqLRScheduler):
             "updates_per_epoch": self._updates_per_epoch,
             "since_update": self._since_update,
             "since_epoch": self._since_epoch,
+            "lr": self.optimizer.get_lr(),
+            "max_epoch": self.cfg.max_epoch,
         }
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
@@ -90,6 +96,7 @@ class MaskSpecCosineSchedule(FairseqLRScheduler):
         self._updates_per_epoch = state_dict["updates_per_epoch"]
         self._since_update = state_dict["since_update"]
         self._since_epoch = state_dict["since_epoch"]
+        self._saved = {name: state_dict[name] for name in ("lr", "max_epoch") if name in state_dict}
 
     def step_update(self, num_updates: int) -> float:
         """Set the learning rate of the update that follows `num_updates` others."""
@@ -106,7 +113,19 @@ class MaskSpecCosineSchedule(FairseqLRScheduler):
                     floor=self.cfg.min_lr,
                 )
             )
+            self._log_jump()
         return self.optimizer.get_lr()
+
+    def _log_jump(self) -> None:
+        """Say once after a resume if the settings have given the next update another learning rate."""
+        saved, self._saved = self._saved, {}
+        lr = self.optimizer.get_lr()
+        if saved and not math.isclose(lr, saved["lr"], rel_tol=1e-6):
+            logger.warning(
+                "the learning rate resumes at %.4g, the checkpoint had %.4g: optimization.max_epoch is %d, was %d, "
+                "and optimization.lr is %g",
+                *(lr, saved["lr"], self.cfg.max_epoch, saved["max_epoch"], self.cfg.lr[0]),
+            )
 
     def _learn_epoch_length(self, num_updates: int) -> None:
         batches = get_batches_per_epoch()

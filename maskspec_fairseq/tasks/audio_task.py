@@ -4,19 +4,31 @@ import gc
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List
+from typing import Any, Dict, List, cast
 
+import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask
-from omegaconf import II, MISSING
+from omegaconf import II, MISSING, OmegaConf
+from torch import distributed as dist
 from torch.nn import Parameter
 
-from maskspec_fairseq.checkpoints.resume import check_last_checkpoint
+from maskspec_fairseq.checkpoints.resume import check_start, read_last_config
+from maskspec_fairseq.checkpoints.run_lock import lock_run
+from maskspec_fairseq.checkpoints.run_record import Source, differences_from_run, file_source, note_run
 from maskspec_fairseq.data.audio_dataset import AudioDataset
+from maskspec_fairseq.data.resumable_iterator import ResumableIterator
 from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.digest import digest_clips, digest_statistics
 from maskspec_fairseq.data_dir.manifest import check_manifest, join_manifests, read_manifest
-from maskspec_fairseq.data_dir.mel_stats import read_mel_statistics
-from maskspec_fairseq.fairseq_compat import set_batches_per_epoch
+from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE, read_mel_statistics
+from maskspec_fairseq.fairseq_compat import (
+    check_devices,
+    raise_if_interrupted,
+    remember_interrupts,
+    resolve_named_checkpoints,
+    set_batches_per_epoch,
+)
 from maskspec_fairseq.modules.log_mel import LogMel
 
 logger = logging.getLogger(__name__)
@@ -38,22 +50,38 @@ class AudioTaskConfig(FairseqDataclass):
         default=10,
         metadata={"help": "batches with a non-finite loss that are dropped before the run ends"},
     )
+    resume_changed: bool = field(
+        default=False, metadata={"help": "resume a run although its start, data, task or model are no longer the same"}
+    )
     # ve-fairseq reads it here; persistent workers of one epoch would stay alive next to those of the following ones
     persistent_workers: bool = field(default=False, metadata={"help": "keep loader processes beyond their epoch"})
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     valid_subset: str = II("dataset.valid_subset")
     save_dir: str = II("checkpoint.save_dir")
+    update_freq: List[int] = II("optimization.update_freq")
+    max_epoch: int = II("optimization.max_epoch")
+    cpu: bool = II("common.cpu")
+    fp16: bool = II("common.fp16")
+    bf16: bool = II("common.bf16")
+    amp: bool = II("common.amp")
 
 
 class AudioTask(FairseqTask):
-    """Clips of `task.data`, trained on the subset `dataset.train_subset` (or several, separated by commas)."""
+    """Clips of `task.data`, trained on the subset `dataset.train_subset` (or several, separated by commas).
+
+    Attributes:
+        has_labels: whether the clips' labels are learned from.
+    """
+
+    has_labels = False
 
     def __init__(self, cfg: AudioTaskConfig) -> None:
         super().__init__(cfg)
         self._loaded = self._replaced = self._skipped = 0
         self._skipped_in = -1  # the last update in which this process dropped a batch
         self._skipped_clips = ""
+        self._updates_logged = False
 
     @classmethod
     def setup_task(cls, cfg: AudioTaskConfig, **kwargs) -> "AudioTask":
@@ -70,6 +98,11 @@ class AudioTask(FairseqTask):
         Raises:
             ManifestError: no such directory.
         """
+        if OmegaConf.is_missing(self.cfg, "data"):
+            raise ManifestError(
+                "expected a directory with manifests as task.data, found none; add task.data=DATA_DIR, a directory "
+                "that maskspec-build has written"
+            )
         path = self.launch_path(self.cfg.data)
         if not os.path.isdir(path):
             raise ManifestError(
@@ -83,10 +116,12 @@ class AudioTask(FairseqTask):
         return split.split(",")
 
     def build_model(self, cfg, from_checkpoint: bool = False):
-        """Build the model; before a run starts or resumes, check that its last checkpoint is complete.
+        """Build the model; first, unless it is loaded from a checkpoint, check what the run starts or resumes from.
 
         Raises:
-            ValueError: it is not, or the run would be validated on its training subset, cropped and shuffled.
+            ManifestError: no data.
+            ValueError: the run would be validated on its training subset, cropped and shuffled; another one is trained
+                in the run directory, or has been there; or a checkpoint to start from is missing, cut off or not one.
         """
         if not from_checkpoint:
             if self.cfg.train_subset in self.cfg.valid_subset.split(","):
@@ -94,8 +129,76 @@ class AudioTask(FairseqTask):
                     f"expected dataset.valid_subset without the training subset, found {self.cfg.valid_subset!r}; "
                     f"to score the clips of training, copy {self.cfg.train_subset}.tsv (and .lbl) to another name"
                 )
-            check_last_checkpoint(self.cfg.save_dir)
+            check_devices(self.cfg.cpu, self.cfg.fp16 or self.cfg.bf16 or self.cfg.amp)
+            self._check_run(cfg)
+            remember_interrupts()
+            self._log_start()
         return super().build_model(cfg)
+
+    def _log_start(self) -> None:
+        last = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
+        precision = [name for name in ("fp16", "bf16", "amp") if self.cfg[name]]
+        logger.info(
+            "run directory %s: %s; %d epochs on %s in %s",
+            *(os.getcwd(), f"resumes from {last}" if os.path.isfile(last) else "starts", self.cfg.max_epoch),
+            "GPUs" if torch.cuda.is_available() and not self.cfg.cpu else "the CPU",
+            precision[0] if precision else "float32",
+        )
+
+    def build_criterion(self, cfg, from_checkpoint: bool = False):
+        """Build the criterion of a run; a converted checkpoint has none.
+
+        Raises:
+            ValueError: there is none, which is how fairseq's programs meet such a checkpoint.
+        """
+        if cfg is None:
+            raise ValueError(
+                "expected the checkpoint of a run, found one of maskspec-convert, which has no criterion; "
+                "score it with maskspec-evaluate, or finetune it by model.pretrained"
+            )
+        return super().build_criterion(cfg)
+
+    def _check_run(self, cfg) -> None:
+        """Check that the run directory is free and of this run, and that the checkpoints to start from can be read."""
+        save_dir = self.cfg.save_dir
+        # fairseq has made the directory on the first rank, which is the one that writes
+        writes = os.path.isdir(save_dir) and not (dist.is_available() and dist.is_initialized() and dist.get_rank())
+        if writes:
+            lock_run(save_dir)
+        named = resolve_named_checkpoints(cfg, self.launch_path)
+        model = cast(Dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+        last = read_last_config(save_dir)
+        sources = self._sources(model, named.get("finetune_from_model", ""))
+        differing = differences_from_run(save_dir, last, model, self.cfg, sources) if last else []
+        if differing and not self.cfg.resume_changed:
+            raise ValueError(
+                f"{os.path.abspath(save_dir)}: expected the run that has been trained there, found another one "
+                f"({'; '.join(differing)}); choose another hydra.run.dir, or resume it with the new values by "
+                "task.resume_changed=true"
+            )
+        for difference in differing:
+            logger.warning("resuming a run that has changed (task.resume_changed): %s", difference)
+        for name, path in named.items():
+            if name == "restore_file" or not last:  # fairseq finetunes only where there is nothing to resume
+                check_start(path, model)
+        if writes:
+            note_run(save_dir, sources)
+
+    def _sources(self, model: Dict[str, Any], finetune_from: str) -> Dict[str, Source]:
+        """The files that decide what the run learns, by their names for users."""
+        subsets = self.subsets_of(self.cfg.train_subset)
+        clips = digest_clips(self.data_dir, subsets, self.has_labels)
+        pretrained = model.get("pretrained", "")
+        sources: Dict[str, Source] = {
+            "task.data": {"path": self.data_dir, "sha256": clips},
+            "model.pretrained": file_source(self.launch_path(pretrained) if pretrained else ""),
+            "checkpoint.finetune_from_model": file_source(finetune_from),
+        }
+        if not pretrained:  # else they come with it
+            statistics = digest_statistics(self.data_dir, model["front_end"], subsets)
+            path = os.path.join(self.data_dir, MEL_STATS_FILE)
+            sources["log-mel statistics"] = {"path": path, "sha256": statistics}
+        return sources
 
     def manifest_paths(self, split: str) -> List[str]:
         """The manifest files of a split."""
@@ -137,16 +240,24 @@ class AudioTask(FairseqTask):
 
     def get_batch_iterator(self, dataset, *args, **kwargs):
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
-        if dataset.training:
-            set_batches_per_epoch(len(iterator))
-        return iterator
+        if not dataset.training:
+            return iterator
+        set_batches_per_epoch(len(iterator))
+        update_freq = self.cfg.update_freq[min(iterator.epoch, len(self.cfg.update_freq)) - 1]
+        if not self._updates_logged:
+            updates = -(-len(iterator) // update_freq)
+            logger.info("%d epochs of %d updates, %d in all", self.cfg.max_epoch, updates, self.cfg.max_epoch * updates)
+            self._updates_logged = True
+        return ResumableIterator(iterator, update_freq)
 
     def begin_epoch(self, epoch: int, model) -> None:
         """Collect the previous epoch's iterator: fairseq 0.12.2 keeps its loader processes as long as it exists."""
         super().begin_epoch(epoch, model)
         gc.collect()
+        raise_if_interrupted()
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False, **kwargs):
+        raise_if_interrupted()
         for message in sample["bad_audio"]:
             logger.warning("replaced by another clip: %s", message)
         result = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
@@ -158,6 +269,10 @@ class AudioTask(FairseqTask):
                 "update %d: dropped a batch whose loss is not finite, clips %s", update_num + 1, self._skipped_clips
             )
         return result
+
+    def valid_step(self, sample, model, criterion):
+        raise_if_interrupted()
+        return super().valid_step(sample, model, criterion)
 
     def optimizer_step(self, optimizer, model, update_num) -> None:
         """Take the step, unless all processes have dropped all their batches: then the model stays as it is."""

@@ -10,14 +10,14 @@ from fairseq.tasks import register_task
 from omegaconf import II, open_dict
 
 from maskspec_fairseq.audio.read import clip_samples
-from maskspec_fairseq.checkpoints.read import load_pretrained, read_checkpoint
+from maskspec_fairseq.checkpoints.read import load_pretrained
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, join_labels, read_subset_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import list_folds
-from maskspec_fairseq.registered_names import FINETUNING_MODEL, FINETUNING_TASK
+from maskspec_fairseq.registered_names import FINETUNING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
 
@@ -33,9 +33,12 @@ class MaskSpecFinetuningConfig(AudioTaskConfig):
     spec_mixup_alpha: float = field(default=0.0, metadata={"help": "the same for mixing log-mels; 0: none"})
     roll_sec: float = field(default=0.0, metadata={"help": "s, largest roll over time"})
     gain_db: float = field(default=0.0, metadata={"help": "dB, largest change of level"})
-    sampling: str = field(
+    clip_sampling: str = field(
         default="all", metadata={"help": "all clips in every epoch, or draws by the weights of passt or psla"}
     )
+    # Its former name, which checkpoints have and new runs are refused with. An interpolation without help is no option
+    # of fairseq-train, whose parsers have another --sampling.
+    sampling: str = II("task.clip_sampling")
     num_draws: int = field(default=0, metadata={"help": "number of clips drawn per epoch"})
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
 
@@ -51,6 +54,8 @@ class MaskSpecFinetuningTask(AudioTask):
     def __init__(self, cfg: MaskSpecFinetuningConfig) -> None:
         super().__init__(cfg)
         self._scores = ValidationScores(cfg.target_is_multilabel)
+        self._num_to_score = 0  # clips of the subset that was loaded last
+        self._in_a_run = False
 
     def build_model(self, cfg, from_checkpoint: bool = False):
         """Build the model for the labels of the data, starting from `model.pretrained`.
@@ -58,11 +63,17 @@ class MaskSpecFinetuningTask(AudioTask):
         A model that is loaded from a checkpoint, or a run that resumes, has labels, weights and statistics of its own.
 
         Raises:
-            ManifestError: the run that resumes has other classes than the data.
-            ValueError: see `load_pretrained`; or `checkpoint.best_checkpoint_metric` does not exist for such labels.
+            ManifestError: the data have no classes.
+            ValueError: see `load_pretrained` and `AudioTask.build_model`; `checkpoint.best_checkpoint_metric` does not
+                exist for such labels; or `task.clip_sampling` is given by its former name.
         """
         if from_checkpoint:
             return super().build_model(cfg, from_checkpoint)
+        if self.cfg.sampling != self.cfg.clip_sampling:
+            raise ValueError(
+                f"expected task.clip_sampling, found its former name task.sampling={self.cfg.sampling}; "
+                f"write task.clip_sampling={self.cfg.sampling}"
+            )
         available = ("loss", *self._scores.names)
         if self.cfg.best_checkpoint_metric not in available:
             raise ValueError(
@@ -77,10 +88,9 @@ class MaskSpecFinetuningTask(AudioTask):
             cfg.label_names = [label.name for label in vocabulary]
         model = super().build_model(cfg)
         model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))  # refuses clips that are too short
-        last = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
-        if os.path.isfile(last):
-            self._check_classes(last, cfg.label_keys)
-        elif cfg.pretrained:
+        if os.path.isfile(os.path.join(self.cfg.save_dir, "checkpoint_last.pt")):
+            return model
+        if cfg.pretrained:
             logger.info("starting from %s", load_pretrained(model, cfg, self.launch_path(cfg.pretrained)))
             if not model.front_end.has_statistics:
                 self.set_mel_statistics(model.front_end)
@@ -141,8 +151,8 @@ class MaskSpecFinetuningTask(AudioTask):
         targets = ClipTargets(join_labels(labels))
         cfg = self.cfg
         weights = None
-        if split == cfg.train_subset and cfg.sampling != "all":
-            weights = clip_weights(targets.present(), len(vocabulary), cfg.sampling)
+        if split == cfg.train_subset and cfg.clip_sampling != "all":
+            weights = clip_weights(targets.present(), len(vocabulary), cfg.clip_sampling)
         return {
             "targets": targets,
             "augmentation": WaveformAugmentation(
@@ -152,17 +162,32 @@ class MaskSpecFinetuningTask(AudioTask):
             "num_draws": cfg.num_draws,
         }
 
+    def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
+        super().load_dataset(split, combine, task_cfg, **kwargs)
+        self._scores = ValidationScores(self.cfg.target_is_multilabel)
+        self._num_to_score = len(self.datasets[split])
+
+    def begin_valid_epoch(self, epoch: int, model) -> None:
+        super().begin_valid_epoch(epoch, model)
+        self._in_a_run = True
+
     def valid_step(self, sample, model, criterion):
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
         self._scores.add(sample, logging_output.pop("logits"))
         return loss, sample_size, logging_output
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
+        """Log; `fairseq-validate`, which has no `post_validate`, gets the scores once it passes the whole subset."""
         super().reduce_metrics(logging_outputs, criterion)
-        if not criterion.training:
+        if criterion.training:
+            return
+        if self._in_a_run:
             # fairseq reads the metric of the best checkpoint before `post_validate` has computed it
             for name in self._scores.names:
                 metrics.log_scalar(name, 0.0, weight=0, round=5)
+        elif sum(output["nsentences"] for output in logging_outputs) == self._num_to_score:
+            for name, value in self._scores.compute().items():
+                metrics.log_scalar(name, value, round=5)
 
     def post_validate(self, model, stats: Dict[str, Any], agg) -> None:
         """Put the scores of the whole subset into fairseq's validation statistics."""
@@ -171,11 +196,3 @@ class MaskSpecFinetuningTask(AudioTask):
         for name, value in scores.items():
             if f"best_{name}" in stats:
                 stats[f"best_{name}"] = max(stats[f"best_{name}"], value)
-
-    def _check_classes(self, checkpoint: str, keys: List[str]) -> None:
-        theirs = read_checkpoint(checkpoint, (FINETUNING_MODEL,))["cfg"]["model"]["label_keys"]
-        if list(theirs) != list(keys):
-            raise ManifestError(
-                f"{self.data_dir}/{LABELS_FILE}: expected the {len(theirs)} classes of the run that resumes "
-                f"({checkpoint}), found {len(keys)} or another order; choose another hydra.run.dir for other data"
-            )

@@ -4,6 +4,7 @@ The plugin is not imported there: each run imports it from `common.user_dir`, as
 """
 
 import atexit
+import importlib
 import multiprocessing
 import os
 import signal
@@ -69,6 +70,13 @@ def hydra_train(arguments: list[str]) -> None:
     os.chdir(REPOSITORY)
     sys.argv = ["fairseq-hydra-train", *arguments]
     cli_main()
+
+
+def fairseq_validate(program: str, arguments: list[str]) -> None:
+    """`validate` (argparse) or `hydra_validate` of fairseq_cli in this process, from the root of the repository."""
+    os.chdir(REPOSITORY)
+    sys.argv = [program, *arguments]
+    importlib.import_module(f"fairseq_cli.{program}").cli_main()
 
 
 def _run(output: str, function: Callable[..., None], *arguments: Any) -> None:

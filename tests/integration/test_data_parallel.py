@@ -20,7 +20,7 @@ STAGES = {
     ),
     "finetuning/demo of several classes": (
         [*SHARED, "task.roll_sec=0.1", "task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP",
-         "task.sampling=psla", "task.num_draws=18"],
+         "task.clip_sampling=psla", "task.num_draws=18"],
         ["loss", "mAP", "mean_auc", "d_prime"],
     ),
 }  # fmt: skip

@@ -1,6 +1,9 @@
 """Finetuning as a user does it, from the pretraining of conftest.py."""
 
+import importlib.util
 import json
+import os
+import re
 import shutil
 import subprocess
 
@@ -9,7 +12,7 @@ import torch
 
 from maskspec_fairseq.cli import crossval, evaluate
 from tests.factories import load_classifier
-from tests.integration.forked import training_process
+from tests.integration.forked import REPOSITORY, ForkedProcess, fairseq_validate, training_process
 from tests.integration.runs import TINY, checkpoint, entries, train
 
 RECIPE = "finetuning/demo"
@@ -36,7 +39,7 @@ def finetuned(labelled_dir, pretrained, tmp_path_factory):
 def test_finetuning_validates_and_saves(finetuned, whole_run):
     run_dir, output = finetuned
     assert "starting from encoder and statistics of maskspec from" in output
-    assert "learning rate x 1.00000 in layer 3: encoder.norm.weight" in output
+    assert "learning rate from x 0.42188 in layer 0 to x 1 in layer 3 (the head)" in output
     validations = entries(output, "valid")
     assert len(validations) == 4
     best = max(float(entry["valid_accuracy"]) for entry in validations)
@@ -46,6 +49,45 @@ def test_finetuning_validates_and_saves(finetuned, whole_run):
     assert not any(name.startswith("decoder") for name in state["model"])
     statistics = checkpoint(whole_run[0])["model"]["front_end.mel_mean"]
     assert torch.equal(state["model"]["front_end.mel_mean"], statistics)
+
+
+def validated(data, checkpoint, output, program):
+    """Exit code and output of fairseq's program."""
+    arguments = {
+        "validate": [
+            str(data), "--user-dir", f"{REPOSITORY}/maskspec_fairseq", "--task", "maskspec_finetuning",
+            "--path", str(checkpoint), "--batch-size", "3", "--cpu",
+        ],
+        "hydra_validate": [
+            "--config-dir", "config/finetuning", "--config-name", "demo", f"task.data={data}", "dataset.batch_size=3",
+            f"common_eval.path={checkpoint}", f"hydra.run.dir={output}_run", "common.log_interval=1",
+        ],
+    }[program]  # fmt: skip
+    return ForkedProcess(str(output), fairseq_validate, program, arguments).wait(), output.read_text()
+
+
+@pytest.mark.stock
+@pytest.mark.parametrize("program", ["validate", "hydra_validate"])
+def test_fairseqs_validation_prints_the_scores_of_the_run(finetuned, labelled_dir, tmp_path, program):
+    if importlib.util.find_spec(f"fairseq_cli.{program}") is None:
+        pytest.skip(f"this fairseq has no {program}")
+    run_dir, output = finetuned
+    code, printed = validated(labelled_dir, run_dir / "checkpoints/checkpoint_last.pt", tmp_path / "out", program)
+    assert code == 0, printed[-3000:]
+    last = entries(output, "valid")[-1]
+    for name in ("accuracy", "class_mean_accuracy", "loss"):
+        found = re.findall(rf'\b(?:valid_)?{name}(?:": "| )([0-9.]+)', printed)
+        assert float(found[-1]) == pytest.approx(float(last[f"valid_{name}"]), abs=1e-5), name
+
+
+@pytest.mark.stock
+def test_fairseqs_validation_refuses_a_converted_checkpoint_in_words(finetuned, labelled_dir, tmp_path):
+    state = checkpoint(finetuned[0])
+    task = {name: state["cfg"]["task"][name] for name in ("_name", "sample_rate", "clip_sec", "channel")}
+    state["cfg"] = {"_name": None, "model": state["cfg"]["model"], "task": {**task, "data": ""}, "criterion": None}
+    torch.save(state, tmp_path / "converted.pt")
+    code, printed = validated(labelled_dir, tmp_path / "converted.pt", tmp_path / "out", "validate")
+    assert code and "found one of maskspec-convert, which has no criterion; score it with maskspec-evaluate" in printed
 
 
 def test_finetuning_learns_the_clips_that_it_sees(labelled_dir, pretrained, tmp_path):
@@ -78,9 +120,11 @@ def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_di
 @pytest.mark.stock
 def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_dir, pretrained, tmp_path):
     run_dir, output = finetuned
-    first = train(labelled_dir, tmp_path, *AUGMENTED, pretrained, "optimization.max_update=19", recipe=RECIPE)
-    # the pretrained file is not needed any more
-    second = train(labelled_dir, tmp_path, *AUGMENTED, "model.pretrained=/gone.pt", recipe=RECIPE)
+    copy = shutil.copy(pretrained.partition("=")[2], tmp_path / "pretrained.pt")
+    overrides = [*AUGMENTED, f"model.pretrained={copy}"]
+    first = train(labelled_dir, tmp_path, *overrides, "optimization.max_update=19", recipe=RECIPE)
+    os.remove(copy)  # it is not needed any more
+    second = train(labelled_dir, tmp_path, *overrides, recipe=RECIPE)
     losses = [
         [(entry["num_updates"], entry["loss"], entry["lr"]) for entry in entries(text, "train_inner")]
         for text in (output, first, second)
@@ -88,6 +132,16 @@ def test_resumed_finetuning_ends_like_an_uninterrupted_one(finetuned, labelled_d
     assert len(losses[0]) == 32 and losses[0] == losses[1] + losses[2]
     whole, resumed = checkpoint(run_dir)["model"], checkpoint(tmp_path)["model"]
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+@pytest.mark.stock
+def test_a_finished_run_is_not_taken_for_one_from_another_start(finetuned, labelled_dir):
+    run_dir, _ = finetuned
+    output = train(labelled_dir, run_dir, *AUGMENTED, recipe=RECIPE, fails=True)
+    assert (
+        f"{run_dir}/checkpoints: expected the run that has been trained there, found another one (model.pre" in output
+    )
+    assert "found none); choose another hydra.run.dir" in output and "done training" not in output
 
 
 @pytest.mark.stock
@@ -108,6 +162,9 @@ def test_a_finetuned_model_is_finetuned_on_other_classes(finetuned, labelled_dir
     assert "starting from encoder and statistics of maskspec_classifier" in output and "new head for 3" in output
     (entry,) = entries(output, "valid")
     assert 0 < float(entry["valid_mAP"]) <= 1 and "valid_mean_auc" in entry
+    code, printed = validated(data, tmp_path / "run/checkpoints/checkpoint_last.pt", tmp_path / "out", "validate")
+    (found,) = re.findall(r"\| mAP (\S+) ", printed)
+    assert code == 0 and float(found) == pytest.approx(float(entry["valid_mAP"]), abs=1e-5)
 
 
 def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_run, tmp_path, capsys, monkeypatch):
@@ -148,7 +205,7 @@ def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_r
         (["task.fold=3"], "expected fold 3 (task.fold) and others, found folds 1, 2"),
         (["model.pretrained=none.pt"], "none.pt: expected a checkpoint of a maskspec run, found no such file"),
         (["model.patch_size=8", "PRETRAINED"], "(patch_size: expected 8, found 16)"),
-        (["task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP", "task.sampling=psla",
+        (["task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP", "task.clip_sampling=psla",
           "task.num_draws=99"], "expected 1 to 24 draws per epoch"),
     ],
 )  # fmt: skip

@@ -18,8 +18,10 @@ SHARED = [f"optimization.max_epoch={EPOCHS}", "lr_scheduler.warmup_epochs=1", "c
 # the recipe's mixup of waveforms and of log-mels, and weighted draws of all 24 clips
 STAGES = {
     "pretraining/demo": SHARED,
-    "finetuning/demo": [*SHARED, "task.roll_sec=0.1", "task.sampling=psla", "task.num_draws=24", "model.drop_path=0.1"],
-}
+    "finetuning/demo": [
+        *SHARED, "task.roll_sec=0.1", "task.clip_sampling=psla", "task.num_draws=24", "model.drop_path=0.1"
+    ],
+}  # fmt: skip
 
 
 def train_until(reached, data: Path, run_dir: Path, *overrides: str, recipe: str) -> None:
@@ -73,6 +75,40 @@ def test_a_run_that_is_killed_ends_bit_for_bit_like_an_uninterrupted_one(labelle
         for name, value in moments.items():
             assert torch.equal(value, found["last_optimizer_state"]["state"][index][name])
     assert expected["extra_state"]["best"] == found["extra_state"]["best"]
+
+
+@pytest.mark.stock
+@pytest.mark.parametrize(
+    "overrides, updates_left",
+    [(["optimization.update_freq=[2]"], 3), (["dataset.batch_size=2", "optimization.update_freq=[2]"], 4)],
+)
+def test_a_run_that_resumes_within_an_epoch_with_other_batches_trains_on_what_is_left(
+    data_dir, tmp_path, overrides, updates_left
+):
+    """Three updates of 3 of the 24 clips, then 15 clips in other batches, and an epoch of all."""
+    shared = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
+    first = entries(train(data_dir, tmp_path, *shared, "optimization.max_update=3"), "train_inner")
+    output = train(data_dir, tmp_path, *shared, *overrides)
+    assert "15 of its 24 clips are left" in output
+    updates = entries(output, "train_inner")
+    clips = [[float(entry["bsz"]) for entry in updates if entry["epoch"] == epoch] for epoch in (1, 2)]
+    assert len(clips[0]) == updates_left and [sum(part) for part in clips] == [15, 24]
+    assert len(first) == 3 and len(clips[1]) == {3: 4, 4: 6}[updates_left]
+    rates = [float(entry["lr"]) for entry in [*first, *updates]]
+    assert rates == sorted(rates, reverse=True) and rates[-1] < 0.1 * rates[0] < rates[3]
+
+
+def test_a_second_training_in_a_run_directory_is_refused(data_dir, tmp_path):
+    with tempfile.NamedTemporaryFile("r") as output:
+        first = training_process(output.name, training_arguments(data_dir, tmp_path, "optimization.max_epoch=1000"))
+        while first.poll() is None and '"num_updates": "1"' not in output.read():
+            time.sleep(0.05)
+        try:
+            assert first.poll() is None, Path(output.name).read_text()[-3000:]
+            refused = train(data_dir, tmp_path, fails=True)
+        finally:
+            first.kill()
+    assert f"expected no other training in this directory, found process {first.pid} on host" in refused
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_good_checkpoint(data_dir, tmp_path):

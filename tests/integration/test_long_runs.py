@@ -160,8 +160,8 @@ RUN = [
     "checkpoint.keep_interval_updates=1", "optimization.max_epoch=5",
 ]  # fmt: skip
 AUGMENTED = [
-    "task.sampling=psla", f"task.num_draws={2 * EPOCH}", "task.roll_sec=0.1", "task.gain_db=6", "model.patchout=0.25",
-    "model.drop_path=0.1", "lr_scheduler.warmup_epochs=1",
+    "task.clip_sampling=psla", f"task.num_draws={2 * EPOCH}", "task.roll_sec=0.1", "task.gain_db=6",
+    "model.patchout=0.25", "model.drop_path=0.1", "lr_scheduler.warmup_epochs=1",
 ]  # fmt: skip
 
 

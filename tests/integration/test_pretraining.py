@@ -1,4 +1,6 @@
 import contextlib
+import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -8,6 +10,7 @@ import torch
 
 from maskspec_fairseq.cli import build, plot_loss, reconstruct
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
+from tests.factories import REPOSITORY
 from tests.integration.forked import training_process
 from tests.integration.runs import checkpoint, entries, train, training_arguments
 
@@ -47,6 +50,16 @@ def test_learning_rate_is_exact_per_update(whole_run):
     assert (
         rates[15] == pytest.approx(5e-3) and rates[-1] == 0 and rates == sorted(rates[:16]) + sorted(rates[16:])[::-1]
     )
+
+
+@pytest.mark.stock
+def test_a_checkpoint_to_restore_is_named_from_the_launch_directory(whole_run, data_dir, tmp_path):
+    path = os.path.relpath(whole_run[0] / "checkpoints" / "checkpoint_last.pt", REPOSITORY)
+    shared = ["optimization.max_epoch=8"]
+    output = train(data_dir, tmp_path, *shared, f"checkpoint.restore_file={path}")
+    assert re.search(r"Loaded checkpoint /\S+/checkpoint_last.pt \(epoch 9 @ 64 updates\)", output)
+    output = train(data_dir, tmp_path, *shared, f"checkpoint.restore_file={path}.none", fails=True)
+    assert "checkpoint_last.pt.none: expected a checkpoint of a maskspec run, found no such file" in output
 
 
 @pytest.mark.stock

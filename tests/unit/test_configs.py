@@ -1,19 +1,24 @@
 """Every recipe composes, says how it is run, and lists the fields that its users will want to override."""
 
+import math
 import re
 from dataclasses import fields
 
 import pytest
+import torch
 from fairseq.dataclass.initialize import hydra_init
+from fairseq.optim.lr_scheduler import build_lr_scheduler
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+from torch.nn import Parameter
 
+from maskspec_fairseq import fairseq_compat
 from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.criterions.maskspec_classification import MaskSpecClassificationConfig
 from maskspec_fairseq.models.maskspec import MaskSpecConfig
 from maskspec_fairseq.models.maskspec_classifier import MaskSpecClassifierConfig
 from maskspec_fairseq.modules.masking import num_hidden
-from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamWConfig
+from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWConfig
 from maskspec_fairseq.optim.maskspec_cosine import MaskSpecCosineConfig
 from maskspec_fairseq.tasks.maskspec_finetuning import MaskSpecFinetuningConfig
 from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfig
@@ -84,12 +89,13 @@ PRETRAINING_OF = {
 
 @pytest.mark.parametrize("recipe", PRETRAINING_OF)
 def test_the_checkpoint_that_a_header_names_fits(recipe):
-    """The encoder and the front end, the sample rate included."""
+    """The encoder and the front end, the sample rate included; positions may be learned from sinusoidal ones."""
     finetuning = compose_recipe(recipe, *(["task.fold=1"] if "esc" in recipe else []))
     pretraining = compose_recipe(PRETRAINING_OF[recipe])
     for name in ENCODER_FIELDS:
-        if name != "sample_rate":
+        if name not in ("sample_rate", "position_grid"):
             assert finetuning.model[name] == pretraining.model[name], name
+    assert pretraining.model.position_grid in ([], finetuning.model.position_grid)
     assert finetuning.task.sample_rate == pretraining.task.sample_rate
 
 
@@ -106,21 +112,30 @@ def test_finetuning_has_the_papers_hyperparameters_in_every_size(corpus, size, w
     several = corpus.startswith(("audioset", "openmic"))
     assert cfg.task.target_is_multilabel == several
     assert cfg.checkpoint.best_checkpoint_metric == ("mAP" if several else "accuracy")
-    assert (cfg.task.sampling, cfg.task.num_draws) == (("passt", 100000) if corpus == "audioset_2m" else ("all", 0))
+    assert (cfg.task.clip_sampling, cfg.task.num_draws) == (
+        ("passt", 100000) if corpus == "audioset_2m" else ("all", 0)
+    )
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
-def test_the_released_codes_recipes_fit_its_pretraining(corpus):
+def test_reference_recipes_have_the_released_codes_settings(corpus):
     cfg = compose_recipe(f"finetuning/{corpus}_reference", "task.fold=1")
-    pretraining = compose_recipe("maskspec_base_reference")
-    for name in ENCODER_FIELDS:
-        if name != "sample_rate":
-            assert cfg.model[name] == pretraining.model[name]
-    assert cfg.model.norm_after_pool and cfg.lr_scheduler.min_lr == 1e-6 and cfg.model.drop_path == 0.1
-    lr, epochs = {
-        "audioset_2m": (2e-3, 80), "audioset_20k": (1e-3, 80), "dcase2019_task1a": (1.25e-3, 200),
-    }.get(corpus, (2.5e-4, 80))  # fmt: skip
-    assert (list(cfg.optimization.lr), cfg.optimization.max_epoch) == ([lr], epochs)
+    assert (
+        list(cfg.model.position_grid) == [8, 62]
+        and cfg.model.norm_after_pool
+        and cfg.lr_scheduler.min_lr == 1e-6
+        and cfg.model.drop_path == 0.1
+    )
+    # 1e-3 (DCASE: 5e-3) for 256 clips per update over its GPUs of 64 clips each
+    base, gpus = {"audioset_2m": (1e-3, 8), "audioset_20k": (1e-3, 8), "dcase2019_task1a": (5e-3, 1)}.get(
+        corpus, (1e-3, 1)
+    )
+    assert list(cfg.optimization.lr) == [pytest.approx(base * gpus * 64 / 256)]
+    assert cfg.optimization.max_epoch == (200 if corpus == "dcase2019_task1a" else 80)
+    if corpus == "audioset_2m":  # all 8 GPUs draw the same 100,000 clips, and drop the last ones
+        assert cfg.task.num_draws / (8 * cfg.dataset.batch_size) == 100000 // 64
+    else:
+        assert cfg.dataset.batch_size == 64
     if corpus == "speech_commands_v2":
         assert cfg.model.patchout == 0
     else:  # of 10 s and of 5 s
@@ -149,6 +164,16 @@ def test_the_reference_recipe_has_what_the_released_code_has():
     assert cfg.model.cls_token and cfg.model.norm_pix_loss and list(cfg.optimization.lr) == [0.002]
 
 
+def test_the_reference_pretraining_is_the_first_61_epochs_of_a_cosine_over_400(monkeypatch):
+    cfg = compose_recipe("maskspec_base_reference")
+    monkeypatch.setattr(fairseq_compat, "_batches", 5)  # per epoch
+    optimizer = MaskSpecAdamW(MaskSpecAdamWConfig(lr=[2e-3], fp16=False, bf16=False), [Parameter(torch.zeros(2, 2))])
+    schedule = build_lr_scheduler(cfg.lr_scheduler, optimizer)
+    assert cfg.optimization.max_epoch == 61
+    expected = 1e-3 * (1 + math.cos(math.pi * (61 - 40) / (400 - 40)))
+    assert schedule.step_update(61 * 5) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("stage", BASES)
 def test_runs_do_not_share_a_directory(stage):
     base = [] if stage == "finetuning" else [CONFIGS / stage / "maskspec_base.yaml"]
@@ -173,7 +198,7 @@ def test_bases_list_every_field_so_that_plain_overrides_work(stage, node, config
     """hydra takes `model.dropout=0.1` only for a field that the YAML has; interpolated fields are others' to set."""
     base = OmegaConf.load(CONFIGS / stage / f"{BASES[stage]}.yaml")
     own = {f.name for f in fields(config) if not str(f.default).startswith("${") and not f.name.startswith("_")}
-    assert own == set(base[node]) - {"_name"}
+    assert own == set(base[node]) - {"_name", "sampling"}  # a former name, to be refused with the new one
 
 
 @pytest.mark.parametrize(

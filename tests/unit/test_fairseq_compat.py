@@ -119,3 +119,41 @@ def test_the_bounds_are_those_of_the_extra(repository):
     setup = (repository / "setup.py").read_text()
     for package, (major, minor) in fairseq_compat.FIRST_UNTESTED.items():
         assert f"\"{package}<{major}.{minor}; python_version < '3.13'\"" in setup
+
+
+def test_half_precision_without_a_gpu_is_refused_with_the_cure(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="expected a GPU .* found none .* add common.cpu=true common.fp16=false"):
+        fairseq_compat.check_devices(cpu=False, half_precision=True)
+    fairseq_compat.check_devices(cpu=False, half_precision=False)
+    fairseq_compat.check_devices(cpu=True, half_precision=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    fairseq_compat.check_devices(cpu=False, half_precision=True)
+
+
+def test_processes_of_torchrun_that_would_train_each_for_itself_are_refused(monkeypatch):
+    import torch
+
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(ValueError, match="one run by the 4 processes .* add .*distributed_world_size=4;"):
+        fairseq_compat.check_devices(cpu=True, half_precision=False)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    fairseq_compat.check_devices(cpu=True, half_precision=False)
+
+
+def test_only_the_warnings_that_no_user_can_act_on_are_hidden():
+    import warnings
+
+    with warnings.catch_warnings():
+        fairseq_compat.shorten_log()
+        for hidden in (
+            "'pin_memory' argument is set as true but no accelerator is found, then device pinned memory won't",
+            "`torch.cuda.amp.autocast(args...)` is deprecated. Please use `torch.amp.autocast",
+        ):
+            warnings.filterwarnings("error", append=True)
+            warnings.warn(hidden, stacklevel=1)
+        with pytest.raises(UserWarning, match="overflow"):
+            warnings.warn("overflow encountered in exp", stacklevel=1)

@@ -12,7 +12,9 @@ from typing import Optional, Union
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.joined import further_frames
 from maskspec_fairseq.audio.packs import real_path, split_path
+from maskspec_fairseq.audio.pieces import file_on_disk, split_piece
 from maskspec_fairseq.audio.read import open_audio, read_audio
 from maskspec_fairseq.corpora.audioset import CLIP_NAME
 from maskspec_fairseq.corpora.builder import in_parallel
@@ -65,9 +67,9 @@ class Header:
 
 def read_header(path: str) -> Header:
     """Read the header of a file or of a clip in a pack."""
-    real = real_path(path)
-    pack, _ = split_path(path) or (path, ())
-    if not os.path.exists(pack):
+    piece = split_piece(path)
+    real = real_path(path) if piece is None else str(piece._replace(path=real_path(piece.path)))
+    if not os.path.exists(file_on_disk(path)):
         return Header(real, problem="found none; correct line 1 if the audio has moved, or build again")
     try:
         with open_audio(path) as file:
@@ -77,11 +79,21 @@ def read_header(path: str) -> Header:
 
 
 def decode(path: str) -> Header:
-    """Read the header of a file and decode the file to its end."""
+    """Read the header of a file and decode the file to its end; look for recordings that follow in a loose file."""
     header = read_header(path)
     if not header.problem:
         try:
             read_audio(path)
+            piece = split_piece(path)
+            file = path if piece is None else piece.path
+            further = further_frames(file) if split_path(file) is None else 0
+            if further:
+                with open_audio(file) as audio:
+                    frames = audio.frames
+                header.problem = (
+                    f"found several recordings joined to one file of {frames + further} frames, only the first "
+                    f"{frames} of which are read; split it, or decode it to another format, then build again"
+                )
         except AudioError as error:
             header.problem = f"found one that does not decode: {error}; get it again or remove it, then build again"
     return header
@@ -146,23 +158,25 @@ def check_twice(subsets: Sequence[Subset], headers: dict[str, list[Header]], of_
 
     Two entries are the same clip if they are the same file or place in a pack (links are followed). In AudioSet also if
     they have the same id, whatever else the names say; elsewhere also if files of two subsets have the same name and
-    the same bytes. Clips in packs have no names.
+    the same bytes. Clips in packs have no names. A piece is the same clip as that piece of such a file.
     """
-    owners: dict[Union[str, tuple[str, int]], tuple[Subset, int]] = {}
+    owners: dict[Union[str, tuple[str, str]], tuple[Subset, int]] = {}
     twice = []
     for subset in subsets:
         for index, header in enumerate(headers[subset.path.name]):
             path = subset.manifest.full_path(index)
-            identities: list[Union[str, tuple[str, int]]] = [header.real_path]
-            if split_path(path) is None:
-                stem = os.path.splitext(os.path.basename(path))[0]
+            identities: list[Union[str, tuple[str, str]]] = [header.real_path]
+            piece = split_piece(path)
+            file, place = (path, "") if piece is None else (piece.path, f":{piece.first}")
+            if split_path(file) is None:
+                stem = os.path.splitext(os.path.basename(file))[0]
                 ytid = CLIP_NAME.fullmatch(stem) if of_audioset else None
-                identities.append(ytid[1] if ytid else (stem, header.frames))
+                identities.append(ytid[1] + place if ytid else (stem, f"{header.frames}{place}"))
             for identity in identities:
                 owner, line = owners.setdefault(identity, (subset, index))
                 if isinstance(identity, tuple):  # a name alone is not enough: each folder may begin with `1.wav`
-                    other = owner.manifest.full_path(line)
-                    same = owner is not subset and header.frames and filecmp.cmp(other, path, shallow=False)
+                    other = file_on_disk(owner.manifest.full_path(line))
+                    same = owner is not subset and header.frames and filecmp.cmp(other, file, shallow=False)
                 else:
                     same = owner is not subset or line != index
                 if same:
@@ -172,6 +186,31 @@ def check_twice(subsets: Sequence[Subset], headers: dict[str, list[Header]], of_
                     )
                     break
     return twice
+
+
+def check_overlaps(subsets: Sequence[Subset], headers: dict[str, list[Header]]) -> list[str]:
+    """Messages on pieces that share frames of one file with a piece of another subset, or with the whole file."""
+    spans: dict[str, list[tuple[int, int, Subset, int]]] = {}  # file -> first frame, end, subset, index
+    for subset in subsets:
+        for index, header in enumerate(headers[subset.path.name]):
+            path, first = header.real_path, 0
+            piece = split_piece(path)
+            if piece is not None:
+                path, first = piece.path, piece.first
+            spans.setdefault(path, []).append((first, first + header.frames, subset, index))
+    messages = []
+    for path, of_file in spans.items():
+        furthest: dict[Path, tuple[int, int, int]] = {}  # manifest -> the span before that ends last: end, first, index
+        for first, end, subset, index in sorted(of_file, key=lambda span: span[:2]):
+            for tsv, (other_end, other_first, line) in furthest.items():
+                if tsv != subset.path and other_end > first and (other_first, other_end) != (first, end):
+                    messages.append(
+                        f"{subset.line(index)}: expected frames of {path!r} that no other subset has, found {first} to "
+                        f"{end}, and {other_first} to {other_end} in {tsv.name}, line {line + 2}; leave one of the two "
+                        "out"
+                    )
+            furthest[subset.path] = max(furthest.get(subset.path, (0, 0, 0)), (end, first, index))
+    return messages
 
 
 def row(subset: Subset, headers: Sequence[Header], vocabulary: Optional[Sequence[Label]]) -> tuple[list[str], str]:
@@ -217,7 +256,7 @@ def run(args: argparse.Namespace) -> int:
         unused += [labels] if labels else []
         kinds += check_files(subset, headers[subset.path.name])
     of_audioset = vocabulary is not None and all(label.key.startswith(MIDS) for label in vocabulary)
-    kinds.append(check_twice(subsets, headers, of_audioset))
+    kinds += [check_twice(subsets, headers, of_audioset), check_overlaps(subsets, headers)]
     widths = [max(map(len, column)) for column in zip(*table)]
     for cells in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip())

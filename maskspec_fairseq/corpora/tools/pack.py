@@ -22,6 +22,7 @@ from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.hdf5_pack import PcmReader
 from maskspec_fairseq.audio.packs import open_clip, split_path
+from maskspec_fairseq.audio.pieces import split_piece
 from maskspec_fairseq.audio.read import open_audio
 from maskspec_fairseq.corpora.builder import resolve_root
 from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
@@ -85,8 +86,8 @@ def member_name(name: str, file: str) -> str:
         return f"{name.replace(':', '/')}.{audio.format.lower()}"
 
 
-def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[tuple[int, int]]:
-    """Write the clips of a manifest, files or clips in packs, into a zip, each of them once.
+def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[str]:
+    """Write the clips of a manifest, files or clips in packs, into a zip, each once, whole where it lists pieces.
 
     Args:
         path: of the zip.
@@ -94,15 +95,18 @@ def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[tuple[int, int]
         manifest: its content.
 
     Returns:
-        Byte offset and byte length of every clip, in order.
+        The path of every clip after that of the zip: byte offset and byte length, then its place in the file if it is
+        a piece.
 
     Raises:
         ManifestError: a clip is not there, or is a waveform and not a file; the message has its line.
     """
     members: dict[str, zipfile.ZipInfo] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
-        for index, name in enumerate(tqdm(manifest.paths, unit="file", desc=f"pack of {tsv.stem}", file=sys.stderr)):
-            file = manifest.full_path(index)
+        pieces = [split_piece(manifest.full_path(index)) for index in range(len(manifest))]
+        names = [name if piece is None else name.rsplit(":", 2)[0] for name, piece in zip(manifest.paths, pieces)]
+        for index, name in enumerate(tqdm(names, unit="file", desc=f"pack of {tsv.stem}", file=sys.stderr)):
+            file = os.path.join(manifest.root, name)
             if name in members:
                 continue
             try:
@@ -122,7 +126,8 @@ def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[tuple[int, int]
             members[name] = member
     with open(path, "rb") as stream:
         places = {name: (data_offset(stream, member), member.file_size) for name, member in members.items()}
-    return [places[name] for name in manifest.paths]
+    suffixes = ["" if piece is None else f":{piece.first}:{piece.frames}" for piece in pieces]
+    return ["{}:{}".format(*places[name]) + suffix for name, suffix in zip(names, suffixes)]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,13 +150,13 @@ def run(args: argparse.Namespace) -> int:
     check_overwritable(args.out, subsets)
     root = resolve_root(args.out)
     manifests = {path.stem: read_manifest(path) for path in tsvs}
-    places: dict[str, list[tuple[int, int]]] = {}
+    places: dict[str, list[str]] = {}
 
     def write_pack(path: Path, tsv: Path) -> None:
         places[tsv.stem] = write_zip(path, tsv, manifests[tsv.stem])
 
     def write_tsv(path: Path, subset: str) -> None:  # after its zip
-        paths = [f"{subset}.zip:{offset}:{length}" for offset, length in places[subset]]
+        paths = [f"{subset}.zip:{place}" for place in places[subset]]
         write_manifest(path, Manifest(root, paths, manifests[subset].frames))
 
     def copy(path: Path, source: Path) -> None:

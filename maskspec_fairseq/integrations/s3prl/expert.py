@@ -31,7 +31,8 @@ class UpstreamExpert(UpstreamBase):
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Union[Tensor, list[Tensor]]]:
         """Waveforms at 16 kHz, each (T,) -> the outputs of all layers, each (B, N, D), and the last of them."""
-        waveform = pad_sequence(wavs, batch_first=True)
-        frames, _ = self.model.frame_embeddings(waveform, SAMPLE_RATE, all_layers=True)
+        resampled = [self.model.resample(wav[None], SAMPLE_RATE)[0] for wav in wavs]  # of padding the filter would ring
+        waveform = pad_sequence(resampled, batch_first=True)
+        frames, _ = self.model.frame_embeddings(waveform, self.model.sample_rate, all_layers=True)
         layers = list(frames.split(self.model.embed_dim, dim=2))
         return {"last_hidden_state": layers[-1], "hidden_states": layers}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio import AudioError, read
 from maskspec_fairseq.audio.read import load_clip, mix_down, read_audio
 
 RATE = 32000
@@ -95,3 +95,12 @@ def test_a_file_cut_off_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(AudioError, match="cut.flac"):
         load_clip(str(path), RATE)
+
+
+def test_samples_on_the_scale_of_int16_are_named_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(read, "_warned", [0])
+    for name, scale in (("sound.wav", 8.0), ("counts.wav", 32768.0), ("more.wav", 32768.0)):
+        soundfile.write(tmp_path / name, scale * sine(500, 0.1, RATE), RATE, subtype="FLOAT")
+        assert np.abs(read_audio(str(tmp_path / name))[0]).max() == pytest.approx(scale / 2, rel=1e-3)
+    assert [record.getMessage().split(": ")[0] for record in caplog.records] == [str(tmp_path / "counts.wav")]
+    assert "found a peak of 16384; on the scale of int16, divide by 32768" in caplog.text

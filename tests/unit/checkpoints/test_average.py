@@ -11,12 +11,13 @@ import torch
 
 from maskspec_fairseq.checkpoints import average as averaging
 from maskspec_fairseq.checkpoints.average import TRAINING_FIELDS, average_checkpoints
-from maskspec_fairseq.checkpoints.read import STATISTICS, load_autoencoder
+from maskspec_fairseq.checkpoints.check import STATISTICS
+from maskspec_fairseq.checkpoints.read import load_autoencoder
 from maskspec_fairseq.checkpoints.write import write_checkpoint
 from maskspec_fairseq.cli import average
 from maskspec_fairseq.models.maskspec import MaskSpecConfig
 from maskspec_fairseq.models.maskspec_classifier import MaskSpecClassifierConfig
-from tests.factories import classifier_cfg, pretraining_cfg, save_foreign_checkpoint, small_autoencoder
+from tests.factories import TASK_CFG, classifier_cfg, pretraining_cfg, save_foreign_checkpoint, small_autoencoder
 
 
 def weights(seed):
@@ -204,7 +205,7 @@ def test_the_result_is_a_checkpoint_like_others(tmp_path):
             torch.nn.init.normal_(parameter)
     cfg = pretraining_cfg()
     for number, model in enumerate(models):
-        torch.save({"cfg": {"model": cfg, "task": {}}, "model": model.state_dict()}, tmp_path / f"{number}.pt")
+        torch.save({"cfg": {"model": cfg, "task": TASK_CFG}, "model": model.state_dict()}, tmp_path / f"{number}.pt")
     out = str(tmp_path / "o.pt")
     write_checkpoint(average_checkpoints([str(tmp_path / "0.pt"), str(tmp_path / "1.pt")]), out)
     loaded, _ = load_autoencoder(out)

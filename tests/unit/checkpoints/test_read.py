@@ -1,4 +1,8 @@
+import os
 import pickle
+import resource
+import struct
+import zipfile
 
 import pytest
 import torch
@@ -7,8 +11,11 @@ from maskspec_fairseq.checkpoints.read import (
     load_autoencoder,
     load_pretrained,
     read_checkpoint,
+    read_torch_file,
 )
+from maskspec_fairseq.inference.load import load_model
 from tests.factories import (
+    TASK_CFG,
     Intruder,
     build_classifier,
     classifier_cfg,
@@ -61,6 +68,21 @@ def test_the_last_norm_of_pretraining_is_loaded_unless_the_norm_comes_after_pool
         assert torch.equal(loaded["encoder.norm.weight"], pretrained.encoder.norm.weight)
 
 
+def test_learned_positions_begin_as_the_sinusoids_of_a_checkpoint_without(tmp_path):
+    """The released code trains in finetuning the positions that its pretraining leaves as they are."""
+    path = save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg())
+    cfg = classifier_cfg(position_grid=[8, 6])
+    model = build_classifier(cfg)
+    torch.nn.init.normal_(model.encoder.patch_embed.weight)
+    load_pretrained(model, cfg, path)
+    assert model.encoder.learned_positions.requires_grad
+    torch.testing.assert_close(model.eval()(WAVEFORM), small_classifier().eval()(WAVEFORM), atol=1e-5, rtol=0)
+    again = save_checkpoint(tmp_path / "again.pt", model, cfg)
+    torch.nn.init.normal_(model.encoder.learned_positions)
+    load_pretrained(model, cfg, again)
+    torch.testing.assert_close(model(WAVEFORM), small_classifier().eval()(WAVEFORM), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(
     "kwargs, message",
     [
@@ -81,7 +103,7 @@ def test_weights_missing_or_left_over_are_named(tmp_path):
     del pretrained.encoder.blocks[1].mlp
     pretrained.encoder.extra = torch.nn.Linear(2, 2, bias=False)
     path = save_checkpoint(tmp_path / "p.pt", pretrained, pretraining_cfg())
-    message = r"found encoder.blocks.1.mlp.fc1.weight, .* missing and encoder.extra.weight left over"
+    message = r"found no encoder.blocks.1.mlp.fc1.weight, .*, encoder.extra.weight, which it does not have"
     with pytest.raises(ValueError, match=message):
         load_pretrained(build_classifier(classifier_cfg()), classifier_cfg(), path)
 
@@ -154,3 +176,85 @@ def test_a_directory_and_a_config_without_a_field_are_named(tmp_path):
     del cfg["dropout"]
     with pytest.raises(ValueError, match="expected the fields dropout in the model's config, found none"):
         load_autoencoder(save_checkpoint(tmp_path / "c.pt", small_autoencoder(), cfg))
+
+
+@pytest.mark.parametrize(
+    "section, field, value",
+    [
+        *(("model", "sample_rate", value) for value in (float("nan"), float("inf"), 32000.5, "32000", 10**9, 0, -1)),
+        *(("task", "sample_rate", value) for value in (float("nan"), 44100.5)),
+        *(("task", "clip_sec", value) for value in (float("nan"), 0, -1.0, 1e9, None)),
+        ("model", "encoder_layers", 10**9),
+        ("model", "encoder_embed_dim", 30),
+        ("model", "position_grid", [8]),
+        ("model", "front_end", "mel"),
+        ("task", "channel", "middle"),
+    ],
+)
+def test_a_field_that_no_model_has_is_refused_by_name(tmp_path, section, field, value):
+    state = {"cfg": {"model": pretraining_cfg(), "task": dict(TASK_CFG)}, "model": small_autoencoder().state_dict()}
+    state["cfg"][section][field] = value
+    torch.save(state, tmp_path / "c.pt")
+    for read in (load_model, load_autoencoder):
+        with pytest.raises(ValueError, match=rf"c.pt: cfg.{section}: expected {field} to be .*, found "):
+            read(str(tmp_path / "c.pt"))
+
+
+@pytest.mark.parametrize("changes", [{"label_names": list("abcd")}, {"label_keys": []}, {"num_classes": 6}])
+def test_labels_that_are_not_those_of_the_head_are_refused(tmp_path, changes):
+    path = save_checkpoint(tmp_path / "f.pt", small_classifier(), {**classifier_cfg(), **changes})
+    with pytest.raises(ValueError, match="f.pt: cfg.model: expected label_keys and label_names for each of the"):
+        load_model(path)
+
+
+def test_a_head_without_labels_is_dropped(tmp_path):
+    """As maskspec-convert leaves it without --labels."""
+    cfg = {**classifier_cfg(), "label_keys": [], "label_names": []}
+    assert load_model(save_checkpoint(tmp_path / "f.pt", small_classifier(), cfg)).labels == []
+
+
+def test_nothing_of_the_environment_is_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "42")
+    text = "${oc.env:SECRET}"
+    cfg = {**classifier_cfg(), "label_names": [text, "${env:SECRET}", *"cde"], "pretrained": text}
+    path = save_checkpoint(tmp_path / "f.pt", small_classifier(), cfg)
+    assert read_checkpoint(path, ("maskspec_classifier",))["cfg"]["model"]["pretrained"] == text
+    assert [label.name for label in load_model(path).labels[:2]] == [text, "${env:SECRET}"]
+
+
+def test_an_archive_that_grows_when_it_is_read_is_refused_unread(tmp_path):
+    """6 MB that would take 6 GB; and members that share their bytes."""
+    whole = tmp_path / "whole.pt"
+    torch.save({"weight": torch.zeros(10**7)}, whole)
+    with zipfile.ZipFile(whole) as stored, zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in stored.namelist():
+            packed.writestr(name, stored.read(name))
+    assert os.path.getsize(tmp_path / "packed.pt") < 10**5
+    content = whole.read_bytes()
+    directory = content.index(b"PK\x01\x02")
+    with zipfile.ZipFile(whole) as stored:
+        count, entries = len(stored.namelist()), content[directory : stored.start_dir + stored_size(content)]
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 2 * count, 2 * count, 2 * len(entries), directory, 0)
+    (tmp_path / "shared.pt").write_bytes(content[:directory] + 2 * entries + end)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name in ("packed", "shared"):
+        with pytest.raises(ValueError, match=rf"{name}.pt: .* bytes packed into \d+, which torch.save never does"):
+            read_torch_file(str(tmp_path / f"{name}.pt"), "a file of weights")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024
+
+
+def test_a_storage_of_the_older_format_is_no_larger_than_the_file(tmp_path):
+    path = tmp_path / "old.pt"
+    torch.save({"weight": torch.zeros(4)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert b"K\x04Nt" in content  # four numbers
+    path.write_bytes(content.replace(b"K\x04Nt", b"J" + struct.pack("<i", 10**9) + b"Nt"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="old.pt: expected a file of weights, found: "):
+        read_torch_file(str(path), "a file of weights")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024
+
+
+def stored_size(content):
+    """Bytes of the directory of a zip, by its end."""
+    return struct.unpack("<L", content[content.rindex(b"PK\x05\x06") + 12 :][:4])[0]

@@ -240,6 +240,18 @@ def test_a_clip_in_a_pack_is_as_old_as_the_pack(job):
     assert embedding_job.source_of("none.zip:0:5") is None
 
 
+def test_a_piece_has_the_embedding_of_a_loose_file_and_is_as_old_as_its_file(job, capsys):
+    samples, rate = soundfile.read("audio/z.flac")
+    soundfile.write("loose.flac", samples[4000:36000], rate)
+    piece = "audio/z.flac:4000:32000"
+    run(piece, "loose.flac", "--out", "e")
+    assert np.array_equal(np.load(f"e/{piece}.npy"), np.load("e/loose.flac.npy"))
+    soundfile.write("audio/z.flac", samples[::-1], rate)
+    os.utime("audio/z.flac", (1, 1))
+    run(piece, "loose.flac", "--out", "e")
+    assert not np.array_equal(np.load(f"e/{piece}.npy"), np.load("e/loose.flac.npy"))
+
+
 def test_what_a_kill_left_of_the_list_of_sources_does_no_harm(job, capsys):
     run(*files(), "--out", "e")
     sources = job / "e" / SOURCES_FILE

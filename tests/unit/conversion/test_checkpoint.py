@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,51 @@ def test_functions_of_numpy_are_no_data_either(tmp_path):
 def test_statistics_that_cannot_be_are_refused(tmp_path, mean, std, message):
     with pytest.raises(ValueError, match=message):
         read_statistics(write_statistics(tmp_path / "s.npy", mean, std))
+
+
+class Rebuilt:
+    """A pickled array with a state of any kind, of which numpy reads what it is told to."""
+
+    def __init__(self, *state, shape=(0,)):
+        self.state = state
+        self.shape = shape
+
+    def __reduce__(self):
+        return MEAN.__reduce__()[0], (np.ndarray, self.shape, b"b"), self.state
+
+
+@pytest.mark.parametrize(
+    "mean",
+    [
+        Rebuilt(1, (128,), np.dtype(object), False, b"A" * 1024),  # as pointers
+        Rebuilt(1, (128,), np.dtype([("a", object)]), False, b"A" * 1024),
+        Rebuilt(1, (128,), np.dtype("V8"), False, b"A" * 1024),
+        Rebuilt(1, (128,), np.dtype("U2"), False, b"A" * 1024),
+        Rebuilt(1, (128,), np.dtype("c16"), False, b"A" * 2048),
+        Rebuilt(1, (10**12,), np.dtype("f8"), False, b"A" * 10),
+        Rebuilt(1, (128,), "f8", False, b"A" * 1024),
+        Rebuilt(1, (128,), np.dtype("f8"), False, 7),
+        [10**400] * 128,
+        Rebuilt(shape=(10**12,)),
+        np.float64(1),
+    ],
+)
+def test_arrays_are_rebuilt_from_their_bytes_and_a_type_of_numbers_alone(tmp_path, mean):
+    with pytest.raises(ValueError, match="s.npy: expected log-mel statistics .*, found values in it that are not num"):
+        read_statistics(write_statistics(tmp_path / "s.npy", mean, STD))
+
+
+def test_statistics_ask_for_no_more_memory_than_they_have(tmp_path):
+    begin = Path(write_statistics(tmp_path / "s.npy", MEAN, STD, protocol=2)).read_bytes()
+    begin = begin[: begin.index(b"\x80\x02")]
+    (tmp_path / "memo.npy").write_bytes(begin + b"\x80\x02]r\xff\xff\xff\x03.")  # an object of number 67108863
+    (tmp_path / "bytes.npy").write_bytes(begin + b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b".")
+    (tmp_path / "long.npy").write_bytes(begin + bytes(2 << 20))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name in ("memo", "bytes", "long"):
+        with pytest.raises(ValueError, match=f"{name}.npy: expected log-mel statistics"):
+            read_statistics(str(tmp_path / f"{name}.npy"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20 * 1024
 
 
 def test_other_files_are_no_statistics(tmp_path, statistics):

@@ -116,6 +116,25 @@ def test_a_finetuned_file_gives_the_released_codes_logits(tmp_path, waveform, st
         assert [label.key for label in model.labels] == [f"/m/{n}" for n in range(5)]
 
 
+@pytest.mark.parametrize("seconds", [10, 6])
+def test_a_finetuned_file_gives_the_released_codes_features_with_labels_and_without(
+    tmp_path, waveform, statistics, seconds
+):
+    """The head's input: the norm comes after the mean, which is over the padding, too."""
+    original = finetuned((8, 62), 5, noise=0.1)
+    write_vocabulary(tmp_path / "labels.csv", [Label(f"/m/{n}", f"Class {n}") for n in range(5)])
+    clip = waveform[:, : seconds * RATE]
+    padded = torch.nn.functional.pad(clip, (0, waveform.shape[1] - clip.shape[1]))
+    with torch.no_grad():
+        image = released_log_mel(padded)[..., :992]
+        expected = original.forward_head(original.forward_features(image), pre_logits=True)
+        for labels in ([], ["--labels", str(tmp_path / "labels.csv")]):
+            state = {"model": original.state_dict()}
+            model = load_model(converted(tmp_path, state, "--statistics", statistics, *labels))
+            assert bool(model.labels) == bool(labels)
+            assert (model(clip, RATE).embedding - expected).abs().max() < 1e-4
+
+
 def test_shorter_clips_have_the_first_of_the_trained_positions(tmp_path, waveform, statistics):
     original = finetuned((8, 62), 5, noise=0.1)
     model, _ = load_classifier(converted(tmp_path, {"model": original.state_dict()}, "--statistics", statistics))

@@ -68,7 +68,12 @@ def test_too_many_unusable_files_fail(tree, tmp_path):
         (["folder", "nowhere"], "expected a directory of audio, found none at nowhere"),
         (["folder", "nothing"], "expected .wav, .flac, .ogg, .mp3 files below nothing, found none"),
         (["fsdd", "sounds"], "expected files such as `0_george_12.wav` in sounds, found 'a!.wav'"),
-        (["folder", "sounds/a!"], "expected at least two files below sounds/a!, one to hold out, found ['1.wav']"),
+        (["folder", "sounds/a!", "--segment-sec", "0"], "expected at least two files below sounds/a!, one to hold out"),
+        (
+            ["folder", "sounds", "--segment-hop", "11"],
+            "expected --segment-hop of at most --segment-sec, 10 s",
+        ),
+        (["folder", "sounds", "--segment-sec", "-1"], "expected seconds of 0 or above, found -1"),
         (["folder", "sounds", "--labels-from-parent"], "expected every file in the folder of its class, found a!.wav"),
         (
             ["folder", "classes", "--labels-from-parent"],

@@ -3,9 +3,15 @@
 import numpy as np
 import soundfile
 
-from maskspec_fairseq.corpora.demo import synthesise
+from maskspec_fairseq.corpora.demo import KINDS, synthesise
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.factories import read_subset, run_build
+
+
+def test_no_sound_overflows():
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        for kind in range(len(KINDS)):
+            synthesise(kind, 0, seed=1)
 
 
 def test_demo_is_labelled_and_the_same_for_a_seed(tmp_path):

@@ -89,6 +89,20 @@ def test_without_subsets_a_part_is_held_out_whatever_the_order_of_the_shards(tmp
     assert found[0] == found[1] == found[2] and not set(found[0]["train"]) & set(found[0]["valid"])
 
 
+def test_long_clips_are_cut_into_pieces_with_their_labels(tmp_path):
+    """Which are packed as what they are: the file once, and places in it."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    write_members(tmp_path / "a.tar", {"a.wav": encoded(samples, rate=4000), "a.cls": b"7"})
+    tar(tmp_path, f"train={tmp_path}/a.tar", "--labels-from", "cls", "--segment-sec", 0.5)
+    run_build("pack", tmp_path / "data", "--out", tmp_path / "packed")
+    for folder in ("data", "packed"):
+        manifest, labels = read_subset(tmp_path / folder, "train")
+        assert labels == [["7"]] * 4 and list(manifest.frames) == [2000] * 4
+        for index in range(4):
+            audio, _ = read_audio(manifest.full_path(index))
+            assert np.abs(audio[:, 0] - samples[2000 * index : 2000 * index + 2000]).max() < 1e-4
+
+
 def write_members(path, members, form=tarfile.PAX_FORMAT, edit=lambda info: None):
     with tarfile.open(path, "w", format=form) as stream:
         for name, data in members.items():

@@ -27,7 +27,7 @@ def clips_of_an_epoch(task, num_shards: int, epoch: int):
     return shards
 
 
-@pytest.mark.parametrize("sampling", [{}, dict(sampling="psla", num_draws=11)], ids=["all", "drawn"])
+@pytest.mark.parametrize("sampling", [{}, dict(clip_sampling="psla", num_draws=11)], ids=["all", "drawn"])
 def test_every_clip_of_an_epoch_is_in_one_shard_and_as_in_any_other_split(folds, sampling):
     task = finetuning_task(folds, **AUGMENTED, **sampling)
     (whole,) = clips_of_an_epoch(task, 1, epoch=2)

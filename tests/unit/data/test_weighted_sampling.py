@@ -37,7 +37,7 @@ def test_weights_are_those_of_the_multi_hot_matrix(formula, offset):
 
 
 def test_unknown_formula_is_refused():
-    with pytest.raises(ValueError, match=r"expected task.sampling out of \('passt', 'psla'\), found 'ast'"):
+    with pytest.raises(ValueError, match=r"expected task.clip_sampling out of \('passt', 'psla'\), found 'ast'"):
         clip_weights(LABELS, 4, "ast")
 
 

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 import soxr
 import torch
+from safetensors.torch import load_file, save_file
 
 import maskspec_fairseq
 from maskspec_fairseq.cli import export
@@ -20,8 +21,9 @@ from maskspec_fairseq.modules.patches import patchify
 from tests.factories import (
     MODEL_LABELS,
     REPOSITORY,
-    SMALL_ENCODER,
+    SMALL_AUTOENCODER,
     noise,
+    pretraining_cfg,
     save_finetuned,
     small_audio_model,
     write_tone,
@@ -101,11 +103,8 @@ def test_checkpoint_of_a_run_gives_its_network(tmp_path):
 @torch.inference_mode()
 def test_pretraining_checkpoint_is_an_encoder_without_its_decoder(tmp_path):
     torch.manual_seed(0)
-    autoencoder = MaskedAutoencoder(
-        **SMALL_ENCODER, decoder_embed_dim=16, decoder_layers=1, decoder_attention_heads=2
-    ).eval()
-    cfg = {**SMALL_ENCODER, "_name": "maskspec", "front_end": "paper", "sample_rate": RATE, "patch_size": 16}
-    state = {"cfg": {"model": {**cfg, "cls_token": False}, "task": {"clip_sec": 1.0, "channel": "left"}}}
+    autoencoder = MaskedAutoencoder(**SMALL_AUTOENCODER).eval()
+    state = {"cfg": {"model": pretraining_cfg(), "task": {"clip_sec": 1.0, "channel": "left"}}}
     torch.save({**state, "model": autoencoder.state_dict()}, tmp_path / "c.pt")
     model = maskspec_fairseq.load_model(str(tmp_path / "c.pt"))
     assert model.labels == [] and model.channel == "left"
@@ -250,6 +249,11 @@ def edited(path, **fields):
     (path / "config.json").write_text(json.dumps({name: value for name, value in config.items() if value is not None}))
 
 
+def weighted(path, name, value):
+    weights = load_file(path / "model.safetensors")
+    save_file({**weights, name: torch.full_like(weights[name], value)}, path / "model.safetensors")
+
+
 @pytest.mark.parametrize(
     "damage, match",
     [
@@ -260,8 +264,25 @@ def edited(path, **fields):
         (lambda path: cut_off(path, "config.json"), "config.json: expected JSON"),
         (lambda path: edited(path, model_type="bert"), "expected model_type 'maskspec', found 'bert'"),
         (lambda path: edited(path, hidden_size=None), "expected the field 'hidden_size', found none"),
-        (lambda path: edited(path, hidden_size=64), "expected the weights of the model that it describes"),
-        (lambda path: edited(path, hidden_size="x"), "found one that makes none"),
+        (
+            lambda path: edited(path, hidden_size=64),
+            r"hidden_size 64, .* found .* of shape \(96, 32\), not \(192, 64\)",
+        ),
+        (lambda path: edited(path, hidden_size="x"), "expected hidden_size to be a whole number from 4 .*, found 'x'"),
+        (lambda path: edited(path, hidden_size=0), "config.json: expected hidden_size to be .*, found 0"),
+        (lambda path: edited(path, hidden_size=-1), "config.json: expected hidden_size to be .*, found -1"),
+        (lambda path: edited(path, num_hidden_layers=10**9), "expected num_hidden_layers to be a whole number from 1"),
+        (
+            lambda path: edited(path, num_attention_heads=5),
+            "found one that makes none: .* heads divide, found 32 and 5",
+        ),
+        (lambda path: edited(path, sampling_rate=1e400), "expected sampling_rate to be .*, found inf"),
+        (lambda path: edited(path, clip_sec=0.1), "expected clips of at least 16 frames"),
+        (lambda path: edited(path, layer_norm_eps=1e-5), "expected layer_norm_eps to be 1e-06, as the other fields"),
+        (lambda path: edited(path, id2label={"0": "a", "1": "b"}), "for each of the 3 label_keys, found 2 names"),
+        (lambda path: edited(path, problem_type="both"), "expected problem_type to be one of multi_label"),
+        (lambda path: weighted(path, "head.bias", float("nan")), "model.safetensors: .* 'head.bias' with NaN"),
+        (lambda path: weighted(path, "front_end.mel_std", 0.0), "'front_end.mel_std' with deviations below"),
     ],
 )
 def test_damaged_folder_is_refused(tmp_path, capsys, damage, match):
@@ -275,11 +296,12 @@ def test_damaged_folder_is_refused(tmp_path, capsys, damage, match):
 
 @pytest.mark.parametrize("labels", [MODEL_LABELS, []])
 @torch.inference_mode()
-def test_onnxruntime_gives_the_models_outputs(tmp_path, capsys, labels):
+def test_onnxruntime_gives_the_models_outputs(tmp_path, capsys, recwarn, labels):
     onnxruntime = pytest.importorskip("onnxruntime")
     model = small_audio_model(labels)
     write_folder(model, str(tmp_path / "m"))
     assert export.main(["--checkpoint", str(tmp_path / "m"), "--out", str(tmp_path / "n"), "--onnx"]) == 0
+    assert [str(warning.message) for warning in recwarn if warning.category is UserWarning] == []
     assert sorted(os.listdir(tmp_path / "n")) == ["config.json", "model.onnx", "model.safetensors"]
     session = onnxruntime.InferenceSession(str(tmp_path / "n" / "model.onnx"))
     for clips in (1, 3):

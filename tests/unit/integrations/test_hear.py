@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+import maskspec_fairseq
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.integrations import hear
-from tests.factories import small_audio_model
+from tests.factories import noise, small_audio_model
 
 
 @pytest.fixture(params=[True, False], ids=["finetuned", "pretrained"])
@@ -39,6 +40,15 @@ def test_scene_embeddings_pass_the_validators_checks(model, seconds, sounds):
     audio = 2 * torch.rand(sounds, int(seconds * model.sample_rate)) - 1
     embeddings = hear.get_scene_embeddings(audio, model)
     assert embeddings.dtype == torch.float32 and embeddings.shape == (sounds, model.scene_embedding_size)
+
+
+@torch.no_grad()
+def test_embeddings_are_those_of_the_model_loaded_plainly(model, tmp_path):
+    plain, audio = maskspec_fairseq.load_model(str(tmp_path / "m")), noise(50000)
+    assert torch.equal(hear.get_scene_embeddings(audio, model), plain(audio, 32000).embedding)
+    frames, times = plain.frame_embeddings(audio, 32000, passes=4)
+    embeddings, timestamps = hear.get_timestamp_embeddings(audio, model)
+    assert torch.equal(embeddings, frames) and torch.equal(timestamps[0], (1000 * times).float())
 
 
 def test_a_model_without_weights_is_refused():

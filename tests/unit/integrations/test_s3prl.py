@@ -44,6 +44,15 @@ def test_last_layer_is_the_models_frames(upstream):
         torch.testing.assert_close(upstream(list(clips))["last_hidden_state"], frames)
 
 
+def test_a_clips_features_do_not_depend_on_its_neighbours(upstream):
+    wavs = [noise(length, 1)[0] for length in (40000, 16001, 700)]
+    with torch.inference_mode():
+        together = upstream(wavs)["hidden_states"]
+        for number, wav in enumerate(wavs):
+            for layer, alone in zip(together, upstream([wav])["hidden_states"]):
+                torch.testing.assert_close(layer[number, : alone.shape[1]], alone[0], atol=1e-5, rtol=0)
+
+
 def test_missing_checkpoint_is_refused(upstream):
     from maskspec_fairseq.integrations.s3prl import hubconf
 

@@ -73,10 +73,29 @@ def test_log_mels_are_mixed_before_specaugment(waveform):
     mixed = model(to_bits(waveform), KEYS, mix_waveform=to_bits(other), mix_ratio=ratio)
     weight = ratio.float()[:, None, None]
     spectrogram = weight * model.front_end(waveform) + (1 - weight) * model.front_end(other)
-    spectrogram = spec_augment(spectrogram, KEYS, 64, 64)
+    spectrogram = spec_augment(spectrogram, KEYS, 64, 64, torch.zeros(128))  # the mean
     expected = model.head(model.encoder.norm(plain_tokens(model, spectrogram)).mean(1))
     assert torch.allclose(mixed, expected, atol=1e-5)
     assert torch.allclose(mixed[1], model(waveform, KEYS)[1], atol=1e-5)
+
+
+def test_the_reference_front_end_hides_a_log_power_of_0_before_normalisation_and_mixing(waveform):
+    """As in the released code, where the clips of a mix have one mask."""
+    model = small_classifier(front_end="reference", spec_augment_bins=64, spec_augment_frames=64).train()
+    mean, std = torch.linspace(-1, 0, 128), torch.linspace(0.5, 1, 128)
+    model.front_end.set_statistics(mean, std)
+    hidden = spec_augment(torch.ones(2, 128, 96), KEYS, 64, 64, torch.zeros(128)) == 0
+    assert hidden.any(dim=2).any(dim=1).all() and not hidden.all()
+    spectrograms = []
+    for clips in (waveform, waveform.flip(0)):
+        log_power = model.front_end.log_mel(clips) * 5.0 - 4.5
+        log_mel = (log_power.masked_fill(hidden, 0) + 4.5) / 5.0
+        spectrograms.append((log_mel - mean[:, None]) / std[:, None])
+    ratio = torch.tensor([0.7, 0.5])
+    weight = ratio[:, None, None]
+    tokens = plain_tokens(model, weight * spectrograms[0] + (1 - weight) * spectrograms[1])
+    mixed = model(waveform, KEYS, mix_waveform=waveform.flip(0), mix_ratio=ratio)
+    assert torch.allclose(mixed, model.head(model.encoder.norm(tokens).mean(1)), atol=1e-4)
 
 
 def test_first_predictions_are_all_but_uniform(waveform):

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import beta, chisquare, kstest
 
 from maskspec_fairseq.data.waveform_augmentation import change_gain, mix_targets, mix_waveforms, mixup_ratio, roll
-from maskspec_fairseq.modules.spec_augment import spec_augment
+from maskspec_fairseq.modules import spec_augment as module
 
 
 def rng(seed=0):
@@ -17,6 +17,11 @@ def noise(seed=0, size=2000):
 
 def keys(*clips, seed=1, epoch=1):
     return np.array([[seed, epoch, clip] for clip in clips])
+
+
+def spec_augment(spectrogram, clip_keys, max_bins, max_frames):
+    zeros = torch.zeros(spectrogram.shape[1], device=spectrogram.device)
+    return module.spec_augment(spectrogram, clip_keys, max_bins, max_frames, zeros)
 
 
 def hidden_spans(spectrogram):
@@ -180,6 +185,13 @@ def test_spec_augment_leaves_its_input_and_all_other_values_alone(dtype):
     assert torch.equal(spectrogram, before) and masked.dtype == dtype
     assert torch.equal(masked, torch.where(masked == 0, torch.zeros_like(before), before))
     assert 0 < (masked == 0).sum() < masked.numel()
+
+
+def test_spec_augment_hides_each_bin_behind_its_own_value():
+    spectrogram, values = torch.randn(6, 16, 32), torch.arange(16.0) + 10
+    masked = module.spec_augment(spectrogram, keys(*range(6)), 8, 16, values)
+    hidden = spec_augment(spectrogram, keys(*range(6)), 8, 16) == 0
+    assert torch.equal(masked, torch.where(hidden, values[None, :, None], spectrogram))
 
 
 def test_spec_augment_works_on_another_device():

@@ -206,3 +206,30 @@ def test_resuming_on_more_gpus_keeps_the_epoch():
 def test_schedules_that_cannot_be_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         schedule(**kwargs)
+
+
+def test_a_longer_run_says_that_its_learning_rate_jumps(caplog):
+    fairseq_compat.set_batches_per_epoch(50)
+    first = schedule()
+    rates(first, range(501))
+    jumped = 1e-5 + (1e-3 - 1e-5) * 0.5 * (1 + math.cos(math.pi * (10 - 2) / (20 - 2)))
+    message = (
+        f"the learning rate resumes at {jumped:.4g}, the checkpoint had 1e-05: optimization.max_epoch is 20, was 10, "
+        "and optimization.lr is 0.001"
+    )
+    for max_epoch, messages in [(10, []), (20, [message])]:
+        second = schedule(max_epoch=max_epoch)
+        second.step_update(0)
+        second.load_state_dict(first.state_dict())
+        rates(second, range(500, 510))
+        assert caplog.messages == messages
+
+
+def test_the_schedule_of_a_checkpoint_from_before_resumes_without_a_word(caplog):
+    fairseq_compat.set_batches_per_epoch(50)
+    state = schedule().state_dict()
+    del state["lr"], state["max_epoch"]
+    second = schedule(max_epoch=20)
+    second.load_state_dict(state)
+    second.step_update(300)
+    assert not caplog.messages

@@ -1,6 +1,9 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, write_labels
@@ -8,8 +11,6 @@ from maskspec_fairseq.data_dir.manifest import read_manifest
 from maskspec_fairseq.models.maskspec_classifier import layer_of
 from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWConfig
 from tests.factories import (
-    build_classifier,
-    classifier_cfg,
     pretraining_cfg,
     save_checkpoint,
     small_autoencoder,
@@ -48,17 +49,67 @@ def test_pretrained_weights_are_loaded_from_the_launch_directory(folds):
         finetuning_task(folds, fold=1, launch_dir=str(folds)).build_model(classifier_config(pretrained="none.pt"))
 
 
-def test_a_resumed_run_needs_no_pretrained_file_but_the_same_classes(folds, tmp_path):
-    task = finetuning_task(folds, fold=1, save_dir=str(tmp_path / "ckpt"))
-    (tmp_path / "ckpt").mkdir()
-    cfg = classifier_config(pretrained="gone.pt")
-    theirs = classifier_cfg(["low", "high"])
-    save_checkpoint(tmp_path / "ckpt" / "checkpoint_last.pt", build_classifier(theirs), theirs)
-    assert task.build_model(cfg).head.out_features == 2
-    theirs = classifier_cfg(["high", "low"])
-    save_checkpoint(tmp_path / "ckpt" / "checkpoint_last.pt", build_classifier(theirs), theirs)
-    with pytest.raises(ManifestError, match="labels.csv: expected the 2 classes of the run that resumes .* order"):
-        task.build_model(cfg)
+@pytest.fixture()
+def start(folds, tmp_path):
+    """Builds the model of a run in `tmp_path/ckpt`, which starts from p.pt, and leaves a checkpoint."""
+    save_dir = tmp_path / "ckpt"
+    save_dir.mkdir()
+    save_checkpoint(tmp_path / "p.pt", small_autoencoder(), pretraining_cfg())
+
+    def build(pretrained="p.pt", **task):
+        task = {"data": "data", "fold": 1, "launch_dir": str(tmp_path), "save_dir": str(save_dir), **task}
+        task = finetuning_task(task.pop("data"), **task)
+        cfg = classifier_config(pretrained=pretrained)
+        model = task.build_model(cfg)
+        state = {"cfg": {"model": OmegaConf.to_container(cfg), "task": vars(task.cfg)}, "model": model.state_dict()}
+        torch.save(state, save_dir / "checkpoint_last.pt")
+        return model
+
+    shutil.copytree(folds, tmp_path / "data", ignore=shutil.ignore_patterns("ckpt", "p.pt", "data"))
+    return build
+
+
+def test_a_run_resumes_where_its_data_have_moved_and_its_start_has_gone(start, tmp_path):
+    start()
+    (tmp_path / "data").rename(tmp_path / "moved")
+    (tmp_path / "p.pt").unlink()
+    assert start(data="moved").head.out_features == 2
+
+
+def test_another_start_fold_or_data_is_refused_once_there_is_a_checkpoint(start, tmp_path):
+    start()
+    (tmp_path / "ckpt" / "checkpoint_last.pt").unlink()
+    start(pretrained="")  # nothing was trained yet
+    save_dir = tmp_path / "ckpt"
+    refused = (
+        f"{save_dir}: expected the run that has been trained there, found another one .{{}}.*another hydra.run.dir"
+    )
+    with pytest.raises(ValueError, match=refused.format("model.pretrained: expected none, found .*p.pt")):
+        start()
+    with pytest.raises(ValueError, match=refused.format("task.fold: expected 1, found 2; task.data: expected .*SHA")):
+        start(pretrained="", fold=2)
+    statistics = tmp_path / "data" / "mel_stats.json"
+    statistics.write_text(statistics.read_text().replace("-", ""))
+    with pytest.raises(ValueError, match=refused.format("log-mel statistics: expected .*mel_stats.json .SHA")):
+        start(pretrained="")
+
+
+def test_one_flag_resumes_a_run_that_has_changed_and_makes_it_the_run(start, caplog):
+    start()
+    start(pretrained="", resume_changed=True)
+    assert "resuming a run that has changed (task.resume_changed): model.pretrained: expected /" in caplog.text
+    start(pretrained="")
+    with pytest.raises(ValueError, match="model.pretrained: expected none, found"):
+        start()
+
+
+def test_other_classes_are_refused_with_the_number_of_the_first(start, tmp_path):
+    start()
+    path = tmp_path / "data" / "labels.csv"
+    header, low, high = path.read_text().splitlines()
+    path.write_text("\n".join([header, "0" + high[1:], "1" + low[1:], ""]))
+    with pytest.raises(ValueError, match="label_keys: expected 2 of them, found 2, other ones from number 0 on"):
+        start()
 
 
 def test_learning_rates_fall_from_layer_to_layer(folds, caplog):
@@ -90,15 +141,12 @@ def test_learning_rates_fall_from_layer_to_layer(folds, caplog):
     )
 
 
-def test_the_scale_of_every_parameter_is_logged(folds, caplog):
+def test_the_learning_rates_of_the_layers_are_logged_in_one_line(folds, caplog):
     model = finetuning_task(folds, fold=1).build_model(classifier_config())
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", "maskspec_fairseq.optim"):
         MaskSpecAdamW(MaskSpecAdamWConfig(lr=[1.0], layer_decay=0.5, fp16=False, bf16=False), list(model.parameters()))
-    lines = [record.getMessage() for record in caplog.records if "learning rate x" in record.getMessage()]
-    for name, _ in model.named_parameters():
-        (line,) = [line for line in lines if name in line]
-        layer = 0 if "patch_embed" in name else int(name.split(".")[2]) + 1 if "blocks" in name else 3
-        assert line.startswith(f"learning rate x {0.5 ** (3 - layer):.5f} in layer {layer}: ")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("maskspec_fairseq.optim")]
+    assert lines == ["learning rate from x 0.12500 in layer 0 to x 1 in layer 3 (the head)"]
 
 
 def test_layers_are_needed_for_layer_decay():
@@ -111,7 +159,7 @@ def test_layers_are_needed_for_layer_decay():
 
 def test_weighted_epochs_draw_by_the_weights(folds):
     write_labels(folds / "fold3.lbl", [ClipLabels(["low"])] * 8)  # 12 low, 4 high in folds 2 and 3
-    task = finetuning_task(folds, fold=1, sampling="psla", num_draws=4)
+    task = finetuning_task(folds, fold=1, clip_sampling="psla", num_draws=4)
     for split in ("train", "valid"):
         task.load_dataset(split)
     train = task.dataset("train")
@@ -175,5 +223,12 @@ def test_validation_on_the_training_subset_is_refused(folds):
 
 
 def test_unknown_sampling_is_refused(folds):
-    with pytest.raises(ValueError, match="expected task.sampling out of .* found 'ours'"):
-        finetuning_task(folds, fold=1, sampling="ours").load_dataset("train")
+    with pytest.raises(ValueError, match="expected task.clip_sampling out of .* found 'ours'"):
+        finetuning_task(folds, fold=1, clip_sampling="ours").load_dataset("train")
+
+
+def test_the_former_name_of_clip_sampling_is_refused_with_the_new_one_but_in_a_checkpoint(folds):
+    with pytest.raises(ValueError, match="found its former name task.sampling=psla; write task.clip_sampling=psla"):
+        finetuning_task(folds, fold=1, sampling="psla").build_model(classifier_config())
+    cfg = classifier_config(num_classes=2)
+    assert finetuning_task(folds, fold=1, sampling="psla").build_model(cfg, from_checkpoint=True)

@@ -1,17 +1,19 @@
 import gc
 import logging
+import signal
 import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from maskspec_fairseq import fairseq_compat
 from maskspec_fairseq.criterions.maskspec_prediction import MaskSpecPredictionCriterion
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import join_manifests
 from maskspec_fairseq.models.maskspec import MaskSpecConfig, MaskSpecModel
-from tests.factories import SMALL_AUTOENCODER
+from tests.factories import SMALL_AUTOENCODER, pretraining_cfg, save_checkpoint, small_autoencoder
 from tests.fairseq_factories import pretraining_task
 
 
@@ -20,8 +22,6 @@ def model_config(**kwargs):
     cfg._name, cfg.sample_rate = "maskspec", 32000
     for name, value in kwargs.items():
         setattr(cfg, name, value)
-    from omegaconf import OmegaConf
-
     return OmegaConf.structured(cfg)
 
 
@@ -36,6 +36,24 @@ def test_relative_data_starts_from_the_launch_directory(data_dir):
     task = pretraining_task(data_dir.name, launch_dir=str(data_dir.parent))
     task.load_dataset("valid")
     assert len(task.dataset("valid")) == 8 and not task.dataset("valid").training
+
+
+@pytest.mark.parametrize("name", ["restore_file", "finetune_from_model"])
+def test_a_relative_checkpoint_to_start_from_is_read_below_the_launch_directory(data_dir, tmp_path, name):
+    """fairseq reads the config once the model is built."""
+    task = pretraining_task(data_dir, launch_dir=str(tmp_path))
+    (tmp_path / "runs").mkdir()
+    save_checkpoint(tmp_path / "runs" / "c.pt", small_autoencoder(), pretraining_cfg())
+    checkpoint = {"restore_file": "checkpoint_last.pt", "finetune_from_model": None}
+    cfg = OmegaConf.create({"model": model_config(), "checkpoint": checkpoint})
+    task.build_model(cfg.model)
+    assert cfg.checkpoint == checkpoint
+    cfg.checkpoint[name] = "runs/c.pt"
+    task.build_model(cfg.model)
+    assert cfg.checkpoint == {**checkpoint, name: str(tmp_path / "runs" / "c.pt")}
+    cfg.checkpoint[name] = "c.pt"
+    with pytest.raises(ValueError, match=f"{tmp_path}/c.pt: expected a checkpoint of a maskspec run, found no such"):
+        task.build_model(cfg.model)
 
 
 def test_missing_data_is_refused(tmp_path, data_dir):
@@ -71,6 +89,72 @@ def test_a_new_epoch_lets_go_of_what_holds_itself(data_dir):
         assert not alive()
     finally:
         gc.enable()
+
+
+class InterruptedWhenFinalized:
+    """Ctrl-C while the loaders of an epoch are let go of: Python ignores what `__del__` raises."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_at_the_start_of_an_epoch_ends_the_run(data_dir):
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()
+    try:
+        task = pretraining_task(data_dir)
+        task.build_model(model_config())
+        InterruptedWhenFinalized()
+        with pytest.raises(KeyboardInterrupt):
+            task.begin_epoch(2, model=None)
+        with pytest.raises(KeyboardInterrupt):  # and where it is lost elsewhere, in the next update
+            task.train_step(None, None, None, None, update_num=0)
+        with pytest.raises(KeyboardInterrupt):
+            task.valid_step(None, None, None)
+        fairseq_compat.remember_interrupts()  # another run of the process
+        task.begin_epoch(2, model=None)
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGINT, handler)
+
+
+def test_forgotten_data_are_named_with_the_override(data_dir):
+    with pytest.raises(ManifestError, match="as task.data, found none; add task.data=DATA_DIR"):
+        pretraining_task("???").build_model(model_config())
+
+
+@pytest.mark.parametrize("kwargs, precision", [({}, "float32"), (dict(bf16=True), "bf16")])
+def test_a_run_says_first_where_and_how_it_trains(data_dir, caplog, monkeypatch, tmp_path, kwargs, precision):
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level(logging.INFO):
+        pretraining_task(data_dir, max_epoch=7, **kwargs).build_model(model_config())
+    assert caplog.messages[0] == f"run directory {tmp_path}: starts; 7 epochs on the CPU in {precision}"
+    torch.save({}, tmp_path / "checkpoint_last.pt")
+    caplog.clear()
+    task = pretraining_task(data_dir, save_dir=str(tmp_path), max_epoch=7)
+    with caplog.at_level(logging.INFO):
+        task.build_model(model_config())
+    assert f"{tmp_path}: resumes from {tmp_path}/checkpoint_last.pt; 7 epochs" in caplog.messages[0]
+    task.load_dataset("train")
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "maskspec_fairseq"):
+        for epoch in (1, 2):
+            task.get_batch_iterator(task.dataset("train"), max_sentences=5, seed=1, epoch=epoch)
+    assert [line for line in caplog.messages if "updates" in line] == ["7 epochs of 5 updates, 35 in all"]
+
+
+def test_no_clip_is_left_out_for_round_batches(data_dir):
+    task = pretraining_task(data_dir)
+    for split, clips in (("train", 24), ("valid", 8)):
+        task.load_dataset(split)
+        iterator = task.get_batch_iterator(
+            task.dataset(split), max_sentences=5, required_batch_size_multiple=8, seed=1, epoch=1
+        )
+        assert sum(map(len, iterator.frozen_batches)) == clips and len(iterator.frozen_batches[0]) == 5
 
 
 def test_the_schedule_is_told_the_length_of_an_epoch(data_dir, monkeypatch):

@@ -158,3 +158,48 @@ def test_many_errors_of_a_kind_are_counted(data):
     done = run_build("check", data, code=2)
     assert done.stderr.count("found none") == 10 and "... and 15 more of this kind" in done.stderr
     assert "25 errors" in done.stdout
+
+
+def test_pieces_of_one_file_in_two_subsets_must_not_overlap(data):
+    audio = data.parent / "audio"
+    train = [("a/2.wav:0:16000", 16000), ("a/2.wav:8000:16000", 16000)]  # those of one subset may
+
+    def lines(subset, pieces):
+        text = "".join(f"{path}\t{frames}\n" for path, frames in pieces)
+        (data / f"{subset}.tsv").write_text(f"{audio}\n{text}")
+        (data / f"{subset}.lbl").write_text("dog\n" * len(pieces))
+
+    lines("train", train)
+    lines("test", [("a/2.wav:24000:16000", 16000)])
+    run_build("check", data, "--decode")
+    lines("test", [("a/2.wav:23999:16000", 16000)])
+    errors = run_build("check", data, code=2).stderr
+    assert errors.count("expected frames of") == 1
+    assert "test.tsv, line 2: expected frames of" in errors and "found 23999 to 39999, and 8000 to 24000" in errors
+    assert "in train.tsv, line 3; leave one of the two out" in errors
+    lines("test", [("a/2.wav", 48000)])
+    assert "expected frames of" in run_build("check", data, code=2).stderr
+    (audio / "link.wav").symlink_to(audio / "a" / "2.wav")
+    lines("test", [("link.wav:0:16000", 16000)])
+    assert "expected every clip once, found 'a/2.wav:0:16000', which" in run_build("check", data, code=2).stderr
+    shutil.copy(audio / "a" / "2.wav", audio / "b" / "2.wav")
+    lines("test", [("b/2.wav:8000:16000", 16000)])
+    assert "expected every clip once, found 'a/2.wav:8000:16000'" in run_build("check", data, code=2).stderr
+    lines("test", [("a/1.wav:0:16000", 15999), ("a/1.wav:10000:10000", 10000), ("gone.wav:1:2", 2)])
+    errors = run_build("check", data, code=2).stderr
+    assert "test.tsv, line 2: expected 16000 frames" in errors and "test.tsv, line 4: expected an audio file" in errors
+    assert "expected a piece within the 16000 frames of the file, found frames 10000 to 20000" in errors
+
+
+@pytest.mark.parametrize("extension", ["ogg", "mp3"])
+def test_recordings_joined_to_one_file_are_found_by_decoding(data, extension):
+    audio = data.parent / "audio"
+    for name in ("one", "two"):
+        write_tone(audio / f"{name}.{extension}", 1.0, 44100)
+    content = (audio / f"one.{extension}").read_bytes() + (audio / f"two.{extension}").read_bytes()
+    (audio / f"joined.{extension}").write_bytes(content)
+    write(data / "test.tsv", audio, [f"joined.{extension}"])
+    (data / "test.lbl").write_text("dog\n")
+    run_build("check", data)
+    errors = run_build("check", data, "--decode", code=2).stderr
+    assert "several recordings joined to one file of 88200 frames, only the first 44100 of which are read" in errors

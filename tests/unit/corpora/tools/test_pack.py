@@ -191,3 +191,18 @@ def test_packs_of_others_are_checked_and_merged(tmp_path):
         "--stats-clips", 0,
     )  # fmt: skip
     assert read_manifest(tmp_path / "m" / "train.tsv").full_path(0) == paths["1"]
+
+
+def test_a_file_is_packed_once_and_pieces_point_into_it(tmp_path):
+    for number, seconds in enumerate((3.0, 2.0, 2.5)):
+        write_tone(tmp_path / "audio" / f"{number}.flac", seconds, 8000, hz=300 + number)
+    run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0, "--segment-sec", 1)
+    run_build("pack", tmp_path / "data", "--out", tmp_path / "packed")
+    for subset in ("train", "valid"):
+        loose, packed = (read_manifest(tmp_path / name / f"{subset}.tsv") for name in ("data", "packed"))
+        assert len(loose) == len(packed) and np.array_equal(loose.frames, packed.frames)
+        files = {path.split(":")[0] for path in loose.paths}
+        assert zipfile.ZipFile(tmp_path / "packed" / f"{subset}.zip").namelist() == sorted(files)
+        for index in range(len(loose)):
+            assert np.array_equal(read_audio(loose.full_path(index))[0], read_audio(packed.full_path(index))[0])
+    assert "no errors" in run_build("check", tmp_path / "packed", "--decode").stdout

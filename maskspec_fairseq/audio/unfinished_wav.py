@@ -1,0 +1,44 @@
+"""Wavs of a recorder that was killed: the header still says 0 bytes of samples, and the samples follow it."""
+
+import functools
+import logging
+import mmap
+import struct
+from typing import Optional
+
+logger = logging.getLogger(__name__)
+
+CHUNK = struct.Struct("<4sI")  # id and length of what follows
+LENGTH = struct.Struct("<I")
+
+
+def finish(path: str) -> Optional[mmap.mmap]:
+    """The bytes of an unfinished wav with a length in the header, on this machine's memory pages only.
+
+    Returns:
+        None if the file is anything else, such as a wav that is complete and empty.
+
+    Raises:
+        OSError, ValueError: the file cannot be read or is empty.
+    """
+    with open(path, "rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE" or CHUNK.unpack_from(data)[1] == len(data) - 8:
+        return None
+    place = 12
+    while place + CHUNK.size < len(data):  # samples follow
+        name, length = CHUNK.unpack_from(data, place)
+        if name == b"data":
+            if length:
+                return None
+            length = min(len(data) - place - CHUNK.size, 2**32 - 1)
+            LENGTH.pack_into(data, place + 4, length - length % 2)  # libsndfile seeks to the padding of an odd one
+            _note(path)
+            return data
+        place += CHUNK.size + length + length % 2
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _note(path: str) -> None:  # once per file and process
+    logger.warning("%s: its header says 0 samples and was never finished; all samples up to its end are used", path)

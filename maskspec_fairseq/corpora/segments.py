@@ -1,0 +1,178 @@
+"""Labels in time, as a table (`file,start,end,label`) or as Audacity's label files: train and valid, by file."""
+
+import argparse
+import csv
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from maskspec_fairseq.argument_types import fraction
+from maskspec_fairseq.audio.pieces import Piece
+from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio, read_headers
+from maskspec_fairseq.corpora.folder import by_hash, label_key
+from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.labels import ClipLabels, Label
+
+COLUMNS = ["file", "start", "end", "label"]
+CURE = "correct the table"
+
+
+class Segment(NamedTuple):
+    """A labelled part of a file.
+
+    Attributes:
+        where: the row, for messages.
+        file: relative to the directory of the audio.
+        start, end: s, as they are written.
+        label: name of the class.
+    """
+
+    where: str
+    file: str
+    start: str
+    end: str
+    label: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "labels",
+        type=Path,
+        metavar="LABELS",
+        help="CSV with the header file,start,end,label, in s; or a directory of Audacity's label files, each called as "
+        "its audio file and ending in .txt",
+    )
+    parser.add_argument("--audio-dir", type=Path, required=True, metavar="DIR", help="where the audio files are")
+    parser.add_argument(
+        "--valid-fraction",
+        type=fraction,
+        default=0.05,
+        help="fraction of the files to hold out as valid, at least one file (default: 0.05)",
+    )
+
+
+def read_rows(table: Path, dialect: type[csv.Dialect], columns: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty, with their line numbers.
+
+    Raises:
+        ManifestError: the file cannot be read, is not UTF-8 or not CSV, or a row has more or fewer columns.
+    """
+    try:
+        with open(table, encoding="utf-8-sig", newline="") as stream:
+            rows = csv.reader(stream, dialect)
+            for row in rows:
+                if not row or row[0] == "\\":  # Audacity's line of frequencies, after that of the label
+                    continue
+                if len(row) != len(columns):
+                    raise ManifestError(
+                        f"{table}, line {rows.line_num}: expected {', '.join(columns)}, found {row}; {CURE}"
+                    )
+                yield rows.line_num, row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(f"{table}: expected a table in UTF-8, found: {error}; {CURE}") from error
+
+
+def read_table(table: Path) -> Iterator[Segment]:
+    """The rows of a table with a header.
+
+    Raises:
+        ManifestError: the header is another one, or see `read_rows`.
+    """
+    rows = read_rows(table, csv.excel, COLUMNS)
+    number, header = next(rows, (1, []))
+    if header != COLUMNS:
+        raise ManifestError(f"{table}, line {number}: expected the header {','.join(COLUMNS)}, found {header}; {CURE}")
+    for number, row in rows:
+        yield Segment(f"{table}, line {number}", *row)
+
+
+class AudacityDialect(csv.excel_tab):
+    """Without quotation marks, which may be in a label."""
+
+    quoting = csv.QUOTE_NONE
+
+
+def read_audacity(directory: Path, audio: list[str]) -> Iterator[Segment]:
+    """The rows of all label files below a directory: `start<TAB>end<TAB>label`, and lines of frequencies between them.
+
+    Args:
+        audio: paths of the audio files, one of which has the path of the label file but for the extension.
+
+    Raises:
+        ManifestError: there are no label files, none or several audio files belong to one, or see `read_rows`.
+    """
+    tables = sorted(directory.rglob("*.txt"))
+    if not tables:
+        raise ManifestError(f"expected label files (.txt) below {directory}, found none; export them from Audacity")
+    for table in tables:
+        stem = str(table.relative_to(directory).with_suffix(""))
+        files = [path for path in audio if os.path.splitext(path)[0] == stem]
+        if len(files) != 1:
+            raise ManifestError(f"{table}: expected one audio file called {stem}, found {files}; rename them")
+        for number, row in read_rows(table, AudacityDialect, COLUMNS[1:]):
+            yield Segment(f"{table}, line {number}", files[0], *row)
+
+
+def frames_of(segment: Segment, frames: int, rate: int) -> tuple[int, int]:
+    """The first frame of a segment and how many it has.
+
+    Args:
+        frames: of the file.
+        rate: Hz.
+
+    Raises:
+        ManifestError: start and end are not seconds within the file, in this order.
+    """
+    try:
+        start, end = float(segment.start), float(segment.end)
+    except ValueError:
+        start = end = math.nan
+    if not 0 <= start < end <= (frames + 1) / rate:  # tools round up
+        raise ManifestError(
+            f"{segment.where}: expected a start and a later end within the {frames / rate:.3f} s of {segment.file}, "
+            f"found {segment.start!r} and {segment.end!r}; {CURE}"
+        )
+    first = min(round(start * rate), frames - 1)
+    return first, max(1, min(round(end * rate), frames) - first)
+
+
+def collect(args: argparse.Namespace) -> Corpus:
+    """Make a clip of each labelled part, with all labels that have its start and end, and hold files out.
+
+    Raises:
+        ManifestError: a row does not fit its file, fewer than two files are labelled, or see the readers above.
+    """
+    audio = find_audio(args.audio_dir)
+    segments = list(read_audacity(args.labels, audio) if args.labels.is_dir() else read_table(args.labels))
+    files = sorted({segment.file for segment in segments})
+    unknown = next((segment for segment in segments if segment.file not in set(audio)), None)
+    if unknown is not None:
+        raise ManifestError(
+            f"{unknown.where}: expected an audio file below {args.audio_dir}, found {unknown.file!r}; {CURE}"
+        )
+    if len(files) < 2:
+        raise ManifestError(f"{args.labels}: expected at least two labelled files, one to hold out, found {files}")
+    headers = dict(zip(files, read_headers(str(args.audio_dir), files, 0, args.workers)))
+    names: dict[str, str] = {}  # key -> name
+    pieces: dict[Piece, list[str]] = {}
+    for segment in segments:
+        header = headers[segment.file]
+        if header.reason:
+            raise ManifestError(f"{segment.where}: expected audio, found {segment.file!r}, {header.reason}; {CURE}")
+        key = label_key(segment.label)
+        if not key or names.setdefault(key, segment.label) != segment.label:
+            raise ManifestError(
+                f"{segment.where}: expected labels that differ in letters, found {segment.label!r} and "
+                f"{names.get(key, '')!r}; {CURE}"
+            )
+        keys = pieces.setdefault(Piece(segment.file, *frames_of(segment, header.frames, header.rate)), [])
+        if key not in keys:
+            keys.append(key)
+    num_valid = min(len(files) - 1, max(1, round(args.valid_fraction * len(files))))
+    valid = set(sorted(files, key=by_hash)[:num_valid])
+    subsets: dict[str, list[Clip]] = {"train": [], "valid": []}
+    for piece in sorted(pieces):
+        subsets["valid" if piece.path in valid else "train"].append(Clip(str(piece), ClipLabels(pieces[piece])))
+    return Corpus(args.audio_dir, subsets, [Label(key, names[key]) for key in sorted(names)])

@@ -1,0 +1,34 @@
+import json
+
+from maskspec_fairseq.data_dir.digest import digest_clips, digest_statistics
+
+
+def write(directory, root="/audio", clips="a.wav\t100\nb.wav\t200\n", labels="x\ny\n"):
+    directory.mkdir(exist_ok=True)
+    (directory / "train.tsv").write_text(f"{root}\n{clips}")
+    (directory / "train.lbl").write_text(labels)
+    return str(directory)
+
+
+def test_only_clips_their_order_and_their_labels_count(tmp_path):
+    expected = {labels: digest_clips(write(tmp_path / "a"), ["train"], labels) for labels in (True, False)}
+    moved = write(tmp_path / "b", root="/elsewhere")
+    assert all(digest_clips(moved, ["train"], labels) == digest for labels, digest in expected.items())
+    relabelled = write(tmp_path / "b", labels="y\nx\n")
+    assert digest_clips(relabelled, ["train"], False) == expected[False]
+    assert digest_clips(relabelled, ["train"], True) != expected[True]
+    for clips in ("b.wav\t200\na.wav\t100\n", "a.wav\t100\n", "a.wav\t100\nb.wav\t201\n"):
+        assert digest_clips(write(tmp_path / "b", clips=clips), ["train"], False) != expected[False]
+
+
+def test_the_statistics_of_these_subsets_and_this_front_end_count(tmp_path):
+    def digest(statistics, subsets=("train",)):
+        (tmp_path / "mel_stats.json").write_text(json.dumps(statistics))
+        return digest_statistics(str(tmp_path), "paper", subsets)
+
+    train, other = {"mean": [1.0], "std": [2.0]}, {"mean": [1.5], "std": [2.0]}
+    expected = digest({"paper": {"subsets": {"train": train}}})
+    assert digest({"reference": {}, "paper": {"subsets": {"more": other, "train": train}}}) == expected
+    assert digest({"paper": {"subsets": {"train": {**train, "mean": [1.0 + 1e-9]}}}}) == expected
+    assert digest({"paper": {"subsets": {"train": other}}}) != expected
+    assert digest({"reference": {"subsets": {"train": train}}}) != expected
