@@ -76,11 +76,12 @@ setup(
             "omegaconf<2.4; python_version < '3.13'",
         ],
         "hdf5": ["h5py"],  # packs of other projects
+        "parquet": ["pyarrow"],  # datasets of Hugging Face
         "onnx": ["onnx", "onnxruntime", "onnxscript"],
         # what the benchmarks compare with
         "bench": ["maskspec-fairseq[hdf5]", "librosa", "timm"],
         "test": [
-            "maskspec-fairseq[hdf5,onnx]",
+            "maskspec-fairseq[hdf5,onnx,parquet]",
             "pytest",
             "pytest-xdist",
             "hypothesis",
@@ -90,6 +91,7 @@ setup(
             "tensorboard",
             "timm",
             "types-PyYAML",
+            "webdataset",
         ],
     },
     entry_points={"console_scripts": [f"{name}={module}:main" for name, module in PROGRAMS.items()]},

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import itertools
+import json
 import subprocess
 import sys
 import zipfile
@@ -242,6 +244,33 @@ def write_waveforms(path, rows, names=None, **kwargs):
         file.create_dataset("waveform", data=rows, **kwargs)
         file.create_dataset("target", data=np.zeros((len(rows), 527), bool))
         file.attrs.create("sample_rate", data=PACK_RATE, dtype=np.int32)
+    return path
+
+
+def write_tar(path, members):
+    """Shards as webdataset writes them. members: names -> bytes; returns name -> path in the tar."""
+    import webdataset
+
+    with webdataset.TarWriter(str(path)) as sink:
+        for key, group in itertools.groupby(members.items(), lambda item: item[0].partition(".")[0]):
+            sink.write({"__key__": key, **{name.partition(".")[2]: data for name, data in group}})
+    content = path.read_bytes()
+    return {name: f"{path}:{content.index(data)}:{len(data)}" for name, data in members.items()}
+
+
+def write_parquet(path, clips, features=None, rows_per_group=3, **columns):
+    """As `datasets` writes them: a struct of bytes and path per row, and its features in the metadata."""
+    import pyarrow
+    import pyarrow.parquet
+
+    audio = pyarrow.array(
+        [{"bytes": data, "path": f"{row}.flac"} for row, data in enumerate(clips)],
+        pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+    )
+    table = pyarrow.table({"audio": audio, **columns})
+    features = {"audio": {"_type": "Audio"}, **(features or {})}
+    table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pyarrow.parquet.write_table(table, path, row_group_size=rows_per_group)
     return path
 
 

@@ -99,11 +99,13 @@ def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[Exact
     clip = open_clip(path, pack, numbers)
     if isinstance(clip, PcmReader):
         return clip
+    first_bytes = clip.read(SHOWN)
+    clip.seek(0)
     try:
         return ExactFile(clip)
     except soundfile.SoundFileError as error:
         raise AudioError(
-            f"{path}: expected audio that soundfile decodes, found {clip.getvalue()[:SHOWN]!r} and so on "
+            f"{path}: expected audio that soundfile decodes, found {first_bytes!r} and so on "
             f"({getattr(error, 'error_string', error)}); is this where a clip begins, and stored uncompressed? "
             "If so, get the clip again"
         ) from error

@@ -23,8 +23,10 @@ try:  # Ctrl-C may come during the imports
         hdf5,
         merge,
         openmic2018,
+        parquet,
         segments,
         speech_commands_v2,
+        tar,
     )
     from maskspec_fairseq.corpora.builder import write_corpus
     from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
@@ -49,6 +51,8 @@ CORPORA: dict[str, ModuleType] = {
     "folder": folder,
     "segments": segments,
     "hdf5": hdf5,
+    "tar": tar,
+    "parquet": parquet,
     "demo": demo,
     "merge": merge,
 }

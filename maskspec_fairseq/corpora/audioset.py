@@ -2,8 +2,9 @@
 
 The audio may be anywhere below AUDIO_DIR and is named by its YouTube id of 11 characters: `ID`, `ID_START`,
 `ID_START_END` or `ID_START-END` with times in seconds (a start alone may be in milliseconds), each with or without a
-`Y` in front.
-Source: research.google.com/audioset/download.html.
+`Y` in front. Or AUDIO_DIR has the Parquet files of Hugging Face's copy in bal_train, unbal_train and eval, whose
+labels are in them.
+Source: research.google.com/audioset/download.html, huggingface.co/datasets/agkphysics/AudioSet.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import re
 from pathlib import Path
 from typing import Optional
 
-from maskspec_fairseq.corpora.builder import Corpus, find_audio
+from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
+from maskspec_fairseq.corpora.parquet import open_parquet, read_column
 from maskspec_fairseq.corpora.published_lists import (
     Listed,
     check_file,
@@ -21,8 +23,9 @@ from maskspec_fairseq.corpora.published_lists import (
     read_rows,
     reading,
 )
+from maskspec_fairseq.corpora.shards import as_labels
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.labels import ClipLabels, read_vocabulary
+from maskspec_fairseq.data_dir.labels import ClipLabels, Label, read_vocabulary
 
 # subset -> its CSV, without `.csv` or `_part00.csv`, and the number of clips in it
 SUBSETS = {
@@ -30,6 +33,7 @@ SUBSETS = {
     "unbalanced_train": ("unbalanced_train_segments", 2041789),
     "eval": ("eval_segments", 20371),
 }
+PARQUET_FOLDERS = {"balanced_train": "bal_train", "unbalanced_train": "unbal_train", "eval": "eval"}
 NUM_LABELS = 527
 COLUMNS = ["YTID", "start_seconds", "end_seconds", "positive_labels"]
 LABELS_CSV = "class_labels_indices.csv"
@@ -113,15 +117,77 @@ def key_of(path: str, starts: dict[str, float]) -> Optional[str]:
     return ytid
 
 
+def parquet_files(audio_dir: Path) -> dict[str, list[Path]]:
+    """The Parquet files of each subset that has some, in AUDIO_DIR or in `data` below it."""
+    for folder in (audio_dir, audio_dir / "data"):
+        files = {subset: sorted(folder.glob(f"{name}/*.parquet")) for subset, name in PARQUET_FOLDERS.items()}
+        if any(files.values()):
+            return {subset: paths for subset, paths in files.items() if paths}
+    return {}
+
+
+def collect_parquet(audio_dir: Path, files: dict[str, list[Path]], vocabulary: Optional[list[Label]]) -> Corpus:
+    """The clips of Parquet files, which hold their own labels.
+
+    Args:
+        vocabulary: the classes; None for those of the files, in the order of their keys.
+
+    Raises:
+        ManifestError: a file lacks a column, or a label is not in the vocabulary.
+        AudioError: a file cannot be read.
+    """
+    names = {label.key: label.name for label in vocabulary or ()}
+    found: dict[str, str] = {}
+    shared: dict[tuple[str, ...], ClipLabels] = {}  # there are two million clips
+    owners: set[str] = set()
+    subsets: dict[str, list[Clip]] = {}
+    for subset, paths in files.items():
+        clips, copies = subsets.setdefault(subset, []), []
+        for path in paths:
+            pack = open_parquet(str(path))
+            columns = [read_column(str(path), pack, name) for name in ("video_id", "labels", "human_labels")]
+            for row, (video_id, mids, human) in enumerate(zip(*columns)):
+                place = f"{path.relative_to(audio_dir)}:{row}"
+                mids, human = (as_labels(value, f"{path}, row {row}") for value in (mids, human))
+                if not mids or (vocabulary and not names.keys() >= set(mids)):
+                    raise ManifestError(
+                        f"{path}, row {row}: expected labels of {LABELS_CSV}, found {', '.join(mids) or 'none'}; take "
+                        "both files from one release"
+                    )
+                ytid = str(video_id)
+                if ytid in owners:
+                    copies.append(place)
+                    continue
+                owners.add(ytid)
+                found.update(zip(mids, human if len(human) == len(mids) else mids))
+                clips.append(Clip(place, shared.setdefault(tuple(mids), ClipLabels(mids))))
+        copied = f", {len(copies)} further copies of a clip left out, {copies[0]!r} first" if copies else ""
+        print(f"{subset}: {len(clips)} found of {SUBSETS[subset][1]} officially{copied}")
+    if vocabulary is None:
+        print(f"note: no {LABELS_CSV}, so the {len(found)} classes are in the order of their keys; --csv-dir has it")
+        vocabulary = [Label(mid, found[mid]) for mid in sorted(found)]
+    return Corpus(audio_dir, subsets, vocabulary)
+
+
 def collect(args: argparse.Namespace) -> Corpus:
-    """Read the CSVs and match the files; subsets without a CSV or without audio are left out."""
+    """Read the CSVs and match the files; subsets without a CSV or without audio are left out.
+
+    Raises:
+        ManifestError: a list is missing or not as it was published, no listed clip exists, or see `collect_parquet`.
+        AudioError: see `collect_parquet`.
+    """
     csv_dir = args.csv_dir or args.audio_dir
     folders = [csv_dir / name for name in CSV_FOLDERS]
     labels_csv = next((d / LABELS_CSV for d in folders if (d / LABELS_CSV).is_file()), csv_dir / LABELS_CSV)
+    shards = parquet_files(args.audio_dir)
+    if shards and not labels_csv.is_file():
+        return collect_parquet(args.audio_dir, shards, None)
     with reading(check_file(labels_csv, CURE)):
         vocabulary = read_vocabulary(labels_csv)
     if len(vocabulary) != NUM_LABELS:
         print(f"note: AudioSet has {NUM_LABELS} classes, found {len(vocabulary)} in {labels_csv}")
+    if shards:
+        return collect_parquet(args.audio_dir, shards, vocabulary)
     known = {label.key for label in vocabulary}
     starts: dict[str, float] = {}
     listed: Listed = {}

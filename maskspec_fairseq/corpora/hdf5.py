@@ -11,16 +11,18 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
-from maskspec_fairseq.audio.packs import HDF5_EXTENSIONS, Hdf5Pack, open_pack
+from maskspec_fairseq.audio.hdf5_pack import Hdf5Pack
+from maskspec_fairseq.audio.packs import HDF5_EXTENSIONS, open_pack
 from maskspec_fairseq.corpora.builder import Clip, Corpus
 from maskspec_fairseq.corpora.published_lists import check_file, reading
+from maskspec_fairseq.corpora.shards import UNNAMED, read_arguments
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, read_vocabulary
 
+EXAMPLE = "train=balanced.hdf"
 CURE = "name the class_labels_indices.csv of the corpus that is in the files"
 
 
@@ -37,37 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_arguments(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """Split SUBSET=FILE arguments into subsets and absolute paths.
-
-    Raises:
-        ManifestError: an argument is malformed, or a file does not exist, has another extension, or is named twice.
-    """
-    named: list[tuple[str, str]] = []
-    for argument in arguments:
-        subset, equals, file = argument.partition("=")
-        if not equals or not subset or subset.startswith(".") or "/" in subset or not file:
-            raise ManifestError(f"expected SUBSET=FILE, such as train=balanced.hdf, found {argument!r}")
-        if not file.lower().endswith(HDF5_EXTENSIONS):
-            raise ManifestError(
-                f"expected a file that ends in {', '.join(HDF5_EXTENSIONS)}, by which paths in packs are known, found "
-                f"{file!r}; rename it"
-            )
-        path = os.path.abspath(check_file(Path(file), "name the HDF5 file of a subset"))
-        if any(os.path.samefile(path, other) for _, other in named):
-            raise ManifestError(f"expected every file once, found {file!r} twice; leave one of them out")
-        named.append((subset, path))
-    return named
-
-
-def read_targets(pack: str, target: Optional[np.ndarray], num_clips: int, vocabulary: Sequence[Label]) -> np.ndarray:
+def read_targets(path: str, pack: Hdf5Pack, vocabulary: Sequence[Label]) -> np.ndarray:
     """Decode what a file says about each class.
 
     Args:
-        pack: path of the file, for messages.
-        target: the dataset `target`, None if the file has none: bool (N, C), packed bits uint8 (N, ceil(C / 8)), or
-            probabilities and mask as floats (N, 2 C).
-        num_clips: N.
+        path: of the file, for messages.
+        pack: the file. Its dataset `target` is bool (N, C), packed bits uint8 (N, ceil(C / 8)), or probabilities and
+            mask as floats (N, 2 C); what it says of itself is checked before it is read.
         vocabulary: the C classes.
 
     Returns:
@@ -75,34 +53,37 @@ def read_targets(pack: str, target: Optional[np.ndarray], num_clips: int, vocabu
 
     Raises:
         ManifestError: there is no target, or it does not fit the clips or the classes.
+        AudioError: it cannot be read.
     """
-    num_classes = len(vocabulary)
+    num_clips, num_classes = len(pack.clips), len(vocabulary)
+    dataset = pack.dataset("target")
     widths = {"b": num_classes, "u": -(-num_classes // 8), "f": 2 * num_classes}
     if (
-        target is None
-        or target.dtype.kind not in widths
-        or (target.dtype.kind == "u" and target.dtype != np.uint8)
-        or target.ndim != 2
-        or len(target) != num_clips
+        dataset is None
+        or dataset.dtype.kind not in widths
+        or (dataset.dtype.kind == "u" and dataset.dtype != np.uint8)
+        or dataset.ndim != 2
+        or len(dataset) != num_clips
     ):
-        found = "none" if target is None else f"{target.dtype} {target.shape}"
+        found = "none" if dataset is None else f"{dataset.dtype} {dataset.shape}"
         raise ManifestError(
-            f"{pack}: expected a dataset target with a row of uint8, bool or floats for each of the {num_clips} clips, "
+            f"{path}: expected a dataset target with a row of uint8, bool or floats for each of the {num_clips} clips, "
             f"found {found}; name another file"
         )
+    target = pack.values(dataset, ...)
     kind = target.dtype.kind
     extra = kind == "u" and np.unpackbits(target, axis=1)[:, num_classes:].any()  # bits (N, 8 ceil(C / 8))
     if target.shape[1] != widths[kind] or extra:
         found = "bits of further ones" if extra else f"{target.shape[1]} values"
         raise ManifestError(
-            f"{pack}: expected {widths[kind]} values of {target.dtype} in a row of target for {num_classes} classes, "
+            f"{path}: expected {widths[kind]} values of {target.dtype} in a row of target for {num_classes} classes, "
             f"found {found}; {CURE}"
         )
     if kind == "f":
         probability, known = target[:, :num_classes], target[:, num_classes:] > 0.5  # each (N, C)
         halves = int((known & (probability == 0.5)).sum())
         if halves:
-            print(f"note: {pack}: {halves} probabilities are exactly 0.5 and count as absent, as PaSST has it")
+            print(f"note: {path}: {halves} probabilities are exactly 0.5 and count as absent, as PaSST has it")
         return np.stack([known & (probability > 0.5), known & ~(probability > 0.5)], axis=1)  # (N, 2, C)
     present = np.unpackbits(target, axis=1, count=num_classes).astype(bool) if kind == "u" else target  # (N, C)
     return np.stack([present, np.zeros_like(present)], axis=1)  # (N, 2, C)
@@ -113,13 +94,12 @@ def read_clips(root: str, path: str, vocabulary: Sequence[Label]) -> tuple[list[
 
     Raises:
         ManifestError: see `read_targets`.
-        AudioError: the file cannot be read, see `audio.packs.Hdf5Pack`.
+        AudioError: the file cannot be read, see `audio.hdf5_pack.Hdf5Pack`.
     """
     pack = open_pack(path)
     assert isinstance(pack, Hdf5Pack)  # by its extension, see `read_arguments`
-    target = pack.file.get("target")
     keys = [label.key for label in vocabulary]
-    states = read_targets(path, None if target is None else target[:], len(pack.clips), vocabulary)  # (N, 2, C)
+    states = read_targets(path, pack, vocabulary)  # (N, 2, C)
     name = os.path.relpath(path, root)
     shared: dict[bytes, ClipLabels] = {}
     clips, empty = [], []
@@ -141,11 +121,13 @@ def collect(args: argparse.Namespace) -> Corpus:
 
     Raises:
         ManifestError: see `read_arguments` and `read_targets`.
-        AudioError: a file cannot be read, see `audio.packs.Hdf5Pack`.
+        AudioError: a file cannot be read, see `audio.hdf5_pack.Hdf5Pack`.
     """
     with reading(check_file(args.labels, CURE)):
         vocabulary = read_vocabulary(args.labels)
-    files = read_arguments(args.files)
+    files = read_arguments(args.files, HDF5_EXTENSIONS, EXAMPLE)
+    if files[0][0] == UNNAMED:
+        raise ManifestError(f"expected SUBSET=FILE, such as {EXAMPLE}, found {files[0][1]!r}")
     root = os.path.commonpath([os.path.dirname(path) for _, path in files])
     subsets: dict[str, list[Clip]] = {}
     missing: dict[str, list[str]] = {}

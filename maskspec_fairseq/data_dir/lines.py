@@ -7,6 +7,7 @@ from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError
 
 BYTE_ORDER_MARK = "\ufeff"
+MAX_LINE = 2**20  # bytes: a path has at most 4096, and the labels of a clip are at most some thousand keys
 SHOWN = 200  # characters of a line that a message quotes
 
 
@@ -26,12 +27,18 @@ def decoded_lines(path: PathLike) -> Iterator[str]:
     """The lines of a text file, with their line ends.
 
     Raises:
-        ManifestError: there is no such file, or a line is not UTF-8; the message has its number.
+        ManifestError: there is no such file, or a line is not UTF-8 or longer than `MAX_LINE`; the message has its
+            number.
     """
     if not os.path.isfile(path):  # opening a pipe would block
         raise ManifestError(f"expected a file {path}, found none; build again")
     with open(path, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE + 1), b""), start=1):
+            if len(line) > MAX_LINE:
+                raise ManifestError(
+                    f"{path}, line {number}: expected at most {MAX_LINE} bytes, found more, beginning with "
+                    f"{line[:SHOWN]!r}; write it again"
+                )
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError as error:

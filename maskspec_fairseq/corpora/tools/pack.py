@@ -1,7 +1,8 @@
 """Pack the clips of a data directory into uncompressed zips, one per subset, with manifests that point into them.
 
 There are far fewer files to copy and to store; the bytes of each clip are unchanged. fairseq reads such zips by the
-same paths.
+same paths. Clips that are in packs already are taken out of them: of Parquet, which has no random access, training from
+zips is much faster.
 """
 
 import argparse
@@ -13,13 +14,16 @@ import sys
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Callable
+from typing import BinaryIO, Callable, cast
 
 from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import write_together
-from maskspec_fairseq.audio.packs import split_path
+from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.hdf5_pack import PcmReader
+from maskspec_fairseq.audio.packs import open_clip, split_path
 from maskspec_fairseq.audio.pieces import split_piece
+from maskspec_fairseq.audio.read import open_audio
 from maskspec_fairseq.corpora.builder import resolve_root
 from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
 from maskspec_fairseq.data_dir import ManifestError
@@ -53,8 +57,37 @@ def data_offset(stream: BinaryIO, member: zipfile.ZipInfo) -> int:
     return member.header_offset + LOCAL_HEADER.size + name_length + extra_length
 
 
+def open_member(file: str) -> BinaryIO:
+    """A file, or a clip in a pack, as bytes.
+
+    Raises:
+        AudioError: there is none, or it is a waveform and not a file.
+    """
+    place = split_path(file)
+    if place is None:
+        if not os.path.isfile(file):
+            raise AudioError("none")
+        return open(file, "rb")
+    clip = open_clip(file, *place)
+    if isinstance(clip, PcmReader):
+        raise AudioError("a waveform, which is read from HDF5 as fast as from a zip")
+    return cast(BinaryIO, clip)
+
+
+def member_name(name: str, file: str) -> str:
+    """What a clip is called in the zip: its path; a clip in a pack gets the extension of its format.
+
+    Raises:
+        AudioError: a clip in a pack is not audio.
+    """
+    if split_path(file) is None:
+        return name
+    with open_audio(file) as audio:
+        return f"{name.replace(':', '/')}.{audio.format.lower()}"
+
+
 def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[str]:
-    """Write the files of a manifest into a zip, each of them once, whole where it lists pieces.
+    """Write the clips of a manifest, files or clips in packs, into a zip, each once, whole where it lists pieces.
 
     Args:
         path: of the zip.
@@ -66,7 +99,7 @@ def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[str]:
         a piece.
 
     Raises:
-        ManifestError: a clip is not a file, or is in a pack already; the message has its line.
+        ManifestError: a clip is not there, or is a waveform and not a file; the message has its line.
     """
     members: dict[str, zipfile.ZipInfo] = {}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as pack:
@@ -74,21 +107,23 @@ def write_zip(path: Path, tsv: Path, manifest: Manifest) -> list[str]:
         names = [name if piece is None else name.rsplit(":", 2)[0] for name, piece in zip(manifest.paths, pieces)]
         for index, name in enumerate(tqdm(names, unit="file", desc=f"pack of {tsv.stem}", file=sys.stderr)):
             file = os.path.join(manifest.root, name)
-            if split_path(file) is not None or not os.path.isfile(file):
-                found = "a clip in a pack" if split_path(file) else "none"
+            if name in members:
+                continue
+            try:
+                with open_member(file) as source:
+                    member = zipfile.ZipInfo(member_name(name, file))  # a fixed date: the same files make the same zip
+                    member.external_attr = READABLE
+                    # decides on zip64; zipfile corrects it when the member is complete
+                    member.file_size = source.seek(0, os.SEEK_END)
+                    source.seek(0)
+                    with pack.open(member, "w") as target:
+                        shutil.copyfileobj(source, target)
+            except AudioError as error:
                 raise ManifestError(
-                    f"{tsv}, line {index + 2}: expected a file of audio at {file!r}, found {found}; name a data "
-                    "directory of files for which `maskspec-build check` reports no errors"
-                )
-            if name not in members:
-                member = zipfile.ZipInfo(name)  # with a fixed date, so that the same files make the same zip
-                member.external_attr = READABLE
-                member.file_size = os.path.getsize(
-                    file
-                )  # decides on zip64; zipfile corrects it when the member is complete
-                with open(file, "rb") as source, pack.open(member, "w") as target:
-                    shutil.copyfileobj(source, target)
-                members[name] = member
+                    f"{tsv}, line {index + 2}: expected a file of audio at {file!r}, found {error}; name a data "
+                    "directory for which `maskspec-build check` reports no errors"
+                ) from error
+            members[name] = member
     with open(path, "rb") as stream:
         places = {name: (data_offset(stream, member), member.file_size) for name, member in members.items()}
     suffixes = ["" if piece is None else f":{piece.first}:{piece.frames}" for piece in pieces]

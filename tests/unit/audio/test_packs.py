@@ -1,8 +1,9 @@
-"""Clips in packs made by other programs: zipfile and h5py, in the layouts of fairseq, PaSST and PANNs."""
+"""Clips in packs made by other programs: zipfile, webdataset, h5py and pyarrow, in the layouts of their users."""
 
 import io
 import multiprocessing
 import os
+import resource
 import sys
 import zipfile
 
@@ -13,11 +14,21 @@ import soundfile
 import torch
 from fairseq.data.audio.audio_utils import parse_path, read_from_stored_zip
 
-from maskspec_fairseq.audio import AudioError, packs
+from maskspec_fairseq.audio import AudioError, packs, parquet_pack
 from maskspec_fairseq.audio.read import load_clip, open_audio, read_audio
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
-from tests.factories import NOISE, PACK_RATE, encoded, int16, write_mp3s, write_waveforms, write_zip
+from tests.factories import (
+    NOISE,
+    PACK_RATE,
+    encoded,
+    int16,
+    write_mp3s,
+    write_parquet,
+    write_tar,
+    write_waveforms,
+    write_zip,
+)
 
 EXTENSIONS = ("wav", "flac", "ogg", "mp3")
 
@@ -50,6 +61,30 @@ def test_a_zip_gives_the_samples_of_the_files(tmp_path, loose):
         assert same_audio(path, tmp_path / name)
         file, place = parse_path(path)  # fairseq's own reader finds the same bytes
         assert read_from_stored_zip(file, *place) == loose[name]
+
+
+def test_a_tar_gives_the_samples_of_the_files(tmp_path, loose):
+    for name, path in write_tar(tmp_path / "a.tar", loose).items():
+        assert same_audio(path, tmp_path / name)
+
+
+def test_a_parquet_file_gives_the_samples_of_the_files(tmp_path, loose):
+    """In any order: the rows are in groups of three."""
+    pack = write_parquet(tmp_path / "a.parquet", list(loose.values()) * 2)
+    for index in (7, 0, 3, 1, 2, 6, 4, 5):
+        assert same_audio(f"{pack}:{index}", tmp_path / list(loose)[index % 4])
+
+
+def test_of_a_member_only_the_crop_is_read(tmp_path):
+    """A wav that begins in a file of 4 GB, most of which is a hole."""
+    header = encoded(NOISE[0])[:44]
+    with open(tmp_path / "a.tar", "wb") as stream:
+        stream.write(header[:40] + (4 * 10**9).to_bytes(4, "little") + encoded(NOISE[0])[44:])
+        stream.truncate(44 + 4 * 10**9)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    audio, _ = read_audio(f"{tmp_path}/a.tar:0:{44 + 4 * 10**9}", 2.0)
+    assert np.abs(audio[:, 0] - NOISE[0]).max() < 1e-4
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**5  # kB
 
 
 def test_offsets_may_be_beyond_four_gibibytes(tmp_path):
@@ -91,7 +126,7 @@ def test_of_a_waveform_only_the_crop_is_read(tmp_path):
     assert np.array_equal(
         read_audio(f"{pack}:0", 3.0)[0][:, 0], (rows[0, : 3 * PACK_RATE] / 32767.0).astype(np.float32)
     )
-    with pytest.raises(AudioError, match="a.h5:0: expected audio that soundfile decodes, found: "):
+    with pytest.raises(AudioError, match="a.h5: expected an HDF5 file that can be read, found: "):
         read_audio(f"{pack}:0")
 
 
@@ -104,7 +139,7 @@ def test_a_file_of_that_whole_name_is_meant(tmp_path, loose):
 
 
 @pytest.mark.parametrize(
-    "name", ["12:30.wav", "a.zip:1:2.wav", "a.zip:1:2:3", "a.zip:1", "b.tar:1:2", "a.h5:1:2", "a.h5:-1", "a.h5:٣", ":1"]
+    "name", ["12:30.wav", "a.zip:1:2.wav", "a.zip:1:2:3", "a.zip:1", "b.rar:1:2", "a.h5:1:2", "a.h5:-1", "a.h5:٣", ":1"]
 )
 def test_other_names_with_colons_are_names(tmp_path, name):
     (tmp_path / name).write_bytes(encoded(NOISE[0]))
@@ -124,28 +159,33 @@ def test_a_pack_may_have_a_difficult_name(tmp_path, loose):
 
 @pytest.fixture()
 def packed(tmp_path, loose):
-    """The manifest of twelve clips, four in each kind of pack, by a relative path with a folder in it."""
+    """The manifest of twenty clips, four in each kind of pack, by a relative path with a folder in it."""
     (tmp_path / "packs").mkdir()
     paths = list(write_zip(tmp_path / "packs" / "a.zip", loose).values())
     mp3s = write_mp3s(tmp_path / "packs" / "a.hdf", [encoded(samples, "mp3") for samples in NOISE[:4]])
     paths += [f"{mp3s}:{index}" for index in range(4)]
     waveforms = write_waveforms(tmp_path / "packs" / "a.h5", int16(NOISE[4:]))
     paths += [f"{waveforms}:{index}" for index in range(4)]
-    return Manifest(str(tmp_path), [os.path.relpath(path, tmp_path) for path in paths], [2 * PACK_RATE] * 12)
+    paths += write_tar(
+        tmp_path / "packs" / "a.tar", {f"{name}.wav": encoded(NOISE[name, 9:]) for name in range(4)}
+    ).values()
+    parquet = write_parquet(tmp_path / "packs" / "a.parquet", [encoded(NOISE[row, 99:]) for row in range(4)])
+    paths += [f"{parquet}:{index}" for index in range(4)]
+    return Manifest(str(tmp_path), [os.path.relpath(path, tmp_path) for path in paths], [2 * PACK_RATE] * 20)
 
 
 def test_the_dataset_reads_packs_in_loader_processes(tmp_path, packed):
     write_manifest(tmp_path / "train.tsv", packed)
     dataset = AudioDataset(read_manifest(tmp_path / "train.tsv"), PACK_RATE, 0.5, training=True)
-    here = [dataset[index] for index in range(12)]  # so that this process has the packs open
+    here = [dataset[index] for index in range(20)]  # so that this process has the packs open
     loader = torch.utils.data.DataLoader(
         dataset, batch_size=2, num_workers=2, collate_fn=list, multiprocessing_context="fork"
     )
     for _ in range(2):
         there = [item for batch in loader for item in batch]
-        assert [item["id"] for item in there] == list(range(12))
+        assert [item["id"] for item in there] == list(range(20))
         assert all(torch.equal(a["waveform"], b["waveform"]) for a, b in zip(here, there))
-    assert len({item["waveform"].numpy().tobytes() for item in here}) == 12
+    assert len({item["waveform"].numpy().tobytes() for item in here}) == 20
 
 
 def in_fork(function, *args):
@@ -185,19 +225,21 @@ def test_a_closed_reader_of_a_waveform_reads_nothing(tmp_path):
 
 
 @counts_descriptors
-@pytest.mark.parametrize("kind", ["zip", "mp3", "waveform"])
+@pytest.mark.parametrize("kind", ["zip", "tar", "parquet", "mp3", "waveform"])
 def test_a_forked_process_opens_packs_of_its_own(tmp_path, kind):
     """While they are open, another pack is put in their place: a process that opens for itself reads that one."""
 
     def write(path, samples):
-        if kind == "zip":
+        if kind in ("zip", "tar"):
             path.write_bytes(encoded(samples))
             return f"{path}:0:{path.stat().st_size}"
+        if kind == "parquet":
+            return f"{write_parquet(path, [encoded(samples)])}:0"
         if kind == "mp3":
             return f"{write_mp3s(path, [encoded(samples, 'mp3')])}:0"
         return f"{write_waveforms(path, int16(samples[None]))}:0"
 
-    pack = tmp_path / ("a.zip" if kind == "zip" else "a.h5")
+    pack = tmp_path / f"a.{kind if kind in ('zip', 'tar', 'parquet') else 'h5'}"
     path = write(pack, NOISE[0])
     before, opened = read_and_count(path, pack)
     assert opened == [str(pack)] == open_files(pack)  # kept open, once
@@ -234,7 +276,7 @@ def refused(path, *messages):
         assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["a.zip:1:2", "a.hdf:0", "a.h5:0"])
+@pytest.mark.parametrize("path", ["a.zip:1:2", "a.tar:1:2", "a.parquet:0", "a.hdf:0", "a.h5:0"])
 def test_packs_that_are_no_files_are_refused(tmp_path, path):
     pack = tmp_path / path.split(":")[0]
     refused(tmp_path / path, "a pack of clips, found: ", "No such file or directory", "correct line 1 of the manifest")
@@ -251,7 +293,7 @@ def test_ranges_that_are_not_in_the_zip_are_refused(tmp_path, loose):
     size = pack.stat().st_size
     for offset, length in ((size, 1), (size - 10, 11), (0, size + 1), (10**17, 10), (100, 0), (0, 10**17)):
         refused(
-            f"{pack}:{offset}:{length}", f"within the {size} bytes of the zip, found the bytes from {offset} to "
+            f"{pack}:{offset}:{length}", f"within the {size} bytes of the pack, found the bytes from {offset} to "
             f"{offset + length}; build the manifest again",
         )  # fmt: skip
 
@@ -273,7 +315,7 @@ def test_a_zip_that_is_cut_off_under_its_reader_is_refused(tmp_path, loose):
     path = list(write_zip(pack, loose).values())[1]
     read_audio(path)
     os.truncate(pack, int(path.split(":")[-2]) + 10)
-    refused(path, f"expected {len(loose['a 1.flac'])} bytes, found 10")
+    refused(path, f"within the {pack.stat().st_size} bytes of the pack, found the bytes from ", "if it is cut off")
 
 
 def test_broken_audio_in_a_pack_is_refused_as_in_a_file(tmp_path):
@@ -317,11 +359,115 @@ def test_hdf5_files_without_the_keys_are_refused(tmp_path):
     refused(write("floats.h5", rate, waveform=NOISE), "found waveform (float64) and the attributes ['sample_rate']")
     refused(write("flat.h5", rate, waveform=rows[0]), "found waveform (int16)")
     refused(write("no_rate.h5", waveform=rows), "found waveform (int16) and the attributes []")
-    refused(write("rate_0.h5", {"sample_rate": 0}, waveform=rows), "expected a dataset mp3")
-    refused(write("rate_text.h5", {"sample_rate": "fast"}, waveform=rows), "an HDF5 file that can be read, found: ")
+    refused(write("rate_0.h5", {"sample_rate": 0}, waveform=rows), "a sample_rate from 1000 to 1000000 Hz, found 0")
+    refused(write("rate_text.h5", {"sample_rate": "fast"}, waveform=rows), "expected a dataset mp3")
     refused(write("group.h5", rate, waveform=None), "found waveform (a group)")
     refused(write("mp3.h5", mp3=rows), "found mp3 (int16)")
     refused(write("mp3_group.h5", mp3=None), "found mp3 (a group)")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda file: move(file, "waveform", h5py.ExternalLink("other.h5", "/waveform")),
+            "link to other.h5/waveform",
+        ),
+        (lambda file: move(file, "waveform", h5py.SoftLink("/target")), "a link to /target"),
+        (lambda file: move(file, "audio_name", h5py.ExternalLink("other.h5", "/a")), "a link to other.h5/a"),
+        (lambda file: anew(file, "waveform", (2, 64000), "i2", external=[("secret.bin", 0, 256000)]), "in other files"),
+        (lambda file: file.move("waveform", "w") or virtual(file), "values are in other files"),
+        (lambda file: anew(file, "waveform", (2**20, 2**20), "i2"), "2199023255552 bytes of values in 0 bytes"),
+        (
+            lambda file: anew(file, "audio_name", (2**36,), "S20", chunks=(9,)),
+            "1374389534720 bytes of values in 0",
+        ),
+        (lambda file: anew(file, "audio_name", data=np.array([b"a"] * 3)), "an audio_name for each of the 2 clips"),
+        (lambda file: file.attrs.update(sample_rate=2**31), "a sample_rate from 1000 to 1000000 Hz, found 2147483648"),
+        (lambda file: file.attrs.update(sample_rate=1), "a sample_rate from 1000 to 1000000 Hz, found 1;"),
+        (lambda file: file.attrs.update(sample_rate=-32000), "found -32000"),
+        (lambda file: file.attrs.update(sample_rate=np.nan), "expected a dataset mp3"),
+        (lambda file: file.attrs.update(sample_rate=[32000, 1]), "expected a dataset mp3"),
+    ],
+)
+def test_an_hdf5_file_that_lies_is_refused_before_its_values_are_read(tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.bin").write_bytes(b"the bytes of another file" * 20000)
+    write_waveforms(tmp_path / "other.h5", int16(NOISE[:2]))
+    pack = write_waveforms(tmp_path / "a.h5", int16(NOISE[:2]))
+    assert len(read_audio(f"{pack}:1")[0]) == 64000
+    packs._opened.cache_clear()
+    with h5py.File(pack, "a") as file:
+        change(file)
+    refused(f"{pack}:1", message)
+
+
+def move(file, name, link):
+    del file[name]
+    file[name] = link
+
+
+def anew(file, name, *args, **kwargs):
+    del file[name]
+    file.create_dataset(name, *args, **kwargs)
+
+
+def virtual(file):
+    layout = h5py.VirtualLayout((2, 64000), "i2")
+    layout[:] = h5py.VirtualSource("other.h5", "waveform", (2, 64000))
+    file.create_virtual_dataset("waveform", layout)
+
+
+def test_parquet_files_that_are_no_packs_are_refused(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    def write(**columns):
+        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+        packs._opened.cache_clear()
+        return f"{tmp_path}/a.parquet:0"
+
+    clip = [{"bytes": encoded(NOISE[0]), "path": "a"}]
+    assert read_audio(write(sound=clip))[1] == PACK_RATE  # whatever the only column is called
+    assert read_audio(write(audio=clip, context=clip))[1] == PACK_RATE
+    refused(write(a=clip, b=clip), "expected a column audio of structs with the field bytes, found a, b")
+    refused(write(text=["a"]), "expected a column audio of structs with the field bytes, found text")
+    refused(write(audio=[{"bytes": None, "path": "a"}, *clip]), "expected the bytes of a file")
+    refused(write(audio=clip).replace(":0", ":1"), "expected a row below 1, found 1; build the manifest again")
+    content = (tmp_path / "a.parquet").read_bytes()
+    for share in (0.0, 0.5, 0.99):
+        (tmp_path / "a.parquet").write_bytes(content[: int(share * len(content))])
+        packs._opened.cache_clear()
+        refused(f"{tmp_path}/a.parquet:0", "expected a Parquet file that can be read, found: ", "get it again")
+
+
+def test_few_bytes_that_ask_for_many_rows_are_refused(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    none = pyarrow.nulls(10**5, pyarrow.struct([("bytes", pyarrow.binary())]))
+    pyarrow.parquet.write_table(pyarrow.table({"audio": none}), tmp_path / "a.parquet")
+    refused(f"{tmp_path}/a.parquet:0", "expected a number of clips that a file of ", "found 100000")
+
+
+def test_a_row_group_beyond_the_limit_is_refused(tmp_path, monkeypatch):
+    pack = write_parquet(tmp_path / "a.parquet", [encoded(NOISE[0])])
+    monkeypatch.setattr(parquet_pack, "MAX_GROUP", 1000)
+    refused(f"{pack}:0", "bytes in row group 0, of which 1000 are read at most")
+
+
+def test_one_row_group_is_in_memory(tmp_path):
+    """Of all packs together."""
+    one, other = (write_parquet(tmp_path / f"{n}.parquet", [encoded(NOISE[n])] * 7) for n in range(2))
+    for index in (0, 1, 2, 3, 5):
+        read_audio(f"{one}:{index}")
+        read_audio(f"{one}:{index}")
+        read_audio(f"{other}:{index}")
+        assert parquet_pack._row_group.cache_info().currsize == 1
+    misses = parquet_pack._row_group.cache_info().misses
+    for index in (3, 4, 5):
+        read_audio(f"{other}:{index}")
+    assert parquet_pack._row_group.cache_info().misses == misses
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.99])
@@ -331,8 +477,11 @@ def test_an_hdf5_file_that_is_cut_off_is_refused(tmp_path, share):
     refused(f"{pack}:7", "an HDF5 file that can be read, found: ", "get the pack again")
 
 
-def test_without_h5py_the_cure_is_named_and_zips_are_read(tmp_path, loose, monkeypatch):
+def test_without_h5py_or_pyarrow_the_cure_is_named_and_zips_are_read(tmp_path, loose, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     (tmp_path / "a.hdf").write_bytes(b"anything")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "a.parquet").write_bytes(b"anything")
     refused(f"{tmp_path}/a.hdf:0", "pip install 'maskspec-fairseq[hdf5]'")
+    refused(f"{tmp_path}/a.parquet:0", "pip install 'maskspec-fairseq[parquet]'")
     assert all(same_audio(p, tmp_path / name) for name, p in write_zip(tmp_path / "a.zip", loose).items())

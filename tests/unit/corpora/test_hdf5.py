@@ -138,7 +138,7 @@ def test_what_is_no_such_pack_is_refused(tmp_path):
     for argument in (str(pack), f"={pack}", "train=", f"../train={pack}", f".train={pack}"):
         refused("expected SUBSET=FILE, such as train=balanced.hdf, found ", argument)
     refused("expected a file that ends in .hdf, .hdf5, .h5", f"train={tmp_path}/a.mat")
-    refused("found none; name the HDF5 file of a subset", f"train={tmp_path}/b.hdf")
+    refused("found none; name files as in train=balanced.hdf", f"train={tmp_path}/b.hdf")
     refused("expected every file once", f"train={pack}", f"valid={pack}")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["audio"] = [1]
