@@ -19,6 +19,7 @@ from maskspec_fairseq.audio.packs import PcmReader, open_clip, split_path
 
 CHANNELS = ("mix", "left", "right", "mid")
 MAX_ABS_SAMPLE = 1e10  # full scale is 1; the power of samples far above it cannot be summed in float32
+MIN_RATE = 1000  # Hz; a header below is wrong, and a filter for resampling from it needs gigabytes
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's value for a header without a length
 NO_MP3_FRAME = 7  # error code of libsndfile, whose text talks about missing files
 MP3_FRAME = 1152  # samples per frame, at most
@@ -59,14 +60,20 @@ def open_audio(path: str) -> Union[soundfile.SoundFile, PcmReader]:
     """Open a file, or a clip in a pack, for decoding.
 
     Raises:
-        AudioError: the file is not a regular file, may not be read, is not audio, or its header has no length; there
-            is no such clip in a pack.
+        AudioError: the file is not a regular file, may not be read, is not audio, or its header has no length or a
+            sample rate below `MIN_RATE`; there is no such clip in a pack.
     """
     place = split_path(path)
     file = _open_file(path) if place is None else _open_in_pack(path, *place)
     if file.frames == UNKNOWN_FRAMES:
         file.close()
         raise AudioError(f"{path}: expected a header that says how long the file is, found none; encode it again")
+    if file.samplerate < MIN_RATE:
+        file.close()
+        raise AudioError(
+            f"{path}: expected a sample rate of at least {MIN_RATE} Hz in its header, found {file.samplerate}; "
+            "encode it again at its true rate"
+        )
     return file
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any, Callable, Optional
 
 from tqdm import tqdm
@@ -26,7 +27,17 @@ from maskspec_fairseq.data_dir.lines import problem_of_text
 from maskspec_fairseq.data_dir.manifest import Manifest, problem_of_path, write_manifest, write_rejected
 from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+# Names of files that soundfile decodes by their headers. Its list of formats has names of formats, not of files.
+EXTENSIONS = (
+    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff",
+    ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".iff", ".svx", ".8svx", ".avr", ".paf", ".pvf", ".sf",
+    ".ircam",
+)  # fmt: skip
+# Names of files that hold sound, which soundfile does not decode.
+UNDECODABLE = (
+    ".m4a", ".m4b", ".mp4", ".aac", ".ac3", ".amr", ".3gp", ".webm", ".mkv", ".mka", ".mov", ".avi", ".wma", ".wmv",
+    ".ape", ".wv", ".tta", ".mpc", ".spx", ".ra", ".dsf", ".dff",
+)  # fmt: skip
 CHUNK = 64  # files that a process gets at a time
 
 
@@ -66,7 +77,8 @@ def find_audio(directory: Path) -> list[str]:
     """Paths of the audio files below a directory, relative to it and sorted; hidden files are skipped.
 
     Links are followed. A dangling link is returned too, because it may have pointed to audio; it has no header, so it
-    is rejected later.
+    is rejected later. So are files of `UNDECODABLE` formats, unless a file next to them has the same name in a format
+    that can be decoded: then they have been converted.
 
     Raises:
         ManifestError: there is no such directory, a folder in it cannot be read, or it holds no audio.
@@ -90,15 +102,25 @@ def find_audio(directory: Path) -> list[str]:
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = os.path.relpath(folder, directory)
+        decodable = {os.path.splitext(name)[0] for name in files if name.lower().endswith(EXTENSIONS)}
         found += [
             os.path.normpath(os.path.join(relative, name))
             for name in files
             if not name.startswith(".")
-            and (name.lower().endswith(EXTENSIONS) or not os.path.exists(os.path.join(folder, name)))
+            and (
+                name.lower().endswith(EXTENSIONS)
+                or (not is_decodable(name) and os.path.splitext(name)[0] not in decodable)
+                or not os.path.exists(os.path.join(folder, name))
+            )
         ]
     if not found:
-        raise ManifestError(f"expected {', '.join(EXTENSIONS)} files below {directory}, found none")
+        raise ManifestError(f"expected .wav, .flac, .ogg, .mp3 or other audio below {directory}, found none")
     return sorted(found)
+
+
+def is_decodable(path: str) -> bool:
+    """Whether soundfile may decode a file, by its name."""
+    return not path.lower().endswith(UNDECODABLE)
 
 
 def resolve_root(root: Path) -> str:
@@ -114,19 +136,22 @@ def resolve_root(root: Path) -> str:
     return resolved
 
 
-def read_header(job: tuple[str, str, float]) -> tuple[int, str]:
+def read_header(job: tuple[str, str, float, int]) -> tuple[int, str]:
     """Read how long a file is.
 
     Args:
-        job: root, path, and the shortest length that is accepted, s.
+        job: root, path, and the shortest length, s, and the lowest rate, Hz, that are accepted.
 
     Returns:
         The number of frames and "", or 0 and the reason why the file is rejected.
     """
-    root, path, min_sec = job
+    root, path, min_sec, min_rate = job
     problem = problem_of_path(path)
     if problem:
         return 0, f"the path {problem}"
+    if not is_decodable(path):
+        source = os.path.join(root, path)
+        return 0, f"not a format of soundfile; ffmpeg -i {quote(source)} -vn {quote(os.path.splitext(source)[0])}.flac"
     try:
         with open_audio(os.path.join(root, path)) as file:
             frames, rate = file.frames, file.samplerate
@@ -134,12 +159,14 @@ def read_header(job: tuple[str, str, float]) -> tuple[int, str]:
         return 0, f"unreadable: {error}"
     if frames <= 0:
         return 0, "empty: 0 frames"
+    if rate < min_rate:
+        return 0, f"too low a sample rate: {rate} Hz"
     if frames < min_sec * rate:
         return 0, f"too short: {frames / rate:.3f} s"
     return frames, ""
 
 
-def first_usable(root: str, clip: Clip, header: tuple[int, str], min_sec: float) -> tuple[str, int, str]:
+def first_usable(root: str, clip: Clip, header: tuple[int, str], min_sec: float, min_rate: int) -> tuple[str, int, str]:
     """Choose the file of a clip: its own, or the first of its copies that can be used.
 
     Args:
@@ -150,15 +177,17 @@ def first_usable(root: str, clip: Clip, header: tuple[int, str], min_sec: float)
     """
     frames, reason = header
     for copy in clip.copies if reason else ():
-        frames_of_copy, reason_of_copy = read_header((root, copy, min_sec))
+        frames_of_copy, reason_of_copy = read_header((root, copy, min_sec, min_rate))
         if not reason_of_copy:
             return copy, frames_of_copy, ""
     return clip.path, frames, reason
 
 
-def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> list[tuple[int, str]]:
+def read_headers(
+    root: str, paths: Sequence[str], min_sec: float, min_rate: int, workers: Optional[int]
+) -> list[tuple[int, str]]:
     """`read_header` of all paths, in order, by several processes."""
-    return in_parallel(read_header, [(root, path, min_sec) for path in paths], workers)
+    return in_parallel(read_header, [(root, path, min_sec, min_rate) for path in paths], workers)
 
 
 def in_parallel(
@@ -178,13 +207,14 @@ def in_parallel(
 
 
 def write_corpus(
-    corpus: Corpus, out: Path, min_sec: float, max_rejected: float, workers: Optional[int] = None
+    corpus: Corpus, out: Path, min_sec: float, min_rate: int, max_rejected: float, workers: Optional[int] = None
 ) -> tuple[str, bool]:
     """Read the headers of a corpus and write its data directory.
 
     Args:
         min_sec: shorter files are rejected, s.
-        max_rejected: the largest fraction of rejected files that counts as a success.
+        min_rate: files of a lower sample rate are rejected, Hz.
+        max_rejected: the largest fraction of rejected files that counts as a success; if it is not 0, one file does.
         workers: see `in_parallel`.
 
     Returns:
@@ -201,13 +231,13 @@ def write_corpus(
                 f"expected a class whose name is text, found {label.name!r}, which {problem}; rename it"
             )
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
-    headers = iter(read_headers(root, names, min_sec, workers))
+    headers = iter(read_headers(root, names, min_sec, min_rate, workers))
     files: dict[str, Callable[[Path], None]] = {}
-    summary, empty, replaced, num_rejected = [], [], [], 0
+    summary, empty, replaced, num_rejected, num_undecodable = [], [], [], 0, 0
     for subset, clips in corpus.subsets.items():
         paths, frames, labels, rejected = [], [], [], []
         for clip, header in zip(clips, headers):
-            path, num_frames, reason = first_usable(root, clip, header, min_sec)
+            path, num_frames, reason = first_usable(root, clip, header, min_sec, min_rate)
             if reason:
                 rejected.append((path, reason))
                 continue
@@ -218,6 +248,7 @@ def write_corpus(
             if path != clip.path:
                 replaced.append(clip.path)
         num_rejected += len(rejected)
+        num_undecodable += sum(not is_decodable(path) for path, _ in rejected)
         rejected += [(name, "missing: on the corpus's list, but not there") for name in corpus.missing.get(subset, [])]
         files[f"{subset}.rejected.tsv"] = partial(write_rejected, rejected=rejected)
         files[f"{subset}.tsv"] = partial(write_manifest, manifest=Manifest(root, paths, frames))
@@ -235,10 +266,12 @@ def write_corpus(
     write_together(out, files, stale)
     if empty:
         print(f"maskspec-build: no clip is left for {', '.join(empty)}", file=sys.stderr)
-    enough = num_rejected <= max_rejected * len(names)
+    enough = num_rejected <= max(max_rejected * len(names), 1 if max_rejected else 0)
     if not enough:
         print(f"maskspec-build: more than --max-rejected {max_rejected} of the files cannot be used", file=sys.stderr)
     listed = ", listed with the reason in *.rejected.tsv" if num_rejected else ""
+    if num_undecodable:
+        listed += f"; {num_undecodable} of them are not in a format of soundfile: run the ffmpeg commands listed there"
     return (
         f"{out}: {', '.join(summary)} clips; rejected {num_rejected} of {len(names)} files{listed}",
         enough and not empty,
