@@ -95,3 +95,12 @@ def test_a_file_cut_off_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(AudioError, match="cut.flac"):
         load_clip(str(path), RATE)
+
+
+@pytest.mark.parametrize("rate", [1, 999])
+def test_an_impossible_sample_rate_is_refused(tmp_path, rate):
+    path = tmp_path / "slow.wav"
+    soundfile.write(path, np.zeros(2000), rate)
+    message = f"slow.wav: expected a sample rate of at least 1000 Hz in its header, found {rate}; encode it again"
+    with pytest.raises(AudioError, match=message):
+        load_clip(str(path), RATE)
