@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from maskspec_fairseq.argument_types import fraction, pattern_with_group
@@ -74,25 +74,27 @@ def hold_out(classes: Mapping[str, Sequence[str]], part: float, pattern: Optiona
     """
     groups = group_files(sorted(classes), pattern)
 
-    def count(names: Iterable[str]) -> Counter[str]:
-        # a file without a class is of the class "", so that unlabelled corpora are split by the same rule
-        return Counter(c for name in names for path in groups[name] for c in classes[path] or ("",))
-
-    totals = count(groups)
+    # a file without a class is of the class "", so that unlabelled corpora are split by the same rule
+    members = {name: [c for path in paths for c in classes[path] or ("",)] for name, paths in groups.items()}
+    totals = Counter(c for group in members.values() for c in group)
     wanted = {c: min(total - 1, max(1, round(part * total))) for c, total in totals.items()}
-    held: Counter[str] = Counter()
+    held = dict.fromkeys(totals, 0)
     chosen: set[str] = set()
+
+    def take_if(name: str, largest: dict[str, int]) -> None:
+        group = members[name]
+        if all(held[c] + group.count(c) <= largest[c] for c in set(group)):
+            chosen.add(name)
+            for c in group:
+                held[c] += 1
+
     ordered = sorted(groups, key=by_hash)
     for name in ordered:
-        new = count([name])
-        if all(held[c] + number <= wanted[c] for c, number in new.items()):
-            chosen.add(name)
-            held.update(new)
+        take_if(name, wanted)
+    all_but_one = {c: total - 1 for c, total in totals.items()}
     for name in sorted(ordered, key=lambda name: len(groups[name])):
-        new = count([name])
-        if any(not held[c] for c in new) and all(held[c] + number < totals[c] for c, number in new.items()):
-            chosen.add(name)
-            held.update(new)
+        if not all(held[c] for c in members[name]):
+            take_if(name, all_but_one)
     if not chosen:
         raise ManifestError(
             f"expected a class with two files or groups at least, one to hold out, found a single one in each, such as "

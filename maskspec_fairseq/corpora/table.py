@@ -159,7 +159,8 @@ def collect(args: argparse.Namespace) -> Corpus:
             in two rows, or no row has a file.
     """
     files = Files(find_audio(args.audio_dir))
-    listed: dict[str, Row] = {}  # path -> its row
+    listed: dict[str, str] = {}  # path -> where its row is
+    classes: dict[str, list[str]] = {}
     subsets: dict[str, list[str]] = defaultdict(list)
     missing: list[str] = []
     for subset, row in read_rows(args):
@@ -171,12 +172,13 @@ def collect(args: argparse.Namespace) -> Corpus:
         path = found[0] if found else cell
         if path in listed:
             raise ManifestError(
-                f"{where}: expected every file once, found {cell!r} again after {listed[path].where}; remove one "
+                f"{where}: expected every file once, found {cell!r} again after {listed[path]}; remove one "
                 "of the two, or write several classes into one cell and name what is between them by --separator"
             )
         if not found:
             missing.append(f"{where}: {cell!r}")
-        listed[path] = row
+        listed[path] = row.where
+        classes[path] = classes_of(row, args.label_column, args.separator)
         subsets[subset].append(path)
     if len(missing) == len(listed):
         raise ManifestError(
@@ -189,7 +191,6 @@ def collect(args: argparse.Namespace) -> Corpus:
     others = sum(map(len, files.by_path.values())) - (len(listed) - len(missing))
     if others:
         print(f"note: {others} files below {args.audio_dir} are in no row and are left out")
-    classes = {path: classes_of(row, args.label_column, args.separator) for path, row in listed.items()}
     vocabulary = vocabulary_of(name for names in classes.values() for name in names)
     keys = {path: [vocabulary[name].key for name in names] for path, names in classes.items()}
     held_out.hold_valid_out(subsets, keys, args)
