@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.timing import Row, in_turns, rate_row
+from maskspec_fairseq.audio.read import MIN_RATE
 from maskspec_fairseq.corpora.builder import find_audio, read_headers
 
 FILES, FOLDERS = 50000, 100
@@ -32,7 +33,7 @@ def rows() -> list[Row]:
         paths = find_audio(Path(name))
 
         def ours() -> None:
-            read_headers(name, find_audio(Path(name)), 0.0, workers)
+            read_headers(name, find_audio(Path(name)), 0.0, MIN_RATE, workers)
 
         def theirs() -> None:
             for path in paths:

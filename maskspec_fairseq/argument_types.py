@@ -1,6 +1,7 @@
 """Types of command-line arguments (`type=` of argparse) that reject values out of range."""
 
 import argparse
+import re
 from typing import Callable
 
 
@@ -53,6 +54,21 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a fraction from 0 to 1, found {text}")
     return value
+
+
+def pattern_with_group(text: str) -> re.Pattern[str]:
+    """A regular expression with a group.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is not such an expression.
+    """
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"expected a regular expression, found {text}: {error}") from error
+    if not pattern.groups:
+        raise argparse.ArgumentTypeError(f"expected a regular expression with a group in `()`, found {text}")
+    return pattern
 
 
 def _number(text: str) -> float:

@@ -26,10 +26,13 @@ logger = logging.getLogger(__name__)
 
 CHANNELS = ("mix", "left", "right", "mid")
 MAX_ABS_SAMPLE = 1e10  # full scale is 1; the power of samples far above it cannot be summed in float32
+MIN_RATE = 1000  # Hz; a header below is wrong, and a filter for resampling from it needs gigabytes
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's value for a header without a length
 NO_MP3_FRAME = 7  # error code of libsndfile, whose text talks about missing files
 LOUD = 100.0  # full scale is 1; above this the samples are on another scale, such as that of int16
 SHOWN = 8  # bytes in a message about data that is not audio
+
+AudioReader = Union[ExactFile, PcmReader, PieceReader]
 
 _warned = mmap.mmap(-1, 1)  # shared with the loader processes, which are forked
 
@@ -53,12 +56,12 @@ def mix_down(audio: np.ndarray, channel: str) -> np.ndarray:
     return (audio if channel == "mix" else audio[:, :2]).mean(axis=1)
 
 
-def open_audio(path: str) -> Union[ExactFile, PcmReader, PieceReader]:
+def open_audio(path: str) -> AudioReader:
     """Open a file, a clip in a pack, or a piece of either, for decoding.
 
     Raises:
-        AudioError: the file is not a regular file, may not be read, is not audio, or its header has no length; there
-            is no such clip in a pack, or the piece goes beyond the end.
+        AudioError: the file is not a regular file, may not be read, is not audio, or its header has no length or a
+            sample rate below `MIN_RATE`; there is no such clip in a pack, or the piece goes beyond the end.
     """
     piece = split_piece(path)
     if piece is not None:
@@ -72,6 +75,12 @@ def _open_whole(path: str) -> Union[ExactFile, PcmReader]:
     if file.frames == UNKNOWN_FRAMES:
         file.close()
         raise AudioError(f"{path}: expected a header that says how long the file is, found none; encode it again")
+    if file.samplerate < MIN_RATE:
+        file.close()
+        raise AudioError(
+            f"{path}: expected a sample rate of at least {MIN_RATE} Hz in its header, found {file.samplerate}; "
+            "encode it again at its true rate"
+        )
     return file
 
 

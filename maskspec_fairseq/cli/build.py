@@ -1,39 +1,36 @@
 """maskspec-build: write the data directory of a corpus, manifests and statistics; also `python manifests/build.py`."""
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Optional
 
-try:  # Ctrl-C may come during the imports
-    from maskspec_fairseq.argument_types import fraction, int_at_least, seconds
-    from maskspec_fairseq.cli.arguments import make_parser
-    from maskspec_fairseq.cli.program import FAILED, run_program
-    from maskspec_fairseq.corpora import (
-        audioset,
-        dcase2019_task1a,
-        demo,
-        esc10,
-        esc50,
-        folder,
-        fsdd,
-        hdf5,
-        merge,
-        openmic2018,
-        parquet,
-        segments,
-        speech_commands_v2,
-        tar,
-    )
-    from maskspec_fairseq.corpora.builder import write_corpus
-    from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
-    from maskspec_fairseq.corpora.tools import check, pack, resample, stats
-except KeyboardInterrupt:
-    print("maskspec-build: interrupted", file=sys.stderr)
-    sys.exit(130)
+from maskspec_fairseq.argument_types import fraction, int_at_least, seconds
+from maskspec_fairseq.audio.read import MIN_RATE
+from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.cli.program import FAILED, run_program
+from maskspec_fairseq.corpora import (
+    audioset,
+    dcase2019_task1a,
+    demo,
+    esc10,
+    esc50,
+    folder,
+    fsdd,
+    hdf5,
+    merge,
+    openmic2018,
+    parquet,
+    segments,
+    speech_commands_v2,
+    table,
+    tar,
+)
+from maskspec_fairseq.corpora.builder import write_corpus
+from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
+from maskspec_fairseq.corpora.tools import check, pack, resample, stats
 
 EXAMPLE = """maskspec-build folder recordings/ --out data/recordings
 maskspec-build check data/recordings"""
@@ -49,6 +46,7 @@ CORPORA: dict[str, ModuleType] = {
     "esc10": esc10,
     "fsdd": fsdd,
     "folder": folder,
+    "csv": table,
     "segments": segments,
     "hdf5": hdf5,
     "tar": tar,
@@ -84,7 +82,16 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DATA_DIR", help="where the manifests go")
     parser.add_argument("--min-sec", type=seconds, default=0.05, help="reject shorter files (default: 0.05)")
     parser.add_argument(
-        "--max-rejected", type=fraction, default=0.05, help="fail above this fraction of rejected files (default: 0.05)"
+        "--min-rate",
+        type=int_at_least(MIN_RATE),
+        default=MIN_RATE,
+        help=f"reject files of a lower sample rate, Hz (default: {MIN_RATE})",
+    )
+    parser.add_argument(
+        "--max-rejected",
+        type=fraction,
+        default=0.05,
+        help="fail above this fraction of rejected files, but not for a single one unless it is 0 (default: 0.05)",
     )
     parser.add_argument(
         "--workers", type=int_at_least(1), default=None, help="processes that read headers (default: cores)"
@@ -108,17 +115,22 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.out)
     corpus = CORPORA[args.command].collect(args)
     check_overwritable(args.out, corpus.subsets)
-    summary, enough = write_corpus(corpus, args.out, args.min_sec, args.max_rejected, args.workers)
+    summary, enough = write_corpus(corpus, args.out, args.min_sec, args.min_rate, args.max_rejected, args.workers)
     training = [name for name in corpus.subsets if name not in HELD_OUT]
     if enough and training and args.stats_clips:
-        enough = stats.measure(args.out, ",".join(training), clips=args.stats_clips) == 0
+        subsets = ",".join(training)
+        try:
+            enough = stats.measure(args.out, subsets, clips=args.stats_clips) == 0
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"the manifests in {args.out} are complete, the statistics are missing; "
+                f"measure them by `maskspec-build stats {args.out} --subset {subsets} --clips {args.stats_clips}`"
+            ) from None
     print(summary)
     return 0 if enough else FAILED
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that the terminal cannot show
     return run_program(build_parser(), run, argv)
 
 

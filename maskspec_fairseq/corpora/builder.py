@@ -14,21 +14,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Any, Callable, NamedTuple, Optional
 
+import soundfile
 from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.read import open_audio
-from maskspec_fairseq.corpora.pieces import Cutting, Part, cut
+from maskspec_fairseq.audio.read import AudioReader, open_audio
+from maskspec_fairseq.corpora.pieces import LONG_SEC, Cutting, Part, cut
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.lines import problem_of_text
 from maskspec_fairseq.data_dir.manifest import Manifest, problem_of_path, write_manifest, write_rejected
 from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE
 
-EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3")
+# Names of files that soundfile decodes by their headers. Its list of formats has names of formats, not of files.
+EXTENSIONS = (
+    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff",
+    ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".iff", ".svx", ".8svx", ".avr", ".paf", ".pvf", ".sf",
+    ".ircam",
+)  # fmt: skip
+# Names of files that hold sound, which soundfile does not decode.
+UNDECODABLE = (
+    ".m4a", ".m4b", ".mp4", ".aac", ".ac3", ".amr", ".3gp", ".webm", ".mkv", ".mka", ".mov", ".avi", ".wma", ".wmv",
+    ".ape", ".wv", ".tta", ".mpc", ".spx", ".ra", ".dsf", ".dff",
+)  # fmt: skip
 CHUNK = 64  # files that a process gets at a time
 
 
@@ -86,7 +98,8 @@ def find_audio(directory: Path) -> list[str]:
     """Paths of the audio files below a directory, relative to it and sorted; hidden files are skipped.
 
     Links are followed. A dangling link is returned too, because it may have pointed to audio; it has no header, so it
-    is rejected later.
+    is rejected later. So are files of `UNDECODABLE` formats, unless a file next to them has the same name in a format
+    that can be decoded: then they have been converted.
 
     Raises:
         ManifestError: there is no such directory, a folder in it cannot be read, or it holds no audio.
@@ -110,15 +123,25 @@ def find_audio(directory: Path) -> list[str]:
         visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = os.path.relpath(folder, directory)
+        decodable = {os.path.splitext(name)[0] for name in files if name.lower().endswith(EXTENSIONS)}
         found += [
             os.path.normpath(os.path.join(relative, name))
             for name in files
             if not name.startswith(".")
-            and (name.lower().endswith(EXTENSIONS) or not os.path.exists(os.path.join(folder, name)))
+            and (
+                name.lower().endswith(EXTENSIONS)
+                or (not is_decodable(name) and os.path.splitext(name)[0] not in decodable)
+                or not os.path.exists(os.path.join(folder, name))
+            )
         ]
     if not found:
-        raise ManifestError(f"expected {', '.join(EXTENSIONS)} files below {directory}, found none")
+        raise ManifestError(f"expected .wav, .flac, .ogg, .mp3 or other audio below {directory}, found none")
     return sorted(found)
+
+
+def is_decodable(path: str) -> bool:
+    """Whether soundfile may decode a file, by its name."""
+    return not path.lower().endswith(UNDECODABLE)
 
 
 def resolve_root(root: Path) -> str:
@@ -134,29 +157,46 @@ def resolve_root(root: Path) -> str:
     return resolved
 
 
-def read_header(job: tuple[str, str, float]) -> Header:
-    """Read how long a file is.
+def read_header(job: tuple[str, str, float, int]) -> Header:
+    """Read how long a file is; of a long one, which may be cut into pieces, also whether it has an end.
 
     Args:
-        job: root, path, and the shortest length that is accepted, s.
+        job: root, path, and the shortest length, s, and the lowest rate, Hz, that are accepted.
     """
-    root, path, min_sec = job
+    root, path, min_sec, min_rate = job
     problem = problem_of_path(path)
     if problem:
         return Header(reason=f"the path {problem}")
+    if not is_decodable(path):
+        source = os.path.join(root, path)
+        target = os.path.splitext(source)[0] + ".flac"
+        return Header(reason=f"not a format of soundfile; ffmpeg -i {quote(source)} -vn {quote(target)}")
     try:
         with open_audio(os.path.join(root, path)) as file:
             frames, rate = file.frames, file.samplerate
+            last = max(0, frames - 1 - file.length_slack)
+            if frames > LONG_SEC * rate and not _has_frame(file, last):
+                return Header(reason=f"cut off: {frames / rate:.1f} s by its header, of which the end is missing")
     except AudioError as error:
         return Header(reason=f"unreadable: {error}")
     if frames <= 0:
         return Header(reason="empty: 0 frames")
+    if rate < min_rate:
+        return Header(reason=f"too low a sample rate: {rate} Hz")
     if frames < min_sec * rate:
         return Header(reason=f"too short: {frames / rate:.3f} s")
     return Header(frames, rate)
 
 
-def first_usable(root: str, clip: Clip, header: Header, min_sec: float) -> tuple[str, Header]:
+def _has_frame(file: AudioReader, number: int) -> bool:
+    try:
+        file.seek(number)
+        return len(file.read(1)) > 0
+    except (soundfile.SoundFileError, OSError):
+        return False
+
+
+def first_usable(root: str, clip: Clip, header: Header, min_sec: float, min_rate: int) -> tuple[str, Header]:
     """Choose the file of a clip: its own, or the first of its copies that can be used.
 
     Args:
@@ -166,15 +206,17 @@ def first_usable(root: str, clip: Clip, header: Header, min_sec: float) -> tuple
         Path and header; those of the clip's own path if no file can be used.
     """
     for copy in clip.copies if header.reason else ():
-        header_of_copy = read_header((root, copy, min_sec))
+        header_of_copy = read_header((root, copy, min_sec, min_rate))
         if not header_of_copy.reason:
             return copy, header_of_copy
     return clip.path, header
 
 
-def read_headers(root: str, paths: Sequence[str], min_sec: float, workers: Optional[int]) -> list[Header]:
+def read_headers(
+    root: str, paths: Sequence[str], min_sec: float, min_rate: int, workers: Optional[int]
+) -> list[Header]:
     """`read_header` of all paths, in order, by several processes."""
-    return in_parallel(read_header, [(root, path, min_sec) for path in paths], workers)
+    return in_parallel(read_header, [(root, path, min_sec, min_rate) for path in paths], workers)
 
 
 def in_parallel(
@@ -194,13 +236,14 @@ def in_parallel(
 
 
 def write_corpus(
-    corpus: Corpus, out: Path, min_sec: float, max_rejected: float, workers: Optional[int] = None
+    corpus: Corpus, out: Path, min_sec: float, min_rate: int, max_rejected: float, workers: Optional[int] = None
 ) -> tuple[str, bool]:
     """Read the headers of a corpus and write its data directory.
 
     Args:
         min_sec: shorter files are rejected, s.
-        max_rejected: the largest fraction of rejected files that counts as a success.
+        min_rate: files of a lower sample rate are rejected, Hz.
+        max_rejected: the largest fraction of rejected files that counts as a success; if it is not 0, one file does.
         workers: see `in_parallel`.
 
     Returns:
@@ -217,14 +260,14 @@ def write_corpus(
                 f"expected a class whose name is text, found {label.name!r}, which {problem}; rename it"
             )
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
-    headers = iter(read_headers(root, names, min_sec, workers))
+    headers = iter(read_headers(root, names, min_sec, min_rate, workers))
     files: dict[str, Callable[[Path], None]] = {}
-    summary, empty, replaced, num_rejected = [], [], [], 0
+    summary, empty, replaced, num_rejected, num_undecodable = [], [], [], 0, 0
     pieces: Counter[str] = Counter()  # of each file that is cut
     for subset, clips in corpus.subsets.items():
         paths, frames, labels, rejected = [], [], [], []
         for clip, header in zip(clips, headers):
-            path, header = first_usable(root, clip, header, min_sec)
+            path, header = first_usable(root, clip, header, min_sec, min_rate)
             if header.reason:
                 rejected.append((path, header.reason))
                 continue
@@ -244,6 +287,7 @@ def write_corpus(
             if path != clip.path:
                 replaced.append(clip.path)
         num_rejected += len(rejected)
+        num_undecodable += sum(not is_decodable(path) for path, _ in rejected)
         rejected += [(name, "missing: on the corpus's list, but not there") for name in corpus.missing.get(subset, [])]
         files[f"{subset}.rejected.tsv"] = partial(write_rejected, rejected=rejected)
         files[f"{subset}.tsv"] = partial(write_manifest, manifest=Manifest(root, paths, frames))
@@ -261,10 +305,12 @@ def write_corpus(
     write_together(out, files, stale)
     if empty:
         print(f"maskspec-build: no clip is left for {', '.join(empty)}", file=sys.stderr)
-    enough = num_rejected <= max_rejected * len(names)
+    enough = num_rejected <= max(max_rejected * len(names), 1 if max_rejected else 0)
     if not enough:
         print(f"maskspec-build: more than --max-rejected {max_rejected} of the files cannot be used", file=sys.stderr)
     listed = ", listed with the reason in *.rejected.tsv" if num_rejected else ""
+    if num_undecodable:
+        listed += f"; {num_undecodable} of them are not in a format of soundfile: run the ffmpeg commands listed there"
     line = f"{out}: {', '.join(summary)} clips; rejected {num_rejected} of {len(names)} files{listed}"
     if pieces and corpus.cutting is not None:
         line += f"; {len(pieces)} files are cut into {sum(pieces.values())} pieces of {corpus.cutting.sec:g} s"

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
-from maskspec_fairseq.corpora.folder import label_key
+from maskspec_fairseq.corpora.class_names import label_key
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label
 

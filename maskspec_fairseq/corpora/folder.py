@@ -1,77 +1,89 @@
-"""Any tree of audio files, split into train and valid by file name."""
+"""Any tree of audio files: its own train, valid and test, or fold1, fold2, ..., or train and valid by file name."""
 
 import argparse
-import hashlib
-import re
-from pathlib import Path
-from typing import Optional
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 
-from maskspec_fairseq.argument_types import fraction
-from maskspec_fairseq.corpora import pieces
+from maskspec_fairseq.corpora import held_out, pieces
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
+from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
+from maskspec_fairseq.corpora.subset_names import subset_of, subset_order
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.labels import ClipLabels, Label
+from maskspec_fairseq.data_dir.labels import ClipLabels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio_dir", type=Path, metavar="AUDIO_DIR")
-    parser.add_argument(
-        "--valid-fraction",
-        type=fraction,
-        default=0.05,
-        help="fraction of the files to hold out as valid, at least one; of the end of a single file (default: 0.05)",
-    )
+    held_out.add_arguments(parser)
     pieces.add_arguments(parser)
     parser.add_argument("--labels-from-parent", action="store_true", help="the folder of a file is its class")
 
 
-def label_key(name: str) -> str:
-    """A name in the form that label files can hold: lower case, without spaces and commas."""
-    return re.sub(r"\W+", "_", name.casefold()).strip("_")
+def given_subsets(paths: Sequence[str]) -> dict[str, str]:
+    """The subsets that a tree comes with: top-level folder -> subset, none if it has no subsets of its own.
+
+    They are taken if there is nothing else at the top level, because `train` may be a class next to `plane`: train and
+    at least one of valid and test, or at least two folds.
+    """
+    tops = sorted({path.partition("/")[0] for path in paths})
+    named = {top: subset for top in tops for subset in [subset_of(top)] if subset is not None}
+    subsets = set(named.values())
+    folds = {subset for subset in subsets if subset.startswith("fold")}
+    if len(subsets) < 2 or not (folds == subsets or ("train" in subsets and not folds)):
+        return {}
+    if len(named) < len(tops):
+        other = next(top for top in tops if top not in named)
+        print(
+            f"note: {', '.join(named)} are taken for folders like any other, because {other!r} is next to them; "
+            "move it away if they are subsets"
+        )
+        return {}
+    print("the folders " + ", ".join(f"{top}/" for top in named) + " are taken for subsets")
+    return named
 
 
-def by_hash(path: str) -> bytes:
-    """A sort key that depends only on the name."""
-    return hashlib.sha1(path.encode("utf-8", "surrogateescape")).digest()
+def labels_from_parent(paths: Sequence[str], given: dict[str, str]) -> dict[str, str]:
+    """The class of each file: path -> name of the folder that it is in.
+
+    Raises:
+        ManifestError: a file is in no folder, or in that of a subset.
+    """
+    classes = {}
+    for path in paths:
+        folder = PurePath(path).parent
+        if str(folder) in (".", *given):
+            raise ManifestError(
+                f"--labels-from-parent: expected every file in the folder of its class, found {path} in none"
+            )
+        classes[path] = normal_form(folder.name)
+    return classes
 
 
 def collect(args: argparse.Namespace) -> Corpus:
-    """List the files and split them. The split is the same on every machine, and valid has at least one file.
+    """List the files and split them, unless their folders do. valid is held out of train where there is no valid.
 
     Of a single file the end is held out.
 
     Raises:
-        ManifestError: there is a single file that is not to be cut, a file is in no class, or two classes would have
-            the same key.
+        ManifestError: there is nothing to hold out, or a file is in no class.
     """
     paths = find_audio(args.audio_dir)
     cutting = pieces.cutting_of(args)
-    if len(paths) < 2 and cutting is None:
-        raise ManifestError(
-            f"expected at least two files below {args.audio_dir}, one to hold out, found {paths}; leave out "
-            "--segment-sec 0, so that the end of the file is held out"
-        )
-    num_valid = min(len(paths) - 1, max(1, round(args.valid_fraction * len(paths))))
-    valid = set(sorted(paths, key=by_hash)[:num_valid])
-    vocabulary: Optional[list[Label]] = None
-    labels: dict[str, ClipLabels] = {}
-    if args.labels_from_parent:
-        top_level = [path for path in paths if "/" not in path]
-        if top_level:
-            raise ManifestError(
-                f"--labels-from-parent: expected every file in the folder of its class, found {top_level[0]} in none"
-            )
-        names = sorted({Path(path).parent.name for path in paths})
-        keys = [label_key(name) for name in names]
-        if len(set(keys)) < len(keys) or "" in keys:
-            raise ManifestError(f"--labels-from-parent: expected folders whose names differ in letters, found {names}")
-        vocabulary = [Label(key, name) for key, name in zip(keys, names)]
-        labels = {path: ClipLabels([label_key(Path(path).parent.name)]) for path in paths}
-    subsets: dict[str, list[Clip]] = {"train": [], "valid": []}
+    given = given_subsets(paths)
+    classes = labels_from_parent(paths, given) if args.labels_from_parent else {}
+    vocabulary = vocabulary_of(classes.values())
+    labels = {path: ClipLabels([vocabulary[name].key]) for path, name in classes.items()}
+    subsets: dict[str, list[str]] = defaultdict(list)
     for path in paths:
-        subsets["valid" if path in valid else "train"].append(Clip(path, labels.get(path)))
-    if len(paths) == 1:
-        for held_out, subset in enumerate(("train", "valid")):
-            part = pieces.Part(bool(held_out), args.valid_fraction)
-            subsets[subset] = [Clip(paths[0], labels.get(paths[0]), part=part)]
-    return Corpus(args.audio_dir, subsets, vocabulary, cutting=cutting)
+        subsets[given.get(path.partition("/")[0], "train")].append(path)
+    clips: dict[str, list[Clip]] = {}
+    if len(paths) == 1 and "train" in subsets and cutting is not None:
+        for name in ("train", "valid"):
+            part = pieces.Part(name == "valid", args.valid_fraction)
+            clips[name] = [Clip(paths[0], labels.get(paths[0]), part=part)]
+    else:
+        held_out.hold_valid_out(subsets, {path: labels[path].present if labels else () for path in paths}, args)
+        for name in sorted(subsets, key=subset_order):
+            clips[name] = [Clip(path, labels.get(path)) for path in sorted(subsets[name])]
+    return Corpus(args.audio_dir, clips, list(vocabulary.values()) if labels else None, cutting=cutting)

@@ -31,13 +31,15 @@ def check_file(path: Path, cure: str) -> Path:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a published file is read into one message that names the file.
+def reading(path: Path, cure: str = "take the file as it was published") -> Iterator[None]:
+    """Turn what goes wrong while a file is read into one message that names the file.
+
+    Args:
+        cure: end of the message.
 
     Raises:
         ManifestError: the file is not UTF-8, is not CSV, or cannot be read.
     """
-    cure = "take the file as it was published"
     try:
         yield
     except UnicodeDecodeError as error:  # its position is relative to a piece of the file

@@ -4,16 +4,17 @@ import argparse
 import csv
 import math
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from maskspec_fairseq.argument_types import fraction
 from maskspec_fairseq.audio.pieces import Piece
+from maskspec_fairseq.corpora import held_out
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio, read_headers
-from maskspec_fairseq.corpora.folder import by_hash, label_key
+from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.labels import ClipLabels, Label
+from maskspec_fairseq.data_dir.labels import ClipLabels
 
 COLUMNS = ["file", "start", "end", "label"]
 CURE = "correct the table"
@@ -45,12 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its audio file and ending in .txt",
     )
     parser.add_argument("--audio-dir", type=Path, required=True, metavar="DIR", help="where the audio files are")
-    parser.add_argument(
-        "--valid-fraction",
-        type=fraction,
-        default=0.05,
-        help="fraction of the files to hold out as valid, at least one file (default: 0.05)",
-    )
+    held_out.add_arguments(parser)
 
 
 def read_rows(table: Path, dialect: type[csv.Dialect], columns: list[str]) -> Iterator[tuple[int, list[str]]]:
@@ -142,37 +138,33 @@ def collect(args: argparse.Namespace) -> Corpus:
     """Make a clip of each labelled part, with all labels that have its start and end, and hold files out.
 
     Raises:
-        ManifestError: a row does not fit its file, fewer than two files are labelled, or see the readers above.
+        ManifestError: a row does not fit its file, there is nothing to hold out, or see the readers above.
     """
     audio = find_audio(args.audio_dir)
     segments = list(read_audacity(args.labels, audio) if args.labels.is_dir() else read_table(args.labels))
-    files = sorted({segment.file for segment in segments})
+    classes: dict[str, list[str]] = defaultdict(list)  # of each file
+    for segment in segments:
+        if not normal_form(segment.label).strip():
+            raise ManifestError(f"{segment.where}: expected a label, found {segment.label!r}; {CURE}")
+        classes[segment.file].append(normal_form(segment.label))
     unknown = next((segment for segment in segments if segment.file not in set(audio)), None)
     if unknown is not None:
         raise ManifestError(
             f"{unknown.where}: expected an audio file below {args.audio_dir}, found {unknown.file!r}; {CURE}"
         )
-    if len(files) < 2:
-        raise ManifestError(f"{args.labels}: expected at least two labelled files, one to hold out, found {files}")
-    headers = dict(zip(files, read_headers(str(args.audio_dir), files, 0, args.workers)))
-    names: dict[str, str] = {}  # key -> name
+    headers = dict(zip(classes, read_headers(str(args.audio_dir), list(classes), 0, args.min_rate, args.workers)))
+    vocabulary = vocabulary_of(name for names in classes.values() for name in names)
     pieces: dict[Piece, list[str]] = {}
     for segment in segments:
         header = headers[segment.file]
         if header.reason:
             raise ManifestError(f"{segment.where}: expected audio, found {segment.file!r}, {header.reason}; {CURE}")
-        key = label_key(segment.label)
-        if not key or names.setdefault(key, segment.label) != segment.label:
-            raise ManifestError(
-                f"{segment.where}: expected labels that differ in letters, found {segment.label!r} and "
-                f"{names.get(key, '')!r}; {CURE}"
-            )
+        key = vocabulary[normal_form(segment.label)].key
         keys = pieces.setdefault(Piece(segment.file, *frames_of(segment, header.frames, header.rate)), [])
         if key not in keys:
             keys.append(key)
-    num_valid = min(len(files) - 1, max(1, round(args.valid_fraction * len(files))))
-    valid = set(sorted(files, key=by_hash)[:num_valid])
+    valid = held_out.hold_out(classes, args.valid_fraction, args.group_by)
     subsets: dict[str, list[Clip]] = {"train": [], "valid": []}
     for piece in sorted(pieces):
         subsets["valid" if piece.path in valid else "train"].append(Clip(str(piece), ClipLabels(pieces[piece])))
-    return Corpus(args.audio_dir, subsets, [Label(key, names[key]) for key in sorted(names)])
+    return Corpus(args.audio_dir, subsets, list(vocabulary.values()))

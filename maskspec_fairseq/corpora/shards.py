@@ -8,10 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from maskspec_fairseq.argument_types import fraction
-from maskspec_fairseq.corpora import pieces
+from maskspec_fairseq.corpora import held_out, pieces
 from maskspec_fairseq.corpora.builder import Clip, Corpus
-from maskspec_fairseq.corpora.folder import by_hash, label_key
+from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
 from maskspec_fairseq.corpora.published_lists import check_file
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, problem_of_key
@@ -27,12 +26,7 @@ def add_shard_arguments(parser: argparse.ArgumentParser, example: str) -> None:
         metavar="[SUBSET=]FILES",
         help=f"such as {example}; FILES may be a quoted pattern. Without SUBSET= a part of the clips is held out",
     )
-    parser.add_argument(
-        "--valid-fraction",
-        type=fraction,
-        default=0.05,
-        help="fraction of the clips to hold out as valid if no subset is named, at least one (default: 0.05)",
-    )
+    held_out.add_valid_fraction(parser)
     pieces.add_arguments(parser)
 
 
@@ -96,20 +90,11 @@ def sorted_names(names: Iterable[str]) -> list[str]:
 
 
 def make_vocabulary(names: Sequence[str]) -> dict[str, Label]:
-    """Name -> class, in order. The key of a class is its name, unless a label file cannot hold that.
-
-    Raises:
-        ManifestError: two classes would have the same key, or one has none.
-    """
-    labels = {name: Label(label_key(name) if problem_of_key(name) else name, name) for name in names}
-    owners: dict[str, str] = {}
-    for name, label in labels.items():
-        if not label.key or owners.setdefault(label.key, name) != name:
-            raise ManifestError(
-                f"expected classes whose names differ in letters, found {owners.get(label.key, '')!r} and {name!r}; "
-                "rename one of them"
-            )
-    return labels
+    """Name -> class, in order. The keys are the names, if label files can hold all of them."""
+    if not any(map(problem_of_key, names)):
+        return {name: Label(name, name) for name in names}
+    classes = vocabulary_of(names)
+    return {name: classes[normal_form(name)] for name in names}
 
 
 def make_corpus(
@@ -126,30 +111,27 @@ def make_corpus(
         args: those of `add_shard_arguments`.
 
     Raises:
-        ManifestError: see `make_vocabulary` and `hold_out`.
+        ManifestError: see `split_unnamed`.
     """
     vocabulary = make_vocabulary(names or ())
     for clip in itertools.chain.from_iterable(subsets.values()):
         if clip.labels is not None:
             clip.labels = ClipLabels([vocabulary[name].key for name in clip.labels.present])
-    classes = None if names is None else list(vocabulary.values())
-    held_out = hold_out(subsets, args.valid_fraction)
-    return Corpus(Path(root), held_out, classes, missing or {}, pieces.cutting_of(args))
+    classes = None if names is None else list(dict.fromkeys(vocabulary.values()))
+    subsets = split_unnamed(subsets, args.valid_fraction)
+    return Corpus(Path(root), subsets, classes, missing or {}, pieces.cutting_of(args))
 
 
-def hold_out(subsets: dict[str, list[Clip]], valid_fraction: float) -> dict[str, list[Clip]]:
-    """Split the clips of files without a subset into train and valid by the hash of their paths; others stay.
+def split_unnamed(subsets: dict[str, list[Clip]], valid_fraction: float) -> dict[str, list[Clip]]:
+    """Split the clips of files without a subset into train and valid; others stay.
 
     Raises:
-        ManifestError: there are fewer than two clips to split.
+        ManifestError: see `held_out.hold_out`.
     """
     if UNNAMED not in subsets:
         return subsets
     clips = subsets[UNNAMED]
-    if len(clips) < 2:
-        raise ManifestError(f"expected at least two clips, one to hold out, found {len(clips)}; name more files")
-    num_valid = min(len(clips) - 1, max(1, round(valid_fraction * len(clips))))
-    valid = {clip.path for clip in sorted(clips, key=lambda clip: by_hash(clip.path))[:num_valid]}
+    valid = held_out.hold_out({clip.path: clip.labels.present if clip.labels else () for clip in clips}, valid_fraction)
     return {
         "train": [clip for clip in clips if clip.path not in valid],
         "valid": [clip for clip in clips if clip.path in valid],

@@ -5,12 +5,13 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.lines import decoded_lines, problem_of_text, read_lines
+from maskspec_fairseq.data_dir.lines import BYTE_ORDER_MARK, decoded_lines, problem_of_text, read_lines
 from maskspec_fairseq.data_dir.packed import PackedRows
 
 LABELS_FILE = "labels.csv"
@@ -53,7 +54,7 @@ def write_vocabulary(path: PathLike, labels: Sequence[Label]) -> None:
 
 
 def read_vocabulary(path: PathLike) -> list[Label]:
-    r"""Read `labels.csv`, which is CSV and may end its lines in `\r\n`.
+    r"""Read `labels.csv`, which is CSV: its lines may end in `\r\n` and a byte-order mark may be in front.
 
     Raises:
         ManifestError: the header differs, the indices do not count from 0, a key is there twice or cannot be in a label
@@ -61,7 +62,9 @@ def read_vocabulary(path: PathLike) -> list[Label]:
     """
     rows: list[list[str]] = []
     try:
-        rows.extend(csv.reader(decoded_lines(path), strict=True))
+        lines = decoded_lines(path)
+        first = next(lines, "").removeprefix(BYTE_ORDER_MARK)  # spreadsheets write one
+        rows.extend(csv.reader(chain([first], lines), strict=True))
     except csv.Error as error:
         raise ManifestError(f"{path}, line {len(rows) + 1}: expected a row of CSV, found: {error}") from error
     if not rows or rows[0] != LABELS_HEADER:

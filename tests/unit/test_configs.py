@@ -90,6 +90,15 @@ def test_finetuning_has_the_papers_hyperparameters_in_every_size(corpus, size, w
     )
 
 
+@pytest.mark.parametrize("size, width", [("base", 768), ("small", 384), ("tiny", 192)])
+def test_the_recipe_for_own_labels_has_every_size_and_both_kinds_of_labels(size, width):
+    several = ("task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP")
+    cfg = compose_recipe("finetuning/folder", f"size={size}", *several)
+    assert cfg.model.encoder_embed_dim == width and cfg.task.target_is_multilabel and cfg.task.fold == 0
+    cfg = compose_recipe("finetuning/folder")
+    assert cfg.model.encoder_embed_dim == 192 and cfg.checkpoint.best_checkpoint_metric == "accuracy"
+
+
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_reference_recipes_have_the_released_codes_settings(corpus):
     cfg = compose_recipe(f"finetuning/{corpus}_reference", "task.fold=1")

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 from maskspec_fairseq.cli import build
+from maskspec_fairseq.corpora.builder import EXTENSIONS, UNDECODABLE
 from tests.factories import REPOSITORY, read_subset, run_build, write_tone
 
 CORPORA = {  # subset -> published clips
@@ -55,10 +56,30 @@ def test_published_counts_are_the_builders():
 def test_commands_of_the_page_on_data_directories_are_parsed():
     page = (REPOSITORY / "docs" / "manifests.md").read_text()
     parsed = [build.build_parser().parse_args(arguments) for arguments in build_commands(page)]
-    assert {args.command for args in parsed} >= {"stats", "folder", "segments", "pack", "hdf5", "tar", "parquet", "check"}
+    assert {args.command for args in parsed} >= {
+        "stats",
+        "folder",
+        "segments",
+        "pack",
+        "hdf5",
+        "tar",
+        "parquet",
+        "check",
+    }
     assert "`maskspec-build resample CORPUS OUT`" in page
     for name in build.CORPORA:
         assert re.search(rf"^\| \[?`{name}[ `]", page, re.MULTILINE), f"{name} is not in the table of corpora"
+
+
+def test_commands_of_the_page_on_own_audio_are_parsed():
+    page = (REPOSITORY / "docs" / "your_audio.md").read_text()
+    parsed = [build.build_parser().parse_args(arguments) for arguments in build_commands(page)]
+    assert [args.command for args in parsed] == ["folder", "check", "folder", "csv", "csv"]
+
+
+def test_the_page_on_data_directories_has_the_extensions_of_audio():
+    page = " ".join((REPOSITORY / "docs" / "manifests.md").read_text().split())
+    assert f"{' '.join(EXTENSIONS)}, which soundfile decodes, and {' '.join(UNDECODABLE)}, which it does not" in page
 
 
 def test_the_skeleton_of_a_corpus_works(tmp_path, monkeypatch):

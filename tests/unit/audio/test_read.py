@@ -104,3 +104,12 @@ def test_samples_on_the_scale_of_int16_are_named_once(tmp_path, caplog, monkeypa
         assert np.abs(read_audio(str(tmp_path / name))[0]).max() == pytest.approx(scale / 2, rel=1e-3)
     assert [record.getMessage().split(": ")[0] for record in caplog.records] == [str(tmp_path / "counts.wav")]
     assert "found a peak of 16384; on the scale of int16, divide by 32768" in caplog.text
+
+
+@pytest.mark.parametrize("rate", [1, 999])
+def test_an_impossible_sample_rate_is_refused(tmp_path, rate):
+    path = tmp_path / "slow.wav"
+    soundfile.write(path, np.zeros(2000), rate)
+    message = f"slow.wav: expected a sample rate of at least 1000 Hz in its header, found {rate}; encode it again"
+    with pytest.raises(AudioError, match=message):
+        load_clip(str(path), RATE)

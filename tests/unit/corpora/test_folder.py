@@ -1,5 +1,7 @@
 """maskspec-build folder."""
 
+import unicodedata
+
 from maskspec_fairseq.data_dir.labels import read_vocabulary
 from tests.factories import read_subset, run_build, write_tone
 
@@ -32,3 +34,58 @@ def test_the_split_does_not_depend_on_where_the_tree_lies_or_how_it_is_listed(tr
 
 def read_manifest_lines(path):
     return path.read_text(encoding="utf-8").splitlines()
+
+
+def build_tones(root, paths, out, *args, code=0):
+    """Builds tones at these paths; returns what was printed and subset -> paths."""
+    for number, path in enumerate(paths):
+        write_tone(root / path, 0.1, 8000, hz=200 + 10 * number)
+    done = run_build("folder", root, "--out", out, "--stats-clips", 0, *args, code=code)
+    return done, {p.stem: read_manifest_lines(p)[1:] for p in out.glob("*.tsv") if "rejected" not in p.name}
+
+
+def test_folders_of_subsets_are_subsets(tmp_path):
+    paths = ["Train/dog/1.wav", "Train/cat/1.wav", "validation/dog/2.wav", "test/cat/3.wav", "test/cat/x/4.wav"]
+    out = tmp_path / "data"
+    done, found = build_tones(tmp_path / "audio", paths, out, "--labels-from-parent")
+    assert "the folders Train/, test/, validation/ are taken for subsets" in done.stdout
+    assert {name: len(lines) for name, lines in found.items()} == {"train": 2, "valid": 1, "test": 2}
+    assert read_subset(out, "test")[1] == [["cat"], ["x"]] and read_subset(out, "valid")[1] == [["dog"]]
+    write_tone(tmp_path / "audio" / "test" / "top.wav")
+    done = run_build("folder", tmp_path / "audio", "--out", out, "--labels-from-parent", code=2)
+    assert "expected every file in the folder of its class, found test/top.wav in none" in done.stderr
+
+
+def test_valid_is_held_out_of_train_where_only_test_is_given(tmp_path):
+    paths = [f"train/{n}.wav" for n in range(10)] + ["test/1.wav"]
+    _, found = build_tones(tmp_path / "audio", paths, tmp_path / "data", "--valid-fraction", 0.2)
+    assert {name: len(lines) for name, lines in found.items()} == {"train": 8, "valid": 2, "test": 1}
+    assert all(line.startswith("train/") for line in found["valid"])
+
+
+def test_folders_of_folds_are_folds(tmp_path):
+    paths = [f"fold{n}/{name}/1.wav" for n in (1, 2, 10) for name in ("dog", "cat")]
+    done, found = build_tones(tmp_path / "audio", paths, tmp_path / "data", "--labels-from-parent")
+    assert {name: len(lines) for name, lines in found.items()} == {"fold1": 2, "fold2": 2, "fold10": 2}
+    assert read_subset(tmp_path / "data", "fold10")[1] == [["cat"], ["dog"]]
+    assert done.stdout.splitlines()[-1].endswith("fold1 2, fold2 2, fold10 2 clips; rejected 0 of 6 files")
+
+
+def test_a_class_that_is_called_train_is_a_class(tmp_path):
+    paths = [f"{name}/{n}.wav" for name in ("train", "plane", "car") for n in range(3)]
+    done, found = build_tones(tmp_path / "audio", paths, tmp_path / "data", "--labels-from-parent")
+    assert {name: len(lines) for name, lines in found.items()} == {
+        "train": 6,
+        "valid": 3,
+    } and "taken" not in done.stdout
+    done, found = build_tones(tmp_path / "audio", [*paths, "test/1.wav"], tmp_path / "data")
+    assert "note: test, train are taken for folders like any other, because 'car' is next to them" in done.stdout
+    assert set(found) == {"train", "valid"}
+
+
+def test_folders_that_look_alike_are_one_class(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "Möwe") for form in ("NFC", "NFD"))
+    paths = [f"{name}/{n}.wav" for name in (f"a/{nfc}", f"b/{nfd}", "C", "C#") for n in range(2)]
+    build_tones(tmp_path / "audio", paths, tmp_path / "data", "--labels-from-parent")
+    labels = read_vocabulary(tmp_path / "data" / "labels.csv")
+    assert [(label.key, label.name) for label in labels] == [("C", "C"), ("C#", "C#"), ("möwe", nfc)]

@@ -1,3 +1,5 @@
+import codecs
+
 import pytest
 
 from maskspec_fairseq.data_dir import ManifestError
@@ -22,6 +24,13 @@ def test_vocabulary_comes_back_as_it_was_written(tmp_path):
         "index,mid,display_name",
         '0,/m/05zppz,"Male speech, man speaking"',
     ]
+    assert read_vocabulary(path) == LABELS
+
+
+def test_a_byte_order_mark_before_a_vocabulary_is_skipped(tmp_path):
+    path = tmp_path / "labels.csv"
+    write_vocabulary(path, LABELS)
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes().replace(b"\n", b"\r\n"))
     assert read_vocabulary(path) == LABELS
 
 

@@ -59,9 +59,9 @@ def test_a_sound_directory_is_described(data):
 
 
 def test_hours_are_those_of_the_files_and_labels_may_be_none(tmp_path):
-    soundfile.write(tmp_path / "long.wav", np.zeros(3600 * 80), 80)
+    soundfile.write(tmp_path / "long.wav", np.zeros(3600 * 1000), 1000)
     write(tmp_path / "train.tsv", tmp_path, ["long.wav"])
-    assert rows(run_build("check", tmp_path))["train"] == "train 1 1.00 80 1 3600.00 s 3600.00 s - -"
+    assert rows(run_build("check", tmp_path))["train"] == "train 1 1.00 1000 1 3600.00 s 3600.00 s - -"
 
 
 @pytest.mark.parametrize(
