@@ -19,7 +19,7 @@ LABELS_HEADER = ["index", "mid", "display_name"]
 KEY = re.compile("[^\\s,\ufeff-][^\\s,]*")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Label:
     """One class: the key that label files use, without commas or spaces, and the name that people read."""
 

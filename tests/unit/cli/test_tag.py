@@ -207,7 +207,7 @@ def test_of_a_folder_the_audio_files_are_tagged_in_order_and_the_others_counted(
     assert found == [str(one), *(str(folder / name) for name in ("a.FLAC", "b/1.wav", "b/2.wav"))]
     assert output.err == f"{folder}/: audio files: 3; other files, left out: 1\n"
     (tmp_path / "none").mkdir()
-    assert "files below " in run(capsys, tmp_path / "none", "--checkpoint", checkpoint, code=2).err
+    assert "other audio below " in run(capsys, tmp_path / "none", "--checkpoint", checkpoint, code=2).err
 
 
 def test_scores_that_are_nan_are_null_in_json_and_warned_of(tmp_path, capsys, monkeypatch, checkpoint):

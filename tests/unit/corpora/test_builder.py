@@ -244,7 +244,7 @@ def test_an_interrupt_leaves_nothing_half_written(tree, tmp_path):
 def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
     (tmp_path / "soundfile.py").write_text("raise KeyboardInterrupt")
     done = subprocess.run([*BUILD, "--help"], capture_output=True, text=True, env=before_other_modules(tmp_path))
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "maskspec-build: interrupted\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted before the start; nothing was done\n")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

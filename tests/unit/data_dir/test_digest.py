@@ -22,13 +22,13 @@ def test_only_clips_their_order_and_their_labels_count(tmp_path):
 
 
 def test_the_statistics_of_these_subsets_and_this_front_end_count(tmp_path):
-    def digest(statistics, subsets=("train",)):
-        (tmp_path / "mel_stats.json").write_text(json.dumps(statistics))
-        return digest_statistics(str(tmp_path), "paper", subsets)
+    def digest(front_end="paper", **means):
+        """The digest for the front end paper of a file with these means of subsets."""
+        subsets = {name: {"frames": 1, "mean": [mean], "std": [2.0]} for name, mean in means.items()}
+        entry = {"front_end": {"n_mels": 1}, "subsets": subsets}
+        (tmp_path / "mel_stats.json").write_text(json.dumps({front_end: entry}))
+        return digest_statistics(str(tmp_path), "paper", ("train",))
 
-    train, other = {"mean": [1.0], "std": [2.0]}, {"mean": [1.5], "std": [2.0]}
-    expected = digest({"paper": {"subsets": {"train": train}}})
-    assert digest({"reference": {}, "paper": {"subsets": {"more": other, "train": train}}}) == expected
-    assert digest({"paper": {"subsets": {"train": {**train, "mean": [1.0 + 1e-9]}}}}) == expected
-    assert digest({"paper": {"subsets": {"train": other}}}) != expected
-    assert digest({"reference": {"subsets": {"train": train}}}) != expected
+    expected = digest(train=1.0)
+    assert digest(more=1.5, train=1.0) == digest(train=1.0 + 1e-9) == expected
+    assert digest(train=1.5) != expected != digest("reference", train=1.0)
