@@ -4,32 +4,26 @@ import gc
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, cast
+from typing import Any, Dict, List
 
-import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING, OmegaConf
-from torch import distributed as dist
 from torch.nn import Parameter
 
-from maskspec_fairseq.checkpoints.resume import check_start, read_last_config
-from maskspec_fairseq.checkpoints.run_lock import lock_run
-from maskspec_fairseq.checkpoints.run_record import Source, differences_from_run, file_source, note_run
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.resumable_iterator import ResumableIterator
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.digest import digest_clips, digest_statistics
 from maskspec_fairseq.data_dir.manifest import check_manifest, join_manifests, read_manifest
-from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE, read_mel_statistics
+from maskspec_fairseq.data_dir.mel_stats import read_mel_statistics
 from maskspec_fairseq.fairseq_compat import (
     check_devices,
     raise_if_interrupted,
     remember_interrupts,
-    resolve_named_checkpoints,
     set_batches_per_epoch,
 )
 from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.tasks.run_directory import claim_run_directory, log_start
 
 logger = logging.getLogger(__name__)
 
@@ -130,20 +124,10 @@ class AudioTask(FairseqTask):
                     f"to score the clips of training, copy {self.cfg.train_subset}.tsv (and .lbl) to another name"
                 )
             check_devices(self.cfg.cpu, self.cfg.fp16 or self.cfg.bf16 or self.cfg.amp)
-            self._check_run(cfg)
+            named = claim_run_directory(self, cfg)
             remember_interrupts()
-            self._log_start()
+            log_start(self.cfg, named.get("restore_file", ""))
         return super().build_model(cfg)
-
-    def _log_start(self) -> None:
-        last = os.path.join(self.cfg.save_dir, "checkpoint_last.pt")
-        precision = [name for name in ("fp16", "bf16", "amp") if self.cfg[name]]
-        logger.info(
-            "run directory %s: %s; %d epochs on %s in %s",
-            *(os.getcwd(), f"resumes from {last}" if os.path.isfile(last) else "starts", self.cfg.max_epoch),
-            "GPUs" if torch.cuda.is_available() and not self.cfg.cpu else "the CPU",
-            precision[0] if precision else "float32",
-        )
 
     def build_criterion(self, cfg, from_checkpoint: bool = False):
         """Build the criterion of a run; a converted checkpoint has none.
@@ -157,48 +141,6 @@ class AudioTask(FairseqTask):
                 "score it with maskspec-evaluate, or finetune it by model.pretrained"
             )
         return super().build_criterion(cfg)
-
-    def _check_run(self, cfg) -> None:
-        """Check that the run directory is free and of this run, and that the checkpoints to start from can be read."""
-        save_dir = self.cfg.save_dir
-        # fairseq has made the directory on the first rank, which is the one that writes
-        writes = os.path.isdir(save_dir) and not (dist.is_available() and dist.is_initialized() and dist.get_rank())
-        if writes:
-            lock_run(save_dir)
-        named = resolve_named_checkpoints(cfg, self.launch_path)
-        model = cast(Dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-        last = read_last_config(save_dir)
-        sources = self._sources(model, named.get("finetune_from_model", ""))
-        differing = differences_from_run(save_dir, last, model, self.cfg, sources) if last else []
-        if differing and not self.cfg.resume_changed:
-            raise ValueError(
-                f"{os.path.abspath(save_dir)}: expected the run that has been trained there, found another one "
-                f"({'; '.join(differing)}); choose another hydra.run.dir, or resume it with the new values by "
-                "task.resume_changed=true"
-            )
-        for difference in differing:
-            logger.warning("resuming a run that has changed (task.resume_changed): %s", difference)
-        for name, path in named.items():
-            if name == "restore_file" or not last:  # fairseq finetunes only where there is nothing to resume
-                check_start(path, model)
-        if writes:
-            note_run(save_dir, sources)
-
-    def _sources(self, model: Dict[str, Any], finetune_from: str) -> Dict[str, Source]:
-        """The files that decide what the run learns, by their names for users."""
-        subsets = self.subsets_of(self.cfg.train_subset)
-        clips = digest_clips(self.data_dir, subsets, self.has_labels)
-        pretrained = model.get("pretrained", "")
-        sources: Dict[str, Source] = {
-            "task.data": {"path": self.data_dir, "sha256": clips},
-            "model.pretrained": file_source(self.launch_path(pretrained) if pretrained else ""),
-            "checkpoint.finetune_from_model": file_source(finetune_from),
-        }
-        if not pretrained:  # else they come with it
-            statistics = digest_statistics(self.data_dir, model["front_end"], subsets)
-            path = os.path.join(self.data_dir, MEL_STATS_FILE)
-            sources["log-mel statistics"] = {"path": path, "sha256": statistics}
-        return sources
 
     def manifest_paths(self, split: str) -> List[str]:
         """The manifest files of a split."""

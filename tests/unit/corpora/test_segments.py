@@ -88,9 +88,7 @@ def test_tables_that_do_not_fit_are_refused(audio, tmp_path):
     assert "a.csv, line 1: expected the header file,start,end,label, found ['name'" in refused(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_bytes(b"file,start,end,label\n\xe9,0,1,a\n")
     assert "a.csv: expected a table in UTF-8, found" in refused(tmp_path / "a.csv")
-    assert "expected a class with two files or groups at least" in refused(
-        write_csv(tmp_path / "a.csv", ROWS[:3])
-    )
+    assert "expected a class with two files or groups at least" in refused(write_csv(tmp_path / "a.csv", ROWS[:3]))
     (tmp_path / "labels").mkdir()
     assert "expected label files (.txt) below" in refused(tmp_path / "labels")
     (tmp_path / "labels" / "gone.txt").write_text("0\t1\ta\n")
