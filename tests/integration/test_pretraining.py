@@ -204,7 +204,10 @@ def test_pictures_of_a_run(whole_run, data_dir, tmp_path, capsys):
     picture = tmp_path / "r.png"
     arguments = [path, "--checkpoint", str(run_dir / "checkpoints" / "checkpoint_last.pt"), "--out", str(picture)]
     assert reconstruct.main(arguments) == 0
-    assert picture.read_bytes().startswith(b"\x89PNG") and "on the masked patches, baseline" in capsys.readouterr().out
+    assert (
+        picture.read_bytes().startswith(b"\x89PNG")
+        and "squared error per masked value: model" in capsys.readouterr().out
+    )
     curve = tmp_path / "loss.png"
     assert plot_loss.main([str(run_dir / "hydra_train.log"), "--out", str(curve)]) == 0
     last = entries(output, "valid")[-1]

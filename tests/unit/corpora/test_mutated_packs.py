@@ -1,12 +1,7 @@
 """Packs with bytes changed at random go through builder and reader: an answer or a message, never anything else."""
 
 import collections
-import multiprocessing
-import os
-import resource
-import signal
 import sys
-import traceback
 
 import numpy as np
 import pytest
@@ -17,10 +12,8 @@ from maskspec_fairseq.cli import build
 from maskspec_fairseq.data_dir.labels import Label, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
 from tests.factories import NOISE, encoded, int16, write_mp3s, write_parquet, write_tar, write_waveforms, write_zip
+from tests.mutation import HANG, in_fork, mutated
 
-SECONDS = 20  # that a file may take
-GIBIBYTES = 3  # that it may ask for
-HANG = f"ended by signal {int(signal.SIGALRM)}"
 # The HDF5 library does not return from a heap of rows whose free space has 0 bytes. docs/manifests.md says so.
 HANGS_OF_LIBRARIES = {"mp3.h5": 0.01}  # kind -> how many of the files at most
 CLIPS = [encoded(NOISE[n, : 2000 + 100 * n]) for n in range(4)]
@@ -46,24 +39,6 @@ def write_pack(kind, path):
     return ["hdf5", f"train={path}", "--labels", str(path.with_name("classes.csv"))]
 
 
-def mutated(content, rng):
-    """Some bytes set anew, mostly near its ends, where headers are; or cut off, or a part left out or doubled."""
-    data = bytearray(content)
-    kind = rng.integers(8)
-    start, end = np.sort(rng.integers(0, len(data), 2))
-    if kind == 0:
-        return data[:start]
-    if kind == 1:
-        return data[:start] + data[end:]
-    if kind == 2:
-        return data[:end] + data[start:]
-    for _ in range(rng.integers(1, 9)):
-        near = int(rng.integers(0, min(len(data), 4096 if rng.random() < 0.8 else len(data))))
-        place = near if rng.random() < 0.5 else len(data) - 1 - near
-        data[place] = rng.choice([0, 1, 127, 128, 255, int(rng.integers(256))])
-    return data
-
-
 def build_and_read(arguments, folder):
     """What becomes of a pack: "built" or "refused", and how many of its clips can be read."""
     if arguments[0] in build.CORPORA:
@@ -83,44 +58,16 @@ def build_and_read(arguments, folder):
     return f"built, {read} clips read"
 
 
-def in_fork(arguments, folder):
-    """`build_and_read` in a process of its own; what it ended with, or how it was ended."""
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-
-    def run():
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115
-        resource.setrlimit(resource.RLIMIT_AS, (used + GIBIBYTES * 2**30,) * 2)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(SECONDS)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-        try:
-            sender.send(build_and_read(arguments, folder))
-        except BaseException:
-            sender.send(traceback.format_exc())
-
-    process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
-    sender.close()
-    try:
-        found = receiver.recv()
-    except EOFError:
-        found = None
-    process.join()
-    return found or f"ended by signal {-(process.exitcode or 0)}"
-
-
 def outcomes(kind, tmp_path, count):
     path = tmp_path / (kind if "." in kind else f"a.{kind}")
     arguments = write_pack(kind, path)
     content = path.read_bytes()
     (tmp_path / "data").mkdir()
-    assert in_fork(arguments, tmp_path / "data") == "built, 4 clips read"
+    assert in_fork(build_and_read, arguments, tmp_path / "data") == "built, 4 clips read"
     counts = collections.Counter()
     for seed in range(count):
         path.write_bytes(mutated(content, np.random.default_rng(seed)))
-        found = in_fork(arguments, tmp_path / "data")
+        found = in_fork(build_and_read, arguments, tmp_path / "data")
         assert found == "refused" or found.startswith("built") or found == HANG, (seed, found)
         counts[found] += 1
     assert counts[HANG] <= count * HANGS_OF_LIBRARIES.get(kind, 0)
