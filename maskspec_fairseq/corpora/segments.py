@@ -1,7 +1,6 @@
 """Labels in time, as a table (`file,start,end,label`) or as Audacity's label files: train and valid, by file."""
 
 import argparse
-import csv
 import math
 import os
 from collections import defaultdict
@@ -13,11 +12,12 @@ from maskspec_fairseq.audio.pieces import Piece
 from maskspec_fairseq.corpora import held_out
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio, read_headers
 from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
+from maskspec_fairseq.corpora.csv_rows import CURE, read_table
+from maskspec_fairseq.corpora.published_lists import reading
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels
 
 COLUMNS = ["file", "start", "end", "label"]
-CURE = "correct the table"
 
 
 class Segment(NamedTuple):
@@ -49,45 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     held_out.add_arguments(parser)
 
 
-def read_rows(table: Path, dialect: type[csv.Dialect], columns: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not empty, with their line numbers.
-
-    Raises:
-        ManifestError: the file cannot be read, is not UTF-8 or not CSV, or a row has more or fewer columns.
-    """
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as stream:
-            rows = csv.reader(stream, dialect)
-            for row in rows:
-                if not row or row[0] == "\\":  # Audacity's line of frequencies, after that of the label
-                    continue
-                if len(row) != len(columns):
-                    raise ManifestError(
-                        f"{table}, line {rows.line_num}: expected {', '.join(columns)}, found {row}; {CURE}"
-                    )
-                yield rows.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{table}: expected a table in UTF-8, found: {error}; {CURE}") from error
-
-
-def read_table(table: Path) -> Iterator[Segment]:
+def read_segments(table: Path) -> Iterator[Segment]:
     """The rows of a table with a header.
 
     Raises:
-        ManifestError: the header is another one, or see `read_rows`.
+        ManifestError: see `read_table`.
     """
-    rows = read_rows(table, csv.excel, COLUMNS)
-    number, header = next(rows, (1, []))
-    if header != COLUMNS:
-        raise ManifestError(f"{table}, line {number}: expected the header {','.join(COLUMNS)}, found {header}; {CURE}")
-    for number, row in rows:
-        yield Segment(f"{table}, line {number}", *row)
-
-
-class AudacityDialect(csv.excel_tab):
-    """Without quotation marks, which may be in a label."""
-
-    quoting = csv.QUOTE_NONE
+    for row in read_table(table, COLUMNS):
+        yield Segment(row.where, *(row.cells[column] for column in COLUMNS))
 
 
 def read_audacity(directory: Path, audio: list[str]) -> Iterator[Segment]:
@@ -97,7 +66,8 @@ def read_audacity(directory: Path, audio: list[str]) -> Iterator[Segment]:
         audio: paths of the audio files, one of which has the path of the label file but for the extension.
 
     Raises:
-        ManifestError: there are no label files, none or several audio files belong to one, or see `read_rows`.
+        ManifestError: there are no label files, none or several audio files belong to one, a row has more or fewer
+            columns, or a file is not UTF-8.
     """
     tables = sorted(directory.rglob("*.txt"))
     if not tables:
@@ -107,8 +77,15 @@ def read_audacity(directory: Path, audio: list[str]) -> Iterator[Segment]:
         files = [path for path in audio if os.path.splitext(path)[0] == stem]
         if len(files) != 1:
             raise ManifestError(f"{table}: expected one audio file called {stem}, found {files}; rename them")
-        for number, row in read_rows(table, AudacityDialect, COLUMNS[1:]):
-            yield Segment(f"{table}, line {number}", files[0], *row)
+        with reading(table, CURE):
+            text = table.read_text(encoding="utf-8-sig")
+        for number, line in enumerate(text.split("\n"), start=1):
+            if not line or line.startswith("\\"):  # frequencies of the label before
+                continue
+            where, cells = f"{table}, line {number}", line.split("\t")
+            if len(cells) != 3:
+                raise ManifestError(f"{where}: expected start, end and label between tabs, found {line!r}; {CURE}")
+            yield Segment(where, files[0], *cells)
 
 
 def frames_of(segment: Segment, frames: int, rate: int) -> tuple[int, int]:
@@ -141,7 +118,7 @@ def collect(args: argparse.Namespace) -> Corpus:
         ManifestError: a row does not fit its file, there is nothing to hold out, or see the readers above.
     """
     audio = find_audio(args.audio_dir)
-    segments = list(read_audacity(args.labels, audio) if args.labels.is_dir() else read_table(args.labels))
+    segments = list(read_audacity(args.labels, audio) if args.labels.is_dir() else read_segments(args.labels))
     classes: dict[str, list[str]] = defaultdict(list)  # of each file
     for segment in segments:
         if not normal_form(segment.label).strip():

@@ -5,22 +5,19 @@ extension. Without --split-column and --fold-column train and valid are made as 
 """
 
 import argparse
-import csv
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import Optional
 
 from maskspec_fairseq.corpora import held_out
 from maskspec_fairseq.corpora.builder import EXTENSIONS, UNDECODABLE, Clip, Corpus, find_audio
 from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
-from maskspec_fairseq.corpora.published_lists import check_file, reading
+from maskspec_fairseq.corpora.csv_rows import CURE, Row, read_table
 from maskspec_fairseq.corpora.subset_names import SUBSETS, subset_of, subset_order
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels
-
-CURE = "correct the table"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,38 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     splits.add_argument("--fold-column", metavar="NAME", help="the column of the folds: 1, 2, ...")
     held_out.add_arguments(parser)
-
-
-class Row(NamedTuple):
-    """A line of a table. `where` is its file and line, for messages."""
-
-    where: str
-    cells: dict[str, str]
-
-
-def read_table(path: Path, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows of a table; empty lines are skipped.
-
-    Raises:
-        ManifestError: there is no such file, it is not CSV, it lacks a column or has it twice, or a row has another
-            number of cells than the header.
-    """
-    check_file(path, "name a table")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with reading(path, CURE), open(path, encoding="utf-8-sig", newline="") as stream:
-        rows = csv.reader(stream, delimiter=delimiter, strict=True)
-        header = [name.strip() for name in next(rows, [])]
-        for column in columns:
-            if header.count(column) != 1:
-                raise ManifestError(
-                    f"{path}, line 1: expected one column {column!r}, found the columns {header}; {CURE}"
-                )
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            if len(row) not in (0, len(header)):
-                raise ManifestError(f"{where}: expected {len(header)} cells, as in the header, found {row}; {CURE}")
-            if row:
-                yield Row(where, {name: cell.strip() for name, cell in zip(header, row)})
 
 
 class Files:

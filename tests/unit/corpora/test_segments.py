@@ -68,8 +68,8 @@ def test_labels_in_time_become_labelled_pieces(audio, tmp_path, write, target):
         (("one/a.wav", "nan", "1", "Dog"), "found 'nan' and '1'"),
         (("one/a.wav", "0:01", "1", "Dog"), "found '0:01' and '1'"),
         (("gone.wav", "0", "1", "Dog"), "expected an audio file below"),
-        (("one/a.wav", "0", "1", " "), "expected a label, found ' '"),
-        (("one/a.wav", "0", "1"), "expected file, start, end, label, found"),
+        (("one/a.wav", "0", "1", " "), "expected a label, found ''"),
+        (("one/a.wav", "0", "1"), "expected 4 cells, as in the header, found"),
         (("broken.wav", "0", "1", "Dog"), "expected audio, found 'broken.wav', unreadable"),
     ],
 )
@@ -85,9 +85,9 @@ def test_tables_that_do_not_fit_are_refused(audio, tmp_path):
         return run_build("segments", labels, "--audio-dir", audio, "--out", tmp_path / "data", code=2).stderr
 
     (tmp_path / "a.csv").write_text("name,from,to,class\n")
-    assert "a.csv, line 1: expected the header file,start,end,label, found ['name'" in refused(tmp_path / "a.csv")
+    assert "a.csv, line 1: expected one column 'file', found the columns ['name'" in refused(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_bytes(b"file,start,end,label\n\xe9,0,1,a\n")
-    assert "a.csv: expected a table in UTF-8, found" in refused(tmp_path / "a.csv")
+    assert "a.csv, line 2: expected UTF-8, found" in refused(tmp_path / "a.csv")
     assert "expected a class with two files or groups at least" in refused(write_csv(tmp_path / "a.csv", ROWS[:3]))
     (tmp_path / "labels").mkdir()
     assert "expected label files (.txt) below" in refused(tmp_path / "labels")
