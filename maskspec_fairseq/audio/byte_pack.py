@@ -6,7 +6,7 @@ from typing import Any
 
 from maskspec_fairseq.audio import AudioError
 
-BUFFER = 2**16  # bytes that are read at least; most of a clip is wanted in one go
+BUFFER = 2**16  # bytes per read, because a decoder asks for a few at a time
 
 
 class ByteRange(io.RawIOBase):

@@ -9,8 +9,8 @@ import soundfile
 
 BLOCK_FRAMES = 1 << 16  # decoded and thrown away at a time
 MP3_FRAME = 1152  # samples per frame, at most
-# A frame refers to bytes of earlier ones, of which a low bit rate has room for few, and overlaps with the frame before.
-# mpg123 decodes too few of them after seeking. Its rounding, of 1e-7, repeats every 4 frames.
+# A frame of an mp3 uses bytes of earlier frames (the bit reservoir), of which mpg123 decodes too few after seeking. So
+# decoding starts 32 frames early, and at a multiple of 4 frames, where its rounding (1e-7) is that of the whole file.
 MP3_ALIGN = 4 * MP3_FRAME
 MP3_LEAD = 8 * MP3_ALIGN
 # libsndfile takes the last page of an ogg, which may end early, for a full one: samples sought in it are late.

@@ -13,7 +13,7 @@ LENGTH = struct.Struct("<I")
 
 
 def finish(path: str) -> Optional[mmap.mmap]:
-    """The bytes of an unfinished wav with a length in the header, on this machine's memory pages only.
+    """The bytes of an unfinished wav with a length in the header, in memory: the file does not change.
 
     Returns:
         None if the file is anything else, such as a wav that is complete and empty.

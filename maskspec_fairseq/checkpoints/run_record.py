@@ -17,7 +17,8 @@ from maskspec_fairseq.checkpoints.compare import differing_fields
 RECORD_FILE = "run.json"
 # Fields, besides the model's, that a resumed run must have in common with the run.
 TASK_FIELDS = (
-    "common.seed", "dataset.train_subset", "task.fold", "task.clip_sec", "task.channel", "task.target_is_multilabel"
+    "common.seed", "dataset.train_subset", "task.fold", "task.clip_sec", "task.channel", "task.target_is_multilabel",
+    "task.clip_sampling",
 )  # fmt: skip
 # Fields of the model that follow from others, are only shown, or name a file.
 OTHER_MODEL_FIELDS = {"num_classes", "label_names", "pretrained"}

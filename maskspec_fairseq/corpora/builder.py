@@ -71,6 +71,8 @@ class Corpus:
         vocabulary: the classes in the order of the model's outputs; None if the corpus has no labels.
         missing: subset -> clips that the lists of the corpus name and that do not exist.
         cutting: how long files are cut into pieces, which have the labels of the file; None if files stay whole.
+        hold_out: chooses the clips of valid, which is empty until then, out of the paths of train that can be used;
+            None if the subsets are given.
     """
 
     root: Path
@@ -78,6 +80,7 @@ class Corpus:
     vocabulary: Optional[list[Label]] = None
     missing: dict[str, list[str]] = field(default_factory=dict)
     cutting: Optional[Cutting] = None
+    hold_out: Optional[Callable[[list[str]], set[str]]] = None
 
 
 class Header(NamedTuple):
@@ -261,12 +264,18 @@ def write_corpus(
             )
     names = [clip.path for clips in corpus.subsets.values() for clip in clips]
     headers = iter(read_headers(root, names, min_sec, min_rate, workers))
+    opened = {subset: list(zip(clips, headers)) for subset, clips in corpus.subsets.items()}
+    if corpus.hold_out is not None:
+        usable = [clip.path for clip, header in opened["train"] if not header.reason]
+        valid = corpus.hold_out(usable if len(usable) > 1 else [clip.path for clip, _ in opened["train"]])
+        opened["valid"] = [(clip, header) for clip, header in opened["train"] if clip.path in valid]
+        opened["train"] = [(clip, header) for clip, header in opened["train"] if clip.path not in valid]
     files: dict[str, Callable[[Path], None]] = {}
     summary, empty, replaced, num_rejected, num_undecodable = [], [], [], 0, 0
     pieces: Counter[str] = Counter()  # of each file that is cut
-    for subset, clips in corpus.subsets.items():
+    for subset, clips in opened.items():
         paths, frames, labels, rejected = [], [], [], []
-        for clip, header in zip(clips, headers):
+        for clip, header in clips:
             path, header = first_usable(root, clip, header, min_sec, min_rate)
             if header.reason:
                 rejected.append((path, header.reason))
@@ -304,7 +313,10 @@ def write_corpus(
     stale = {LABELS_FILE, MEL_STATS_FILE, *(f"{subset}.lbl" for subset in corpus.subsets)} - set(files)
     write_together(out, files, stale)
     if empty:
-        print(f"maskspec-build: no clip is left for {', '.join(empty)}", file=sys.stderr)
+        print(
+            f"maskspec-build: no clip is left for {', '.join(empty)}; {out / empty[0]}.rejected.tsv says why",
+            file=sys.stderr,
+        )
     enough = num_rejected <= max(max_rejected * len(names), 1 if max_rejected else 0)
     if not enough:
         print(f"maskspec-build: more than --max-rejected {max_rejected} of the files cannot be used", file=sys.stderr)

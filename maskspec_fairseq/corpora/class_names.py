@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
+from typing import Callable
 
 from maskspec_fairseq.data_dir.labels import Label
 
@@ -22,21 +23,21 @@ def normal_form(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def vocabulary_of(names: Iterable[str]) -> dict[str, Label]:
+def vocabulary_of(names: Iterable[str], key_of: Callable[[str], str] = label_key) -> dict[str, Label]:
     """The classes of some names.
 
-    Names whose `label_key` is the same, or empty, keep their case and punctuation in their keys (`C`, `C#`); those that
+    Names whose key would be the same, or empty, keep their case and punctuation in their keys (`C`, `C#`); those that
     differ only in spaces and commas are numbered.
 
     Returns:
         Name in normal form -> its class, sorted by name; the keys differ.
     """
     distinct = sorted({normal_form(name) for name in names})
-    counts = Counter(map(label_key, distinct))
+    counts = Counter(map(key_of, distinct))
     classes: dict[str, Label] = {}
     taken = {key for key, count in counts.items() if count == 1}
     for name in distinct:
-        key = label_key(name)
+        key = key_of(name)
         if not key or counts[key] > 1:
             exact = re.sub(r"^-", "_-", re.sub("[\\s,\ufeff]+", "_", name))
             key, number = exact, 1

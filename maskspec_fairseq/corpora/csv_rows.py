@@ -1,10 +1,14 @@
-"""Rows of a table of the user's, found by the names of its columns."""
+"""A table of the user's: its rows by the names of its columns, and the files that they name."""
 
 import csv
+import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from maskspec_fairseq.corpora.builder import EXTENSIONS, UNDECODABLE
+from maskspec_fairseq.corpora.class_names import normal_form
 from maskspec_fairseq.corpora.published_lists import check_file, reading
 from maskspec_fairseq.data_dir import ManifestError
 
@@ -41,3 +45,25 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[Row]:
                 raise ManifestError(f"{where}: expected {len(header)} cells, as in the header, found {row}; {CURE}")
             if row:
                 yield Row(where, {name: cell.strip() for name, cell in zip(header, row)})
+
+
+class Files:
+    """Finds files by what a table calls them."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.by_path: dict[str, list[str]] = defaultdict(list)
+        self.by_name: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            self.by_path[_without_extension(path)].append(path)
+            self.by_name[_without_extension(os.path.basename(path))].append(path)
+
+    def find(self, cell: str) -> list[str]:
+        """The files that a cell may mean; of several with the same name those with its extension."""
+        stem = _without_extension(os.path.normpath(cell))
+        found = self.by_path.get(stem) or self.by_name.get(stem, [])
+        return [path for path in found if os.path.basename(path) == os.path.basename(cell)] or found
+
+
+def _without_extension(path: str) -> str:
+    root, extension = os.path.splitext(normal_form(path))
+    return root if extension.lower() in (*EXTENSIONS, *UNDECODABLE) else root + extension

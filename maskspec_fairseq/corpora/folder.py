@@ -78,12 +78,15 @@ def collect(args: argparse.Namespace) -> Corpus:
     for path in paths:
         subsets[given.get(path.partition("/")[0], "train")].append(path)
     clips: dict[str, list[Clip]] = {}
+    choose = None
     if len(paths) == 1 and "train" in subsets and cutting is not None:
         for name in ("train", "valid"):
             part = pieces.Part(name == "valid", args.valid_fraction)
             clips[name] = [Clip(paths[0], labels.get(paths[0]), part=part)]
     else:
-        held_out.hold_valid_out(subsets, {path: labels[path].present if labels else () for path in paths}, args)
+        of_path = {path: labels[path].present if labels else () for path in paths}
+        choose = held_out.choose_valid(subsets, of_path, args)
         for name in sorted(subsets, key=subset_order):
             clips[name] = [Clip(path, labels.get(path)) for path in sorted(subsets[name])]
-    return Corpus(args.audio_dir, clips, list(vocabulary.values()) if labels else None, cutting=cutting)
+    vocabulary_or_none = list(vocabulary.values()) if labels else None
+    return Corpus(args.audio_dir, clips, vocabulary_or_none, cutting=cutting, hold_out=choose)

@@ -2,14 +2,12 @@
 
 import argparse
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Optional
+from typing import Callable, Optional
 
 from maskspec_fairseq.argument_types import fraction, pattern_with_group
-from maskspec_fairseq.corpora.builder import is_decodable
 from maskspec_fairseq.data_dir import ManifestError
 
 SHOWN = 5  # classes in a note
@@ -114,29 +112,29 @@ def hold_out(classes: Mapping[str, Sequence[str]], part: float, pattern: Optiona
     return {path for name in chosen for path in groups[name]}
 
 
-def hold_valid_out(
+def choose_valid(
     subsets: dict[str, list[str]], classes: Mapping[str, Sequence[str]], args: argparse.Namespace
-) -> None:
-    """Move a part of train to valid, if there is a train and no valid; files that will be rejected stay in train.
+) -> Optional[Callable[[list[str]], set[str]]]:
+    """What chooses valid out of train, once it is known which files can be used; an empty valid is added to `subsets`.
 
     Args:
         subsets: name -> paths below `args.audio_dir`; changed in place.
         classes: path -> its classes.
         args: those of `add_arguments`, and `audio_dir`.
 
+    Returns:
+        `Corpus.hold_out`: None if there is no train, or a valid already.
+
     Raises:
-        ManifestError: there are fewer than two files, or see `hold_out`.
+        ManifestError: there are fewer than two files.
     """
     train = subsets.get("train", [])
     if not train or "valid" in subsets:
-        return
+        return None
     if len(train) < 2:
         raise ManifestError(
-            f"expected at least two files below {args.audio_dir}, one to hold out, found {train}; add files, or let "
-            "maskspec-build folder cut this one into pieces and hold out its end, without --segment-sec 0"
+            f"expected at least two files below {args.audio_dir}, one to hold out, found {train}; add files. "
+            "Of a single long one `maskspec-build folder` without --segment-sec 0 holds out the end"
         )
-    usable = [path for path in train if is_decodable(path) and os.path.exists(args.audio_dir / path)]
-    candidates = usable if len(usable) > 1 else train
-    valid = hold_out({path: classes[path] for path in candidates}, args.valid_fraction, args.group_by)
-    subsets["train"] = [path for path in train if path not in valid]
-    subsets["valid"] = sorted(valid)
+    subsets["valid"] = []
+    return lambda paths: hold_out({path: classes[path] for path in paths}, args.valid_fraction, args.group_by)

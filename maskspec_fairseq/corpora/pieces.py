@@ -85,7 +85,7 @@ def cut(path: str, frames: int, rate: int, cutting: Cutting, part: Optional[Part
     size, hop = max(1, round(cutting.sec * rate)), max(1, round(cutting.hop_sec * rate))
     start, end = 0, frames
     if part is not None:
-        held_out = frames - max(size, round(part.fraction * frames))
+        held_out = max(0, frames - max(size, round(part.fraction * frames)))
         start, end = (held_out, frames) if part.held_out else (0, held_out - size)
     pieces = []
     for first in range(start, end, hop):

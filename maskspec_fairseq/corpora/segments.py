@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from maskspec_fairseq.audio.pieces import Piece
 from maskspec_fairseq.corpora import held_out
 from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio, read_headers
 from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
-from maskspec_fairseq.corpora.csv_rows import CURE, read_table
+from maskspec_fairseq.corpora.csv_rows import CURE, Files, read_table
 from maskspec_fairseq.corpora.published_lists import reading
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels
@@ -49,21 +48,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     held_out.add_arguments(parser)
 
 
-def read_segments(table: Path) -> Iterator[Segment]:
+def read_segments(table: Path, files: Files) -> Iterator[Segment]:
     """The rows of a table with a header.
 
     Raises:
-        ManifestError: see `read_table`.
+        ManifestError: see `read_table`; or a row names no file, or may mean several.
     """
     for row in read_table(table, COLUMNS):
-        yield Segment(row.where, *(row.cells[column] for column in COLUMNS))
+        file, *others = (row.cells[column] for column in COLUMNS)
+        found = files.find(file)
+        if len(found) != 1:
+            raise ManifestError(f"{row.where}: expected the path of an audio file, found {file!r} of {found}; {CURE}")
+        yield Segment(row.where, found[0], *others)
 
 
-def read_audacity(directory: Path, audio: list[str]) -> Iterator[Segment]:
+def read_audacity(directory: Path, files: Files) -> Iterator[Segment]:
     """The rows of all label files below a directory: `start<TAB>end<TAB>label`, and lines of frequencies between them.
 
     Args:
-        audio: paths of the audio files, one of which has the path of the label file but for the extension.
+        files: of audio, one of which has the path of the label file but for the extension.
 
     Raises:
         ManifestError: there are no label files, none or several audio files belong to one, a row has more or fewer
@@ -74,9 +77,9 @@ def read_audacity(directory: Path, audio: list[str]) -> Iterator[Segment]:
         raise ManifestError(f"expected label files (.txt) below {directory}, found none; export them from Audacity")
     for table in tables:
         stem = str(table.relative_to(directory).with_suffix(""))
-        files = [path for path in audio if os.path.splitext(path)[0] == stem]
-        if len(files) != 1:
-            raise ManifestError(f"{table}: expected one audio file called {stem}, found {files}; rename them")
+        found = files.find(stem)
+        if len(found) != 1:
+            raise ManifestError(f"{table}: expected one audio file called {stem}, found {found}; rename them")
         with reading(table, CURE):
             text = table.read_text(encoding="utf-8-sig")
         for number, line in enumerate(text.split("\n"), start=1):
@@ -85,7 +88,7 @@ def read_audacity(directory: Path, audio: list[str]) -> Iterator[Segment]:
             where, cells = f"{table}, line {number}", line.split("\t")
             if len(cells) != 3:
                 raise ManifestError(f"{where}: expected start, end and label between tabs, found {line!r}; {CURE}")
-            yield Segment(where, files[0], *cells)
+            yield Segment(where, found[0], *cells)
 
 
 def frames_of(segment: Segment, frames: int, rate: int) -> tuple[int, int]:
@@ -117,18 +120,13 @@ def collect(args: argparse.Namespace) -> Corpus:
     Raises:
         ManifestError: a row does not fit its file, there is nothing to hold out, or see the readers above.
     """
-    audio = find_audio(args.audio_dir)
-    segments = list(read_audacity(args.labels, audio) if args.labels.is_dir() else read_segments(args.labels))
+    files = Files(find_audio(args.audio_dir))
+    segments = list((read_audacity if args.labels.is_dir() else read_segments)(args.labels, files))
     classes: dict[str, list[str]] = defaultdict(list)  # of each file
     for segment in segments:
         if not normal_form(segment.label).strip():
             raise ManifestError(f"{segment.where}: expected a label, found {segment.label!r}; {CURE}")
         classes[segment.file].append(normal_form(segment.label))
-    unknown = next((segment for segment in segments if segment.file not in set(audio)), None)
-    if unknown is not None:
-        raise ManifestError(
-            f"{unknown.where}: expected an audio file below {args.audio_dir}, found {unknown.file!r}; {CURE}"
-        )
     headers = dict(zip(classes, read_headers(str(args.audio_dir), list(classes), 0, args.min_rate, args.workers)))
     vocabulary = vocabulary_of(name for names in classes.values() for name in names)
     pieces: dict[Piece, list[str]] = {}

@@ -10,10 +10,11 @@ from typing import Any, Optional
 
 from maskspec_fairseq.corpora import held_out, pieces
 from maskspec_fairseq.corpora.builder import Clip, Corpus
-from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
+from maskspec_fairseq.corpora.class_names import label_key, normal_form, vocabulary_of
 from maskspec_fairseq.corpora.published_lists import check_file
+from maskspec_fairseq.corpora.subset_names import split_subset
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.labels import ClipLabels, Label, problem_of_key
+from maskspec_fairseq.data_dir.labels import ClipLabels, problem_of_key
 
 UNNAMED = ""  # the subset of files that no SUBSET= stands before
 
@@ -43,10 +44,8 @@ def read_arguments(arguments: Sequence[str], extensions: Sequence[str], example:
     """
     named: list[tuple[str, str]] = []
     for argument in arguments:
-        subset, equals, files = argument.partition("=")
-        if not equals or os.path.exists(argument):  # a file may have a = in its name
-            subset, files = UNNAMED, argument
-        elif not subset or subset.startswith(".") or "/" in subset or not files:
+        subset, files = split_subset(argument)
+        if not files or subset.startswith(".") or "/" in subset or argument.startswith("="):
             raise ManifestError(f"expected SUBSET=FILE, such as {example}, found {argument!r}")
         for file in sorted(glob.glob(files)) or [files]:
             if not file.lower().endswith(tuple(extensions)):
@@ -89,12 +88,9 @@ def sorted_names(names: Iterable[str]) -> list[str]:
     return sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
 
 
-def make_vocabulary(names: Sequence[str]) -> dict[str, Label]:
-    """Name -> class, in order. The keys are the names, if label files can hold all of them."""
-    if not any(map(problem_of_key, names)):
-        return {name: Label(name, name) for name in names}
-    classes = vocabulary_of(names)
-    return {name: classes[normal_form(name)] for name in names}
+def key_of(name: str) -> str:
+    """The key of a class: its name, such as one of AudioSet's, unless a label file cannot hold that."""
+    return label_key(name) if problem_of_key(name) else name
 
 
 def make_corpus(
@@ -113,11 +109,13 @@ def make_corpus(
     Raises:
         ManifestError: see `split_unnamed`.
     """
-    vocabulary = make_vocabulary(names or ())
+    vocabulary = vocabulary_of(names or (), key_of)
+    shared: dict[tuple[str, ...], ClipLabels] = {}  # one object for all clips with the same labels
     for clip in itertools.chain.from_iterable(subsets.values()):
         if clip.labels is not None:
-            clip.labels = ClipLabels([vocabulary[name].key for name in clip.labels.present])
-    classes = None if names is None else list(dict.fromkeys(vocabulary.values()))
+            keys = tuple(vocabulary[normal_form(name)].key for name in clip.labels.present)
+            clip.labels = shared.setdefault(keys, ClipLabels(list(dict.fromkeys(keys))))
+    classes = None if names is None else list(dict.fromkeys(vocabulary[normal_form(name)] for name in names))
     subsets = split_unnamed(subsets, args.valid_fraction)
     return Corpus(Path(root), subsets, classes, missing or {}, pieces.cutting_of(args))
 

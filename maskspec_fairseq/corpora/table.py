@@ -5,17 +5,16 @@ extension. Without --split-column and --fold-column train and valid are made as 
 """
 
 import argparse
-import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
 from maskspec_fairseq.corpora import held_out
-from maskspec_fairseq.corpora.builder import EXTENSIONS, UNDECODABLE, Clip, Corpus, find_audio
+from maskspec_fairseq.corpora.builder import Clip, Corpus, find_audio
 from maskspec_fairseq.corpora.class_names import normal_form, vocabulary_of
-from maskspec_fairseq.corpora.csv_rows import CURE, Row, read_table
-from maskspec_fairseq.corpora.subset_names import SUBSETS, subset_of, subset_order
+from maskspec_fairseq.corpora.csv_rows import CURE, Files, Row, read_table
+from maskspec_fairseq.corpora.subset_names import SUBSETS, split_subset, subset_of, subset_order
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import ClipLabels
 
@@ -39,28 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     splits.add_argument("--fold-column", metavar="NAME", help="the column of the folds: 1, 2, ...")
     held_out.add_arguments(parser)
-
-
-class Files:
-    """Finds files by what a table calls them."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.by_path: dict[str, list[str]] = defaultdict(list)
-        self.by_name: dict[str, list[str]] = defaultdict(list)
-        for path in paths:
-            self.by_path[_without_extension(path)].append(path)
-            self.by_name[_without_extension(os.path.basename(path))].append(path)
-
-    def find(self, cell: str) -> list[str]:
-        """The files that a cell may mean; of several with the same name those with its extension."""
-        stem = _without_extension(os.path.normpath(cell))
-        found = self.by_path.get(stem) or self.by_name.get(stem, [])
-        return [path for path in found if os.path.basename(path) == os.path.basename(cell)] or found
-
-
-def _without_extension(path: str) -> str:
-    root, extension = os.path.splitext(normal_form(path))
-    return root if extension.lower() in (*EXTENSIONS, *UNDECODABLE) else root + extension
 
 
 def classes_of(row: Row, column: str, separator: Optional[str]) -> list[str]:
@@ -103,8 +80,8 @@ def read_rows(args: argparse.Namespace) -> Iterator[tuple[str, Row]]:
     """
     columns = [args.path_column, args.label_column]
     for text in args.tables:
-        name, equals, path = text.rpartition("=")
-        if not equals or os.path.exists(text):
+        name, path = split_subset(text)
+        if not name:
             split = [name for name in (args.split_column, args.fold_column) if name]
             for row in read_table(Path(text), [*columns, *split]):
                 yield subset_of_row(row, args), row
@@ -158,9 +135,9 @@ def collect(args: argparse.Namespace) -> Corpus:
         print(f"note: {others} files below {args.audio_dir} are in no row and are left out")
     vocabulary = vocabulary_of(name for names in classes.values() for name in names)
     keys = {path: [vocabulary[name].key for name in names] for path, names in classes.items()}
-    held_out.hold_valid_out(subsets, keys, args)
+    choose = held_out.choose_valid(subsets, keys, args)
     clips = {
         name: [Clip(path, ClipLabels(keys[path])) for path in sorted(subsets[name])]
         for name in sorted(subsets, key=subset_order)
     }
-    return Corpus(args.audio_dir, clips, list(vocabulary.values()))
+    return Corpus(args.audio_dir, clips, list(vocabulary.values()), hold_out=choose)

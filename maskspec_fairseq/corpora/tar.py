@@ -181,7 +181,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     files = read_arguments(args.files, (".tar",), EXAMPLE)
     root = os.path.commonpath([os.path.dirname(path) for _, path in files])
     match = JSON_FIELD.fullmatch(args.labels_from or "")
-    label_extension = match[1] if match else args.labels_from or ""
+    label_extension = (match[1] if match else args.labels_from or "").lower()
     subsets: dict[str, list[Clip]] = {}
     missing: dict[str, list[str]] = {}
     names: set[str] = set()

@@ -29,14 +29,15 @@ class ResumableIterator(EpochBatchIterator):
         self.__dict__.update(vars(iterator))
         self.update_freq = update_freq
         self._batch_size = max(map(len, self.frozen_batches), default=0)
+        self._num_clips = sum(map(len, self.frozen_batches))
         self._finished: list[list[int]] = []  # stages before the current one
-        self._start = 0  # the position that the current stage counts from, of no meaning but in the log
+        self._start = 0  # the position in the epoch that the current stage counts from; fairseq groups updates by it
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()
         if state["iterations_in_epoch"]:
             stage = [self._batch_size, self.num_shards, state["iterations_in_epoch"] - self._start]
-            state.update(stages=[*self._finished, stage], start=self._start)
+            state.update(stages=[*self._finished, stage], start=self._start, clips=self._num_clips)
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -44,18 +45,24 @@ class ResumableIterator(EpochBatchIterator):
         state = dict(state_dict)
         *self._finished, stage = state.pop("stages", [None])
         self._start = state.pop("start", 0)
+        clips = state.pop("clips", self._num_clips)
+        if clips != self._num_clips:
+            logger.warning(
+                "epoch %d starts again: expected its %d clips, found %d, so which of them it has had cannot be told",
+                *(state["epoch"], clips, self._num_clips),
+            )
+            self._finished, self._start, stage, state["iterations_in_epoch"] = [], 0, None, 0
         position = state["iterations_in_epoch"]  # fairseq groups batches into updates by it
         changed = stage and stage[:2] != [self._batch_size, self.num_shards]
         if stage and (changed or position % self.update_freq):
             self._finished.append(stage)
-            total = sum(map(len, self.frozen_batches))
             left = sum(map(len, self._batches_left(state["epoch"], state["shuffle"])))
             per_update = self._batch_size * self.num_shards * self.update_freq
-            self._start = state["iterations_in_epoch"] = self.update_freq * ((total - left) // per_update)
+            self._start = state["iterations_in_epoch"] = self.update_freq * ((self._num_clips - left) // per_update)
             logger.info(
                 "epoch %d resumes with other batches (%d clips x %d processes x update_freq %d): %d of its %d clips "
                 "are left, %d updates",
-                *(state["epoch"], self._batch_size, self.num_shards, self.update_freq, left, total),
+                *(state["epoch"], self._batch_size, self.num_shards, self.update_freq, left, self._num_clips),
                 -(-left // per_update),
             )
         super().load_state_dict(state)

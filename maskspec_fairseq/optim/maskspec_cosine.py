@@ -61,10 +61,10 @@ class MaskSpecCosineSchedule(FairseqLRScheduler):
     def __init__(self, cfg: MaskSpecCosineConfig, optimizer) -> None:
         super().__init__(cfg, optimizer)
         if cfg.max_epoch <= 0:
-            raise ValueError(f"expected optimization.max_epoch above 0 for maskspec_cosine, found {cfg.max_epoch}")
+            raise ValueError(f"expected optimization.max_epoch (or lr_scheduler's) above 0, found {cfg.max_epoch}")
         if not 0 <= cfg.warmup_epochs < cfg.max_epoch:
             raise ValueError(
-                f"expected lr_scheduler.warmup_epochs from 0 to below optimization.max_epoch ({cfg.max_epoch}), "
+                f"expected lr_scheduler.warmup_epochs from 0 to below its max_epoch ({cfg.max_epoch}), "
                 f"found {cfg.warmup_epochs}"
             )
         if len(cfg.lr) != 1 or len(cfg.update_freq) != 1:
@@ -122,7 +122,7 @@ class MaskSpecCosineSchedule(FairseqLRScheduler):
         lr = self.optimizer.get_lr()
         if saved and not math.isclose(lr, saved["lr"], rel_tol=1e-6):
             logger.warning(
-                "the learning rate resumes at %.4g, the checkpoint had %.4g: optimization.max_epoch is %d, was %d, "
+                "the learning rate resumes at %.4g, the checkpoint had %.4g: max_epoch of the schedule is %d, was %d, "
                 "and optimization.lr is %g",
                 *(lr, saved["lr"], self.cfg.max_epoch, saved["max_epoch"], self.cfg.lr[0]),
             )

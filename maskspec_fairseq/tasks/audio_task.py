@@ -11,6 +11,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import II, MISSING, OmegaConf
 from torch.nn import Parameter
 
+from maskspec_fairseq.checkpoints.check import TASK
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.resumable_iterator import ResumableIterator
 from maskspec_fairseq.data_dir import ManifestError
@@ -22,6 +23,7 @@ from maskspec_fairseq.fairseq_compat import (
     remember_interrupts,
     set_batches_per_epoch,
 )
+from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.tasks.run_directory import claim_run_directory, log_start
 
@@ -114,8 +116,9 @@ class AudioTask(FairseqTask):
 
         Raises:
             ManifestError: no data.
-            ValueError: the run would be validated on its training subset, cropped and shuffled; another one is trained
-                in the run directory, or has been there; or a checkpoint to start from is missing, cut off or not one.
+            ValueError: a field of the task is out of its range; the run would be validated on its training subset,
+                cropped and shuffled; another one is trained in the run directory, or has been there; or a checkpoint to
+                start from is missing, cut off or not one.
         """
         if not from_checkpoint:
             if self.cfg.train_subset in self.cfg.valid_subset.split(","):
@@ -123,6 +126,7 @@ class AudioTask(FairseqTask):
                     f"expected dataset.valid_subset without the training subset, found {self.cfg.valid_subset!r}; "
                     f"to score the clips of training, copy {self.cfg.train_subset}.tsv (and .lbl) to another name"
                 )
+            check_fields({name: self.cfg[name] for name in ("sample_rate", "clip_sec", "channel")}, TASK, "task")
             check_devices(self.cfg.cpu, self.cfg.fp16 or self.cfg.bf16 or self.cfg.amp)
             named = claim_run_directory(self, cfg)
             remember_interrupts()

@@ -51,6 +51,8 @@ class MaskSpecFinetuningTask(AudioTask):
     number, so that neither unequal shares nor clips that are seen twice change them.
     """
 
+    has_labels = True
+
     def __init__(self, cfg: MaskSpecFinetuningConfig) -> None:
         super().__init__(cfg)
         self._scores = ValidationScores(cfg.target_is_multilabel)

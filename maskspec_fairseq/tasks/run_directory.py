@@ -34,11 +34,12 @@ def claim_run_directory(task: Any, model_cfg: DictConfig) -> Dict[str, str]:
         ManifestError: no data.
     """
     save_dir = task.cfg.save_dir
-    # fairseq has made the directory on the first rank, which is the one that writes
-    writes = os.path.isdir(save_dir) and not (dist.is_available() and dist.is_initialized() and dist.get_rank())
+    named = resolve_named_checkpoints(model_cfg, task.launch_path)
+    if dist.is_available() and dist.is_initialized() and dist.get_rank():
+        return named  # the first rank checks and writes; where it fails, the run ends
+    writes = os.path.isdir(save_dir)  # fairseq has made it
     if writes:
         lock_run(save_dir)
-    named = resolve_named_checkpoints(model_cfg, task.launch_path)
     model = cast(Dict[str, Any], OmegaConf.to_container(model_cfg, resolve=True))
     last = read_last_config(save_dir)
     sources = sources_of(task, model, named.get("finetune_from_model", ""))

@@ -190,14 +190,14 @@ def check_twice(subsets: Sequence[Subset], headers: dict[str, list[Header]], of_
 
 def check_overlaps(subsets: Sequence[Subset], headers: dict[str, list[Header]]) -> list[str]:
     """Messages on pieces that share frames of one file with a piece of another subset, or with the whole file."""
+    cut = {piece.path for found in headers.values() for header in found if (piece := split_piece(header.real_path))}
     spans: dict[str, list[tuple[int, int, Subset, int]]] = {}  # file -> first frame, end, subset, index
     for subset in subsets:
         for index, header in enumerate(headers[subset.path.name]):
-            path, first = header.real_path, 0
-            piece = split_piece(path)
-            if piece is not None:
-                path, first = piece.path, piece.first
-            spans.setdefault(path, []).append((first, first + header.frames, subset, index))
+            piece = split_piece(header.real_path) if cut else None
+            path, first = (piece.path, piece.first) if piece else (header.real_path, 0)
+            if path in cut:
+                spans.setdefault(path, []).append((first, first + header.frames, subset, index))
     messages = []
     for path, of_file in spans.items():
         furthest: dict[Path, tuple[int, int, int]] = {}  # manifest -> the span before that ends last: end, first, index

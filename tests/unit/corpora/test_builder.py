@@ -12,7 +12,14 @@ import soundfile
 from maskspec_fairseq.corpora.builder import CHUNK, in_parallel
 from maskspec_fairseq.corpora.tools import stats
 from maskspec_fairseq.data_dir.manifest import read_manifest
-from tests.factories import BUILD, run_build, run_build_program, write_flac_without_length, write_tone
+from tests.factories import (
+    BUILD,
+    read_subset,
+    run_build,
+    run_build_program,
+    write_flac_without_length,
+    write_tone,
+)
 
 
 def test_folder_lists_every_file_once_with_its_frames(tree, tmp_path):
@@ -251,3 +258,14 @@ def test_an_interrupt_while_modules_are_imported_is_one_line(tmp_path):
 def test_results_are_in_order_whether_or_not_processes_share_the_work(workers):
     for count in (0, 1, CHUNK, CHUNK + 1, 5 * CHUNK):
         assert in_parallel(abs, range(-count, 0), workers) == list(range(count, 0, -1))
+
+
+def test_a_file_that_cannot_be_used_is_not_held_out(tmp_path):
+    for number in range(10):
+        write_tone(tmp_path / "audio" / f"{number}.wav", 0.1, 8000)
+    run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0)
+    (chosen,) = read_subset(tmp_path / "data", "valid")[0].paths
+    (tmp_path / "audio" / chosen).write_text("no audio")
+    run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0)
+    (another,) = read_subset(tmp_path / "data", "valid")[0].paths
+    assert another != chosen and chosen in (tmp_path / "data" / "train.rejected.tsv").read_text()

@@ -45,6 +45,7 @@ def test_of_a_single_file_the_end_is_held_out_after_a_gap(frames, fraction, hop_
     train, valid = (
         cut("a.wav", frames, RATE, Cutting(10.0, hop_sec, 60.0), Part(held_out, fraction)) for held_out in (False, True)
     )
+    assert all(0 <= first < end <= frames for first, end in spans(train) + spans(valid))
     if frames >= 25000 and frames * (1 - fraction) >= 15001:
         gap = spans(valid)[0][0] - spans(train)[-1][1]
         assert 10000 <= gap <= 15000

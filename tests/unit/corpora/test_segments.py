@@ -1,5 +1,7 @@
 """maskspec-build segments."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 import soundfile
@@ -67,7 +69,7 @@ def test_labels_in_time_become_labelled_pieces(audio, tmp_path, write, target):
         (("one/a.wav", "-1", "1", "Dog"), "found '-1' and '1'"),
         (("one/a.wav", "nan", "1", "Dog"), "found 'nan' and '1'"),
         (("one/a.wav", "0:01", "1", "Dog"), "found '0:01' and '1'"),
-        (("gone.wav", "0", "1", "Dog"), "expected an audio file below"),
+        (("gone.wav", "0", "1", "Dog"), "expected the path of an audio file, found 'gone.wav' of []"),
         (("one/a.wav", "0", "1", " "), "expected a label, found ''"),
         (("one/a.wav", "0", "1"), "expected 4 cells, as in the header, found"),
         (("broken.wav", "0", "1", "Dog"), "expected audio, found 'broken.wav', unreadable"),
@@ -93,3 +95,13 @@ def test_tables_that_do_not_fit_are_refused(audio, tmp_path):
     assert "expected label files (.txt) below" in refused(tmp_path / "labels")
     (tmp_path / "labels" / "gone.txt").write_text("0\t1\ta\n")
     assert "gone.txt: expected one audio file called gone, found []" in refused(tmp_path / "labels")
+
+
+def test_names_that_look_the_same_are_the_same(audio, tmp_path):
+    """macOS writes é as two characters."""
+    (audio / "b.flac").rename(audio / unicodedata.normalize("NFD", "é.flac"))
+    rows = [("é.flac", "0", "1", "rain"), ("#c.wav", "0", "1", "rain")]
+    labels = write_csv(
+        tmp_path / "labels.csv", [tuple(unicodedata.normalize("NFC", cell) for cell in row) for row in rows]
+    )
+    assert "train 1, valid 1" in run_build("segments", labels, "--audio-dir", audio, "--out", tmp_path / "data").stdout

@@ -107,3 +107,11 @@ def test_what_resumes_with_other_batches_is_logged(caplog):
         "epoch 3 resumes with other batches (3 clips x 2 processes x update_freq 2): 31 of its 43 clips are left, "
         "3 updates"
     ) in caplog.text
+
+
+@pytest.mark.parametrize("num_clips", [30, 60])
+def test_an_epoch_of_another_number_of_clips_starts_again(num_clips, caplog):
+    _, state = run(range(NUM_CLIPS), (2, 1, 1), None, 5)
+    heard, _ = run(range(num_clips), (2, 1, 1), state, None)
+    assert clips_of(heard) == Counter(range(num_clips))
+    assert f"epoch {EPOCH} starts again: expected its {NUM_CLIPS} clips, found {num_clips}" in caplog.text

@@ -196,8 +196,8 @@ def test_resuming_on_more_gpus_keeps_the_epoch():
 @pytest.mark.parametrize(
     "kwargs, message",
     [
-        (dict(max_epoch=0), "optimization.max_epoch above 0 for maskspec_cosine, found 0"),
-        (dict(warmup_epochs=10), r"from 0 to below optimization.max_epoch \(10\), found 10"),
+        (dict(max_epoch=0), "max_epoch .or lr_scheduler's. above 0, found 0"),
+        (dict(warmup_epochs=10), r"from 0 to below its max_epoch \(10\), found 10"),
         (dict(lr=[1e-3, 1e-4]), r"one value in optimization.lr .* found \[0.001, 0.0001\]"),
         (dict(update_freq=[1, 2]), r"one value in .* optimization.update_freq .* \[1, 2\]"),
         (dict(skip_remainder_batch=True), "optimization.skip_remainder_batch=false for maskspec_cosine"),
@@ -214,8 +214,8 @@ def test_a_longer_run_says_that_its_learning_rate_jumps(caplog):
     rates(first, range(501))
     jumped = 1e-5 + (1e-3 - 1e-5) * 0.5 * (1 + math.cos(math.pi * (10 - 2) / (20 - 2)))
     message = (
-        f"the learning rate resumes at {jumped:.4g}, the checkpoint had 1e-05: optimization.max_epoch is 20, was 10, "
-        "and optimization.lr is 0.001"
+        f"the learning rate resumes at {jumped:.4g}, the checkpoint had 1e-05: max_epoch of the schedule is 20, "
+        "was 10, and optimization.lr is 0.001"
     )
     for max_epoch, messages in [(10, []), (20, [message])]:
         second = schedule(max_epoch=max_epoch)

@@ -104,6 +104,14 @@ def test_one_flag_resumes_a_run_that_has_changed_and_makes_it_the_run(start, cap
         start()
 
 
+def test_other_labels_of_the_same_clips_are_refused(start, tmp_path):
+    start()
+    path = tmp_path / "data" / "fold2.lbl"
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(ValueError, match="task.data: expected .*SHA-256 .*found .*SHA-256"):
+        start()
+
+
 def test_other_classes_are_refused_with_the_number_of_the_first(start, tmp_path):
     start()
     path = tmp_path / "data" / "labels.csv"
