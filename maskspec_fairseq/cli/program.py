@@ -34,6 +34,7 @@ def run_program(
     Returns:
         The exit code: 0, 2 after a failure, 130 after Ctrl-C, or what `run` returns.
     """
+    sys.excepthook = sys.__excepthook__  # the one of `cli/__init__.py` is for the imports
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -14,7 +14,6 @@ from maskspec_fairseq.corpora.tools import stats
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.factories import (
     BUILD,
-    read_subset,
     run_build,
     run_build_program,
     write_flac_without_length,
@@ -264,8 +263,8 @@ def test_a_file_that_cannot_be_used_is_not_held_out(tmp_path):
     for number in range(10):
         write_tone(tmp_path / "audio" / f"{number}.wav", 0.1, 8000)
     run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0)
-    (chosen,) = read_subset(tmp_path / "data", "valid")[0].paths
+    (chosen,) = read_manifest(tmp_path / "data" / "valid.tsv").paths
     (tmp_path / "audio" / chosen).write_text("no audio")
     run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0)
-    (another,) = read_subset(tmp_path / "data", "valid")[0].paths
+    (another,) = read_manifest(tmp_path / "data" / "valid.tsv").paths
     assert another != chosen and chosen in (tmp_path / "data" / "train.rejected.tsv").read_text()
