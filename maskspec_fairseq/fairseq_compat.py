@@ -106,7 +106,7 @@ def shorten_log() -> None:
 
     def shorten(record: logging.LogRecord) -> bool:
         if isinstance(record.msg, (dict, DictConfig)):
-            record.msg = "config: .hydra/config.yaml and, with all defaults, `cfg` in the checkpoints"
+            record.msg = "config: `cfg` in the checkpoints; .hydra/ has that of the last command, a refused one too"
         return not isinstance(record.msg, Module)
 
     logging.getLogger("fairseq_cli.train").addFilter(shorten)

@@ -58,7 +58,7 @@ class ParquetPack:
             columns = ["audio"]
         if len(columns) != 1:
             raise AudioError(
-                f"{pack}: expected a column audio of structs with the field bytes, found "
+                f"{pack}: expected one column of structs with the field bytes, or one called audio, found "
                 f"{', '.join(columns or schema.names) or 'no column'}; write it by `datasets` with an `Audio` column"
             )
         if min(rows, default=0) < 0 or sum(rows) > os.path.getsize(pack):

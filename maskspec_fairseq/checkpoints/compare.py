@@ -20,6 +20,9 @@ def differing_fields(
         if isinstance(left, list) and isinstance(right, list):  # labels, possibly hundreds
             pairs = enumerate(zip(left, right))
             number = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(left), len(right)))
-            left, right = f"{len(left)} of them", f"{len(right)}, other ones from number {number} on"
+            left, right = (
+                f"{len(values)} of them (number {number}: {values[number] if number < len(values) else 'none'})"
+                for values in (left, right)
+            )
         differing.append(f"{section}{name}: expected {left}, found {right}")
     return differing

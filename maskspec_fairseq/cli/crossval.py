@@ -95,7 +95,7 @@ def run_fold(args: argparse.Namespace, fold: int) -> dict[str, dict[str, float]]
     check_same_run(args, fold, run_dir)
     done = run_dir / "done"
     if not done.is_file():
-        print(f"fold {fold}: training in {run_dir}", flush=True)
+        print(f"fold {fold}: training in {run_dir}, progress in {run_dir / 'output.log'}", flush=True)
         for name in TITLES:
             shutil.rmtree(run_dir / f"scores_{name}", ignore_errors=True)
         train(train_command(args, fold, run_dir), run_dir / "output.log", fold)
@@ -125,10 +125,9 @@ def train(command: list[str], log: Path, fold: int) -> None:
         with open(log, "rb") as output:
             output.seek(start)
             reason = last_error(output.read().decode(errors="replace"))
-        raise ChildProcessError(
-            f"fold {fold}: training failed: {reason}; all its output is in {log}. The same command resumes from the "
-            "last checkpoint, if there is one"
-        )
+        resumes = (log.parent / "checkpoints" / "checkpoint_last.pt").is_file()
+        cure = "the same command resumes from the last checkpoint" if resumes else "correct the command"
+        raise ChildProcessError(f"fold {fold}: training failed: {reason}; {cure}. All its output is in {log}")
 
 
 def last_error(output: str) -> str:
@@ -163,7 +162,7 @@ def choose_folds(args: argparse.Namespace) -> list[int]:
         raise ValueError(
             f"{args.data}: expected subsets fold1, fold2, ..., found {len(found)} such manifests"
             + (f" and none of fold {', '.join(map(str, missing))}" if missing else "")
-            + "; `maskspec-build esc50` writes such a directory"
+            + "; write the directory with maskspec-build, of a corpus with folds"
         )
     return args.folds or found
 

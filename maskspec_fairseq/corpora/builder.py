@@ -5,6 +5,7 @@ modules, adds the arguments that all of them share, and passes the `Corpus` to `
 "Adding a corpus".
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -117,13 +118,13 @@ def find_audio(directory: Path) -> list[str]:
         ) from error
 
     found: list[str] = []
-    visited = set()
+    real_paths: dict[str, str] = {}  # of the folders and their parents
     for folder, folders, files in os.walk(directory, onerror=refuse, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in visited:  # a link to one of its parents
+        real_paths[folder] = os.path.realpath(folder)
+        parents = itertools.takewhile(lambda path: path in real_paths, map(str, Path(folder).parents))
+        if any(real_paths[parent] == real_paths[folder] for parent in parents):  # a link that leads back
             folders.clear()
             continue
-        visited.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = os.path.relpath(folder, directory)
         decodable = {os.path.splitext(name)[0] for name in files if name.lower().endswith(EXTENSIONS)}
@@ -256,6 +257,10 @@ def write_corpus(
         ManifestError: the data directory cannot hold the name of a directory or of a class.
     """
     root = resolve_root(corpus.root)
+    if corpus.cutting is not None and corpus.cutting.sec < min_sec:
+        raise ManifestError(
+            f"expected --segment-sec of at least --min-sec, {min_sec:g} s, found {corpus.cutting.sec:g}; raise it"
+        )
     for label in corpus.vocabulary or ():
         problem = problem_of_text(label.name)
         if problem:
@@ -322,8 +327,9 @@ def write_corpus(
         print(f"maskspec-build: more than --max-rejected {max_rejected} of the files cannot be used", file=sys.stderr)
     listed = ", listed with the reason in *.rejected.tsv" if num_rejected else ""
     if num_undecodable:
-        listed += f"; {num_undecodable} of them are not in a format of soundfile: run the ffmpeg commands listed there"
+        listed += f"; in no format of soundfile: {num_undecodable}, the ffmpeg commands listed there convert them"
     line = f"{out}: {', '.join(summary)} clips; rejected {num_rejected} of {len(names)} files{listed}"
     if pieces and corpus.cutting is not None:
-        line += f"; {len(pieces)} files are cut into {sum(pieces.values())} pieces of {corpus.cutting.sec:g} s"
+        cut_files = f"cut from {len(pieces)} of the files"
+        line += f"; {sum(pieces.values())} pieces of {corpus.cutting.sec:g} s, {cut_files}"
     return line, enough and not empty

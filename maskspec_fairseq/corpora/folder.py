@@ -31,6 +31,9 @@ def given_subsets(paths: Sequence[str]) -> dict[str, str]:
     subsets = set(named.values())
     folds = {subset for subset in subsets if subset.startswith("fold")}
     if len(subsets) < 2 or not (folds == subsets or ("train" in subsets and not folds)):
+        if len(subsets) > 1 and len(named) == len(tops):
+            folders = ", ".join(named)
+            print(f"note: {folders} are folders like any other, because there is no train next to them")
         return {}
     if len(named) < len(tops):
         other = next(top for top in tops if top not in named)
@@ -57,6 +60,8 @@ def labels_from_parent(paths: Sequence[str], given: dict[str, str]) -> dict[str,
                 f"--labels-from-parent: expected every file in the folder of its class, found {path} in none"
             )
         classes[path] = normal_form(folder.name)
+    if len(set(classes.values())) == 1:
+        print(f"note: all files are of one class, {classes[paths[0]]!r}: the class is the folder that a file is in")
     return classes
 
 

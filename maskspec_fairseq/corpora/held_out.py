@@ -74,6 +74,8 @@ def hold_out(classes: Mapping[str, Sequence[str]], part: float, pattern: Optiona
     Raises:
         ManifestError: see `group_files`; or nothing can be held out.
     """
+    if not classes:
+        raise ManifestError("expected clips, some to hold out, found none; name other files")
     groups = group_files(sorted(classes), pattern)
 
     # a file without a class is of the class "", so that unlabelled corpora are split by the same rule
@@ -109,7 +111,13 @@ def hold_out(classes: Mapping[str, Sequence[str]], part: float, pattern: Optiona
             f"note: {len(without)} classes have a single file or group, which stays in train; nothing of them is held "
             f"out: {', '.join(without[:SHOWN])}{more}"
         )
-    return {path for name in chosen for path in groups[name]}
+    valid = {path for name in chosen for path in groups[name]}
+    if len(valid) > 2 * part * len(classes):
+        print(
+            f"note: {len(valid)} of {len(classes)} files are held out, more than a fraction of {part:g}, because each "
+            "class has one at least"
+        )
+    return valid
 
 
 def choose_valid(

@@ -75,6 +75,9 @@ def read_audacity(directory: Path, files: Files) -> Iterator[Segment]:
     tables = sorted(directory.rglob("*.txt"))
     if not tables:
         raise ManifestError(f"expected label files (.txt) below {directory}, found none; export them from Audacity")
+    empty = [table for table in tables if not table.read_bytes().strip()]
+    if empty:
+        print(f"note: {len(empty)} label files are empty, {empty[0]} first; nothing of their audio is listed")
     for table in tables:
         stem = str(table.relative_to(directory).with_suffix(""))
         found = files.find(stem)

@@ -9,7 +9,7 @@ SUBSETS = {
     "valid": "valid", "validation": "valid", "val": "valid",
     "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
 }  # fmt: skip
-FOLD = re.compile(r"fold[ _-]?0*([1-9]\d*)", re.ASCII)
+FOLD = re.compile(r"fold[ _-]?0*([1-9]\d{0,8})", re.ASCII)
 
 
 def subset_of(word: str) -> Optional[str]:

@@ -202,7 +202,7 @@ def collect(args: argparse.Namespace) -> Corpus:
         print(f"{path}: {len(clips) - before} clips")
     for subset, keys in missing.items():
         if keys:
-            print(f"note: {len(keys)} keys of {subset} have no file of audio, {keys[0]!r} first")
+            print(f"note: {len(keys)} keys of {subset} have no file of audio that soundfile decodes, {keys[0]!r} first")
     if not any(subsets.values()):
         raise ManifestError(f"{files[0][1]}: expected members of audio ({', '.join(EXTENSIONS)}), found none")
     classes = sorted_names(names) if args.labels_from else None

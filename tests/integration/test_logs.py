@@ -27,7 +27,7 @@ def test_the_start_is_short_and_says_what_is_needed(whole_run):
     own = [line for line in start if "[maskspec_fairseq" in line]
     assert f"run directory {whole_run[0]}: starts; 8 epochs on the CPU in float32" in own[0]
     assert "8 epochs of 8 updates, 64 in all" in output
-    for text in ("num. shared model params", "loaded 24 clips of train", "config: .hydra/config.yaml"):
+    for text in ("num. shared model params", "loaded 24 clips of train", "config: `cfg` in the checkpoints"):
         assert text in output
     assert not any(text in output for text in ("TransformerBlock", "can_reuse_epoch_itr", "grouped total_num_itrs"))
     assert (whole_run[0] / ".hydra" / "config.yaml").is_file()

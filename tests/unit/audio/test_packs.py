@@ -430,8 +430,10 @@ def test_parquet_files_that_are_no_packs_are_refused(tmp_path):
     clip = [{"bytes": encoded(NOISE[0]), "path": "a"}]
     assert read_audio(write(sound=clip))[1] == PACK_RATE  # whatever the only column is called
     assert read_audio(write(audio=clip, context=clip))[1] == PACK_RATE
-    refused(write(a=clip, b=clip), "expected a column audio of structs with the field bytes, found a, b")
-    refused(write(text=["a"]), "expected a column audio of structs with the field bytes, found text")
+    refused(
+        write(a=clip, b=clip), "expected one column of structs with the field bytes, or one called audio, found a, b"
+    )
+    refused(write(text=["a"]), "expected one column of structs with the field bytes, or one called audio, found text")
     refused(write(audio=[{"bytes": None, "path": "a"}, *clip]), "expected the bytes of a file")
     refused(write(audio=clip).replace(":0", ":1"), "expected a row below 1, found 1; build the manifest again")
     content = (tmp_path / "a.parquet").read_bytes()

@@ -120,8 +120,8 @@ def test_another_model_is_refused_by_both_names(tmp_path, cfg, changes, message)
 def test_other_labels_are_refused(tmp_path):
     first = save(tmp_path / "a.pt", 1, classifier_cfg("abcde"))
     for labels, message in [
-        ("abdce", "label_keys: expected 5 of them, found 5, other ones from number 2 on"),
-        ("abcdef", "label_keys: expected 5 of them, found 6, other ones from number 5 on"),
+        ("abdce", r"label_keys: expected 5 of them \(number 2: c\), found 5 of them \(number 2: d\)"),
+        ("abcdef", r"label_keys: expected 5 of them \(number 5: none\), found 6 of them \(number 5: f\)"),
     ]:
         with pytest.raises(ValueError, match=f"b.pt: expected a model like that of .*a.pt, .*{message}"):
             average_checkpoints([first, save(tmp_path / "b.pt", 2, classifier_cfg(labels))])

@@ -34,7 +34,10 @@ def test_the_digest_is_that_of_sha256sum(tmp_path):
     [
         ({"dropout": 0.1}, "model.dropout: expected 0.0, found 0.1"),
         ({"front_end": "reference"}, "model.front_end: expected paper, found reference"),
-        ({"label_keys": list("acb")}, "model.label_keys: expected 3 of them, found 3, other ones from number 1 on"),
+        (
+            {"label_keys": list("acb")},
+            "model.label_keys: expected 3 of them (number 1: b), found 3 of them (number 1: c)",
+        ),
         ({"task": {"fold": 2}}, "task.fold: expected 1, found 2"),
         ({"task": {"clip_sec": 5.0}}, "task.clip_sec: expected 10.0, found 5.0"),
         ({"task": {"train_subset": "train,more"}}, "dataset.train_subset: expected train, found train,more"),

@@ -82,14 +82,14 @@ def test_what_is_not_a_fold_is_refused(folds, tmp_path, capsys, more):
 
 def test_folds_that_are_not_there_are_named(folds, tmp_path, capsys):
     assert crossval.main(arguments(folds, tmp_path, "--folds", "1", "7")) == 2
-    assert "found 3 such manifests and none of fold 7; `maskspec-build esc50`" in capsys.readouterr().err
+    assert "found 3 such manifests and none of fold 7; write the directory" in capsys.readouterr().err
 
 
 def test_a_directory_belongs_to_a_command_once_it_has_a_checkpoint(folds, tmp_path, calls, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(crossval.subprocess, "call", lambda *args, **kwargs: 1)
         assert crossval.main(arguments(folds, tmp_path, "size=tinny")) == 2
-    assert "fold 1: training failed: no output; all its output is in" in capsys.readouterr().err
+    assert "fold 1: training failed: no output; correct the command. All its output is in" in capsys.readouterr().err
     assert crossval.main(arguments(folds, tmp_path, "size=tiny")) == 0
     assert crossval.main(arguments(folds, tmp_path, "size=small")) == 2
     error = capsys.readouterr().err

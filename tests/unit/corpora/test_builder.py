@@ -164,7 +164,7 @@ def test_formats_that_soundfile_does_not_decode_are_listed_with_the_command_that
     assert "more than --max-rejected 0.05 of the files cannot be used" in done.stderr
     assert done.stdout.splitlines()[-1].endswith(
         "rejected 2 of 18 files, listed with the reason in *.rejected.tsv; "
-        "2 of them are not in a format of soundfile: run the ffmpeg commands listed there"
+        "in no format of soundfile: 2, the ffmpeg commands listed there convert them"
     )
     listed = dict(line.rstrip("\n").split("\t") for line in (out / "train.rejected.tsv").open())
     command = shlex.split(listed["rain/it's 1.M4A"].partition("; ")[2])

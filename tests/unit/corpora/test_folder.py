@@ -2,6 +2,9 @@
 
 import unicodedata
 
+import pytest
+
+from maskspec_fairseq.corpora.builder import find_audio
 from maskspec_fairseq.data_dir.labels import read_vocabulary
 from tests.factories import read_subset, run_build, write_tone
 
@@ -89,3 +92,30 @@ def test_folders_that_look_alike_are_one_class(tmp_path):
     build_tones(tmp_path / "audio", paths, tmp_path / "data", "--labels-from-parent")
     labels = read_vocabulary(tmp_path / "data" / "labels.csv")
     assert [(label.key, label.name) for label in labels] == [("C", "C"), ("C#", "C#"), ("möwe", nfc)]
+
+
+def test_two_links_to_a_folder_are_two_classes_and_a_circle_ends(tmp_path):
+    for name in ("1", "2"):
+        write_tone(tmp_path / "real" / f"{name}.wav", 0.1, 8000)
+    (tmp_path / "audio" / "dog").mkdir(parents=True)
+    (tmp_path / "audio" / "dog" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "audio" / "hound").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "back").symlink_to(tmp_path / "audio")
+    found = find_audio(tmp_path / "audio")
+    assert found[:2] == ["dog/linked/1.wav", "dog/linked/2.wav"]
+    assert {"hound/1.wav", "hound/2.wav"} <= set(found) and len(found) < 20
+
+
+@pytest.mark.parametrize(
+    "files, note",
+    [
+        (["test/a/1.wav", "test/a/2.wav", "valid/b/3.wav", "valid/b/4.wav"], "because there is no train next to them"),
+        (["dog/a/1.wav", "cat/a/2.wav"], "all files are of one class, 'a'"),
+        (["a/1.wav", "b/1.wav", "b/2.wav", "a/2.wav"], "note: 2 of 4 files are held out, more than a fraction of 0.05"),
+    ],
+)
+def test_what_may_not_be_meant_is_said(tmp_path, files, note):
+    for name in files:
+        write_tone(tmp_path / "audio" / name, 0.1, 8000)
+    done = run_build("folder", tmp_path / "audio", "--labels-from-parent", "--out", tmp_path / "data")
+    assert note in done.stdout

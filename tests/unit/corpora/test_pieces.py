@@ -78,7 +78,7 @@ def test_a_folder_is_cut_and_says_so(long_files, tmp_path):
         "folder", long_files, "--out", out, "--segment-sec", 10, "--segment-hop", 5, "--labels-from-parent",
         "--stats-clips", 0,
     )  # fmt: skip
-    assert done.stdout.splitlines()[-1].endswith("; 2 files are cut into 11 pieces of 10 s")
+    assert done.stdout.splitlines()[-1].endswith("; 11 pieces of 10 s, cut from 2 of the files")
     files = {}
     for subset in ("train", "valid"):
         manifest, labels = read_subset(out, subset)
@@ -97,7 +97,7 @@ def test_a_folder_is_cut_and_says_so(long_files, tmp_path):
 def test_files_up_to_a_minute_stay_whole_unless_asked(long_files, tmp_path):
     soundfile.write(long_files / "d.wav", np.zeros(60001), RATE)
     done = run_build("folder", long_files, "--out", tmp_path / "data", "--stats-clips", 0)
-    assert done.stdout.splitlines()[-1].endswith("; 1 files are cut into 6 pieces of 10 s")
+    assert done.stdout.splitlines()[-1].endswith("; 6 pieces of 10 s, cut from 1 of the files")
     done = run_build("folder", long_files, "--out", tmp_path / "data", "--stats-clips", 0, "--segment-sec", 0)
     assert "cut into" not in done.stdout and "rejected 0 of 4 files" in done.stdout
 
@@ -126,7 +126,7 @@ def test_a_hundred_hours_are_an_epoch_of_36000_clips(tmp_path):
     begin = time.monotonic()
     done = run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", "--stats-clips", 0)
     built = time.monotonic() - begin
-    assert "100 files are cut into 36000 pieces of 10 s" in done.stdout and built < 60
+    assert "36000 pieces of 10 s, cut from 100 of the files" in done.stdout and built < 60
     manifests = [read_manifest(tmp_path / "data" / f"{subset}.tsv") for subset in ("train", "valid")]
     dataset = AudioDataset(join_manifests(manifests), 8000, 10.0, training=True)
     assert len(dataset) == 36000

@@ -131,7 +131,7 @@ def test_long_names_and_other_members(tmp_path, form):
         8000,
         8400,
     ]
-    assert "note: 1 keys of train have no file of audio, 'a.tar: c' first" in done.stdout
+    assert "note: 1 keys of train have no file of audio that soundfile decodes, 'a.tar: c' first" in done.stdout
     assert (tmp_path / "data" / "train.rejected.tsv").read_text().startswith("a.tar: c\tmissing")
 
 

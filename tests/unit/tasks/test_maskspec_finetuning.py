@@ -117,7 +117,9 @@ def test_other_classes_are_refused_with_the_number_of_the_first(start, tmp_path)
     path = tmp_path / "data" / "labels.csv"
     header, low, high = path.read_text().splitlines()
     path.write_text("\n".join([header, "0" + high[1:], "1" + low[1:], ""]))
-    with pytest.raises(ValueError, match="label_keys: expected 2 of them, found 2, other ones from number 0 on"):
+    with pytest.raises(
+        ValueError, match=r"label_keys: expected 2 of them \(number 0: low\), found 2 of them \(number 0: high\)"
+    ):
         start()
 
 
