@@ -109,6 +109,8 @@ def test_streams_draw_for_themselves():
     assert torch.equal(mask, random_masking(keys(*range(4)), 96, 0.5, MASK))
     patchout = random_masking(keys(*range(4)), 96, 0.5, PATCHOUT)
     assert not any(torch.equal(*rows) for rows in zip(mask, patchout))
+    decoded = random_decoding(keys(*range(4)), torch.arange(96).expand(4, -1), 0.5)
+    assert not any(mask[clip, drawn].all() or patchout[clip, drawn].all() for clip, drawn in enumerate(decoded))
 
 
 @pytest.mark.parametrize("share", [*RATIOS, "1"])
