@@ -22,6 +22,7 @@ GAIN = 7
 SPEC_AUGMENT = 8
 PATCHOUT = 9
 DROP_PATH = 10
+DECODED = 11
 
 
 def clip_rng(clip_key: Sequence[int], stream: int) -> np.random.Generator:

@@ -46,6 +46,7 @@ MODEL: dict[str, Field] = {
     **LABELS,
     "mel_jitter": FLAG,
     "mask_ratio": SHARE,
+    "decoder_share": SHARE,
     "decoder_embed_dim": WIDTH,
     "decoder_layers": LAYERS,
     "decoder_attention_heads": HEADS,

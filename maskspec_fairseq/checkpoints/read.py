@@ -30,7 +30,7 @@ from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAIN
 ENCODER_FIELDS = tuple(ENCODER)
 MODULES: dict[str, type[nn.Module]] = {PRETRAINING_MODEL: MaskedAutoencoder, FINETUNING_MODEL: SpectrogramClassifier}
 # Fields that older checkpoints lack, with the values of those models.
-NEWER_FIELDS: dict[str, Any] = {"position_grid": []}
+NEWER_FIELDS: dict[str, Any] = {"position_grid": [], "decoder_share": 1.0}
 # The override `size=` that makes an encoder of a width.
 SIZE_OF_WIDTH = {size.encoder_embed_dim: name for name, size in SIZES.items()}
 # How torch 2.1 and newer name a function or class that they refuse to load.
@@ -108,8 +108,8 @@ def read_checkpoint(path: str, models: tuple[str, ...]) -> dict[str, Any]:
     name = model.get("_name") if isinstance(model, dict) else None
     if not isinstance(cfg, dict) or not isinstance(model, dict) or name not in models:
         raise ValueError(f"{path}: expected a checkpoint of the model {' or '.join(map(repr, models))}, found {name!r}")
-    for field, value in NEWER_FIELDS.items():
-        model.setdefault(field, value)
+    for field in NEWER_FIELDS.keys() & inspect.signature(MODULES[name]).parameters:
+        model.setdefault(field, NEWER_FIELDS[field])
     labels = tuple(LABELS) if name == FINETUNING_MODEL else ()
     check_fields(model, MODEL, f"{path}: cfg.model", required=(*ENCODER_FIELDS, *labels))
     check_fields(cfg.get("task", {}), TASK, f"{path}: cfg.task")

@@ -15,8 +15,9 @@ class MaskSpecPredictionCriterion(FairseqCriterion):
     """The summed squared error, with the number of values scored as the sample size.
 
     fairseq divides the summed gradient by the summed sample size, so that 1 x 8 and 2 x 4 clips give the same update.
-    Logged: `loss` per value, and `baseline_loss`, the loss per value of always predicting the mean of the masked
-    values; a model that learns goes below it.
+    Logged: `loss` per value, and `baseline_loss`, the loss per value of always predicting the mean of the values
+    scored; a model that learns goes below it. With `model.decoder_share` below 1, both are over the drawn share of the
+    masked patches in training, and over all of them in validation.
     """
 
     def forward(self, model, sample, reduce=True):

@@ -23,6 +23,9 @@ class MaskSpecConfig(FairseqDataclass):
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
     patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
     mask_ratio: float = field(default=0.75, metadata={"help": "share of patches that is masked, 0.05 to 0.95"})
+    decoder_share: float = field(
+        default=1.0, metadata={"help": "share of the masked patches that is decoded and scored in training"}
+    )
     encoder_embed_dim: int = field(default=BASE.encoder_embed_dim, metadata={"help": "encoder width"})
     encoder_layers: int = field(default=BASE.encoder_layers, metadata={"help": "encoder blocks"})
     encoder_attention_heads: int = field(

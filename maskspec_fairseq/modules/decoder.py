@@ -2,7 +2,8 @@
 
 Source: MaskSpec, arXiv:2204.12768, section 2.3 and figure 1.
 
-Shapes: B batch, L patches, N masked, V visible, P values per patch, D encoder width, E decoder width.
+Shapes: B batch, L patches, K masked patches to predict, V visible, P values per patch, D encoder width, E decoder
+width.
 """
 
 import torch
@@ -45,24 +46,24 @@ class SpectrogramDecoder(TokenStack):
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, encoded: Tensor, visible: Tensor, masked: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Predict the masked patches.
+        """Predict masked patches, all or some of them; those that are left out are not seen by the others.
 
         Attention does not depend on the order of tokens, so they stay as [CLS,] visible, masked, each with its own
         position. In the last block the masked ones alone are query tokens, and they alone are projected to patches.
 
         Args:
             encoded: (B, V, D), or (B, 1 + V, D) with a CLS token.
-            visible, masked: (B, V) and (B, N) indices.
+            visible, masked: (B, V) and (B, K) indices.
             grid: (rows, columns), L = rows * columns.
 
         Returns:
-            (B, N, P).
+            (B, K, P).
         """
         tokens = self.embed(encoded)  # (B, [1 +] V, E)
         batch, num_cls = len(tokens), tokens.shape[1] - visible.shape[1]
-        mask_tokens = self.mask_token.to(tokens.dtype).expand(batch, masked.shape[1], -1)  # (B, N, E)
+        mask_tokens = self.mask_token.to(tokens.dtype).expand(batch, masked.shape[1], -1)  # (B, K, E)
         positions = self.positions(grid, tokens).expand(batch, -1, -1)  # (B, L, E)
-        positions = gather_tokens(positions, torch.cat([visible, masked], dim=1))  # (B, V + N, E)
-        patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions  # (B, V + N, E)
-        tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)  # (B, [1 +] V + N, E)
-        return self.pred(self.run_blocks(tokens, num_queries=masked.shape[1]))  # (B, N, E) -> (B, N, P)
+        positions = gather_tokens(positions, torch.cat([visible, masked], dim=1))  # (B, V + K, E)
+        patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions  # (B, V + K, E)
+        tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)  # (B, [1 +] V + K, E)
+        return self.pred(self.run_blocks(tokens, num_queries=masked.shape[1]))  # (B, K, E) -> (B, K, P)

@@ -1,6 +1,6 @@
 """The losses, each returned as a sum and the number of terms, so that callers can divide sums over several batches.
 
-Shapes: B batch, N masked patches, P values per patch, C classes.
+Shapes: B batch, K masked patches that were predicted, P values per patch, C classes.
 """
 
 import torch.nn.functional as F
@@ -16,9 +16,9 @@ def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) 
     loss, and its easiest part.
 
     Args:
-        prediction: (B, N, P).
-        target: (B, N, P).
-        scored: bool (B, N), False for patches that are left out.
+        prediction: (B, K, P).
+        target: (B, K, P).
+        scored: bool (B, K), False for patches that are left out.
 
     Returns:
         The sum of squared errors, and the number of values summed.

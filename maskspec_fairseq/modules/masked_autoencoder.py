@@ -2,8 +2,8 @@
 
 Source: MaskSpec, arXiv:2204.12768, sections 2.2 to 2.4 and figure 1.
 
-Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, V visible, P values per patch, D encoder width,
-E decoder width.
+Shapes: B batch, T samples, F mel bins, S frames, L patches, N masked, K <= N decoded, V visible, P values per patch,
+D encoder width, E decoder width.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from maskspec_fairseq.clip_rng import check_clip_keys
 from maskspec_fairseq.modules.decoder import SpectrogramDecoder
 from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
-from maskspec_fairseq.modules.masking import gather_tokens, num_masked, random_masking, split_by_mask
+from maskspec_fairseq.modules.masking import (
+    gather_tokens,
+    num_decoded,
+    num_masked,
+    random_decoding,
+    random_masking,
+    split_by_mask,
+)
 from maskspec_fairseq.modules.patches import patchify
 from maskspec_fairseq.modules.sizes import BASE, SMALL, TINY, ModelSize
 
@@ -33,7 +41,9 @@ class MaskedAutoencoder(nn.Module):
         front_end, sample_rate, mel_jitter: see `LogMel`.
         patch_size: side of a patch, mel bins and frames.
         mask_ratio: share of the patches that is hidden, alpha of algorithm 1.
-        encoder_*, decoder_*, dropout, drop_path: see `TokenStack`; drop_path is the encoder's alone.
+        decoder_share: share of the masked patches that is decoded and scored in training, drawn for every clip and
+            epoch; the decoder does not see the others. 1, the paper's, is all of them, as always in eval mode.
+        encoder_*, the other decoder_*, dropout, drop_path: see `TokenStack`; drop_path is the encoder's alone.
         cls_token: prepend a CLS token (released code; the paper has none).
         position_grid: of the encoder's learned positions, see `SpectrogramEncoder`; the decoder's are sinusoidal.
         norm_pix_loss: normalise each target patch by its own mean and deviation (released scripts; not in the paper).
@@ -59,6 +69,7 @@ class MaskedAutoencoder(nn.Module):
         mel_jitter: bool = False,
         patch_size: int = 16,
         mask_ratio: float = 0.75,
+        decoder_share: float = 1.0,
         encoder_embed_dim: int = BASE.encoder_embed_dim,
         encoder_layers: int = BASE.encoder_layers,
         encoder_attention_heads: int = BASE.encoder_attention_heads,
@@ -74,10 +85,12 @@ class MaskedAutoencoder(nn.Module):
         norm_pix_loss: bool = False,
     ) -> None:
         super().__init__()
-        num_masked(10**6, mask_ratio)  # refuse a ratio outside the paper's range before any training step
+        # refuse values outside their range before any training step
+        num_decoded(num_masked(10**6, mask_ratio), decoder_share)
         self.front_end = LogMel(front_end, sample_rate, frame_multiple=patch_size, mel_jitter=mel_jitter)
         self.patch_size = patch_size
         self.mask_ratio = mask_ratio
+        self.decoder_share = decoder_share
         self.norm_pix_loss = norm_pix_loss
         self.encoder = SpectrogramEncoder(
             patch_size,
@@ -112,17 +125,19 @@ class MaskedAutoencoder(nn.Module):
         Args:
             waveform: (B, T), floats or float32 bits (see `float32_bits.py`), padded to a common length.
             num_samples: (B,) samples before the padding; None if nothing is padded.
-            clip_key: (B, 3) integers (seed, epoch, clip) on the host, from which the masks are drawn.
+            clip_key: (B, 3) integers (seed, epoch, clip) on the host, from which the masks, and what is decoded,
+                are drawn.
             mask: bool (B, L) on the CPU, to choose the mask instead of drawing it.
 
         Returns:
-            prediction: (B, N, P), the decoder's output for the masked patches.
-            target: float32 (B, N, P), their true values.
-            scored: bool (B, N), False where a masked patch begins (the centre of its first frame) in the padding.
+            prediction: (B, K, P), the decoder's output for the masked patches, or for those that were drawn.
+            target: float32 (B, K, P), their true values.
+            scored: bool (B, K), False where such a patch begins (the centre of its first frame) in the padding.
             mask: bool (B, L) on the CPU, True where masked.
 
         Raises:
-            ValueError: neither a mask nor keys, or a waveform that the front end refuses (see `LogMel.forward`).
+            ValueError: neither a mask nor keys, no keys to draw the decoder's share, or a waveform that the front end
+                refuses (see `LogMel.forward`).
         """
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)
         patches = patchify(spectrogram, self.patch_size)  # (B, L, P)
@@ -131,7 +146,10 @@ class MaskedAutoencoder(nn.Module):
             if clip_key is None:
                 raise ValueError("expected either a mask or the clips' keys (seed, epoch, clip), found neither")
             mask = random_masking(clip_key, patches.shape[1], self.mask_ratio)
-        visible, masked = (index.to(patches.device, non_blocking=True) for index in split_by_mask(mask))
+        visible, masked = split_by_mask(mask)
+        if self.training and self.decoder_share < 1:
+            masked = random_decoding(check_clip_keys(clip_key, "decoder_share"), masked, self.decoder_share)  # (B, K)
+        visible, masked = (index.to(patches.device, non_blocking=True) for index in (visible, masked))
         encoded = self.encoder(patches, visible, grid, clip_key)  # (B, [1 +] V, D)
         return {
             "prediction": self.decoder(encoded, visible, masked, grid),
@@ -141,21 +159,21 @@ class MaskedAutoencoder(nn.Module):
         }
 
     def normalise_target(self, patches: Tensor) -> Tensor:
-        """(B, N, P) -> (B, N, P): with `norm_pix_loss`, each patch is normalised by its own mean and deviation."""
+        """(B, K, P) -> (B, K, P): with `norm_pix_loss`, each patch is normalised by its own mean and deviation."""
         if not self.norm_pix_loss:
             return patches
         variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
         return (patches - mean) / (variance + TARGET_EPS).sqrt()
 
     def denormalise_prediction(self, prediction: Tensor, patches: Tensor) -> Tensor:
-        """Undo `norm_pix_loss` with the mean and deviation of the true patches; both (B, N, P)."""
+        """Undo `norm_pix_loss` with the mean and deviation of the true patches; both (B, K, P)."""
         if not self.norm_pix_loss:
             return prediction
         variance, mean = torch.var_mean(patches, dim=2, keepdim=True)
         return prediction * (variance + TARGET_EPS).sqrt() + mean
 
     def _not_padding(self, masked: Tensor, columns: int, num_samples: Optional[Tensor]) -> Tensor:
-        """bool (B, N): the patch's first frame is centred on a sample of the clip."""
+        """bool (B, K): the patch's first frame is centred on a sample of the clip."""
         if num_samples is None:
             return torch.ones_like(masked, dtype=torch.bool)
         first_sample = (masked % columns) * (self.patch_size * self.front_end.hop_length)

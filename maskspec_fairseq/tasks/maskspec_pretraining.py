@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fairseq.tasks import register_task
 
 from maskspec_fairseq.audio.read import clip_samples
-from maskspec_fairseq.modules.masking import num_masked
+from maskspec_fairseq.modules.masking import num_decoded, num_masked
 from maskspec_fairseq.registered_names import PRETRAINING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 
@@ -24,11 +24,11 @@ class MaskSpecPretrainingTask(AudioTask):
 
         Raises:
             ManifestError: see `set_mel_statistics`.
-            ValueError: clips that are too short for the mask ratio.
+            ValueError: clips that are too short for the mask ratio, or for the decoder's share.
         """
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:
             rows, columns = model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))
-            num_masked(rows * columns, model.mask_ratio)  # refuses clips that are too short for the ratio
+            num_decoded(num_masked(rows * columns, model.mask_ratio), model.decoder_share)  # refuses too short clips
             self.set_mel_statistics(model.front_end)
         return model

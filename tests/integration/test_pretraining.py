@@ -134,6 +134,7 @@ def test_skipping_replaces_counts_and_ends_over_one_percent(spoiled_data, tmp_pa
     "override, message",
     [
         ("model.mask_ratio=0.99", "expected mask_ratio in [0.05, 0.95], found 0.99"),
+        ("model.decoder_share=0", "expected model.decoder_share above 0 and at most 1, found 0"),
         ("model.front_end=reference", "expected log-mel statistics of the front end 'reference'"),
         ("task.data=/nowhere", "expected a directory with manifests as task.data, found none at /nowhere"),
         ("dataset.train_subset=fold1", "found only the subsets train, valid there"),

@@ -8,7 +8,7 @@ from maskspec_fairseq.clip_rng import check_clip_keys
 
 STREAMS = {
     "CROP": 0, "MASK": 1, "MEL_RANGE": 2, "REPLACEMENT": 3, "MIX_WAVEFORM": 4, "MIX_SPECTROGRAM": 5, "ROLL": 6,
-    "GAIN": 7, "SPEC_AUGMENT": 8, "PATCHOUT": 9, "DROP_PATH": 10,
+    "GAIN": 7, "SPEC_AUGMENT": 8, "PATCHOUT": 9, "DROP_PATH": 10, "DECODED": 11,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from maskspec_fairseq.criterions.maskspec_classification import MaskSpecClassifi
 from maskspec_fairseq.models.maskspec import MaskSpecConfig
 from maskspec_fairseq.models.maskspec_classifier import MaskSpecClassifierConfig
 from maskspec_fairseq.modules.masking import num_hidden
+from maskspec_fairseq.modules.sizes import SIZES
 from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWConfig
 from maskspec_fairseq.optim.maskspec_cosine import MaskSpecCosineConfig
 from maskspec_fairseq.tasks.maskspec_finetuning import MaskSpecFinetuningConfig
@@ -156,12 +157,24 @@ def test_the_reference_pretraining_is_the_first_61_epochs_of_a_cosine_over_400(m
     assert schedule.step_update(61 * 5) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_fast_recipes_differ_from_the_papers_in_their_decoder_alone(size):
+    papers, fast = compose_recipe(f"maskspec_{size}"), compose_recipe(f"maskspec_{size}_fast")
+    differing = {name for name in papers.model if papers.model[name] != fast.model[name]}
+    assert differing == {"decoder_share", "decoder_layers"} and papers.model.decoder_share == 1
+    assert all(papers[part] == fast[part] for part in papers if part != "model")
+
+
 @pytest.mark.parametrize("stage", BASES)
 def test_runs_do_not_share_a_directory(stage):
-    base = [] if stage == "finetuning" else [CONFIGS / stage / "maskspec_base.yaml"]
-    text = "\n".join(path.read_text() for path in [*base, *(CONFIGS / stage).glob("*/*.yaml")])
-    directories = re.findall(r"^    dir: (\S+)", text, re.MULTILINE)
-    assert len(set(directories)) == len(directories) == sum(own == stage for own in STAGE_OF.values())
+    directories = []
+    for name in (recipe.split("/")[-1] for recipe, own in STAGE_OF.items() if own == stage):
+        own_text = (CONFIGS / stage / f"{name}.yaml").read_text()
+        parts = [f"{part}.yaml" for part in re.findall(r"^  - ([\w: ]+)$", own_text, re.MULTILINE) if part != "_self_"]
+        texts = [own_text, *((CONFIGS / stage / part.replace(": ", "/")).read_text() for part in parts)]
+        directory = re.findall(r"^    dir: (\S+)", "\n".join(texts), re.MULTILINE)[-1]
+        directories.append(directory.replace("${hydra:job.config_name}", name))
+    assert len(set(directories)) == len(directories)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,14 @@ def test_a_checkpoint_of_before_learned_positions_has_sinusoidal_ones(tmp_path):
     assert "head for 5 classes" in load_pretrained(build_classifier(classifier_cfg()), classifier_cfg(), path)
 
 
+def test_a_checkpoint_of_before_shares_of_the_decoder_decodes_all(tmp_path):
+    old = {name: value for name, value in pretraining_cfg().items() if name != "decoder_share"}
+    model, cfg = load_autoencoder(save_checkpoint(tmp_path / "old.pt", small_autoencoder(), old))
+    assert model.decoder_share == cfg["model"]["decoder_share"] == 1.0
+    _, cfg = load_classifier(save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg()))
+    assert "decoder_share" not in cfg["model"]  # fairseq would refuse a field that its model does not have
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, zipped):
     marker = tmp_path / "marker"

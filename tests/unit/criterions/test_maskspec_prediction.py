@@ -89,6 +89,25 @@ def test_loss_is_summed_over_the_masked_values_of_real_audio(criterion, dataset)
     assert log["masked"] == 8 * 36 and log["patches"] == 8 * 48 and log["replaced"] == 0
 
 
+def test_a_share_is_scored_in_training_and_all_masked_patches_in_validation(criterion, dataset):
+    model, full = small_autoencoder(decoder_share=0.25), small_autoencoder()
+    batch = dataset.collater([dataset[index] for index in range(4)])
+    output = model(**batch["net_input"])
+    loss, sample_size, log = criterion(model, batch)
+    with metrics.aggregate(new_root=True) as aggregator:
+        criterion.reduce_metrics([log])
+    values, target = aggregator.get_smoothed_values(), output["target"][output["scored"]]
+    assert output["target"].shape[1] == 9 and int(sample_size) == target.numel()
+    error = (output["prediction"][output["scored"]] - target).square()
+    assert values["loss"] == pytest.approx(float(error.mean()), abs=1e-4)
+    assert values["baseline_loss"] == pytest.approx(float(target.var(unbiased=False)), abs=1e-4)
+    assert values["masked_share"] == 0.75
+    for module in (criterion, model, full):
+        module.eval()
+    (loss, size, log), (full_loss, full_size, full_log) = criterion(model, batch), criterion(full, batch)
+    assert size == full_size and torch.equal(loss, full_loss) and log == full_log
+
+
 def test_what_is_logged(criterion, dataset):
     model = small_autoencoder()
     batches = [dataset.collater([dataset[index] for index in part]) for part in (range(3), range(3, 8))]

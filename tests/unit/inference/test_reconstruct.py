@@ -11,9 +11,11 @@ from maskspec_fairseq.modules.patches import patchify
 from tests.factories import pretraining_cfg, save_checkpoint, small_autoencoder
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "norm_pix"])
+@pytest.fixture(
+    params=[dict(), dict(norm_pix_loss=True), dict(decoder_share=0.25)], ids=["plain", "norm_pix", "decoder_share"]
+)
 def model(request):
-    return small_autoencoder(norm_pix_loss=request.param).eval()
+    return small_autoencoder(**request.param).eval()
 
 
 def test_checkpoint_comes_back_as_the_model(model, tmp_path):

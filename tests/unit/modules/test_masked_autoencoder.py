@@ -76,6 +76,59 @@ def test_is_the_plain_masked_autoencoder(waveform, cls_token):
     assert torch.allclose(output["prediction"], prediction[mask].view(2, 36, 256), atol=1e-5)
 
 
+def places_of(target: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
+    """Where each patch of (B, K, P) is among those of (B, L, P)."""
+    return (target[:, :, None] == patches[:, None]).all(dim=3).long().argmax(dim=2)
+
+
+@pytest.mark.parametrize("cls_token", [False, True])
+def test_a_share_is_a_full_decode_in_which_nobody_attends_to_the_patches_left_out(waveform, cls_token):
+    """The blocks written out, over all tokens in the order of the grid, with the attention to them set to 0."""
+    model = small_autoencoder(cls_token=cls_token, decoder_share=0.25).train()
+    output = model(waveform, clip_key=KEYS)
+    decoder, patches, hidden = model.decoder, patchify(model.front_end(waveform), 16), output["mask"]
+    visible = split_by_mask(hidden)[0]
+    decoded = places_of(output["target"], patches)
+    assert output["prediction"].shape == output["target"].shape == (2, 9, 256) and output["scored"].shape == (2, 9)
+    assert torch.equal(hidden, random_masking(KEYS, 48, 0.75)) and hidden.gather(1, decoded).all()
+    first, encoded = int(cls_token), decoder.embed(model.encoder(patches, visible, (8, 6)))
+    for clip in range(2):
+        tokens = decoder.mask_token[0].expand(48, -1).clone()
+        tokens[visible[clip]] = encoded[clip, first:]
+        tokens = torch.cat([encoded[clip, :first], tokens + sincos_positions(8, 6, 16)])  # ([1 +] L, E)
+        seen = torch.zeros(len(tokens), dtype=torch.bool)
+        seen[:first] = seen[first + visible[clip]] = seen[first + decoded[clip]] = True
+        for block in decoder.blocks:
+            query, key, value = block.attn.qkv(block.norm1(tokens)).chunk(3, dim=1)
+            heads = []
+            for q, k, v in zip(query.chunk(2, dim=1), key.chunk(2, dim=1), value.chunk(2, dim=1)):
+                scores = (q @ k.T / 8**0.5).masked_fill(~seen, float("-inf"))
+                heads.append(scores.softmax(dim=1) @ v)
+            tokens = tokens + block.attn.proj(torch.cat(heads, dim=1))
+            tokens = tokens + block.mlp(block.norm2(tokens))
+        expected = decoder.pred(decoder.norm(tokens))[first + decoded[clip]]
+        torch.testing.assert_close(output["prediction"][clip], expected, rtol=1e-4, atol=1e-5)
+        loss, _ = masked_spectrogram_loss(*(output[name][clip, None] for name in ("prediction", "target", "scored")))
+        assert loss.item() == pytest.approx(((expected - patches[clip, decoded[clip]]) ** 2).sum().item(), rel=1e-5)
+
+
+def test_all_masked_patches_are_decoded_in_eval_mode_and_by_a_share_of_one(waveform):
+    full = small_autoencoder()(waveform, clip_key=KEYS)
+    for model in (small_autoencoder(decoder_share=0.25).eval(), small_autoencoder(decoder_share=1.0).train()):
+        output = model(waveform, clip_key=KEYS)
+        assert all(torch.equal(output[name], full[name]) for name in full)
+
+
+def test_what_is_decoded_does_not_depend_on_the_batch(waveform):
+    model = small_autoencoder(decoder_share=0.25).train()
+    whole = model(waveform, clip_key=KEYS)
+    swapped, alone = model(waveform.flip(0), clip_key=KEYS[::-1]), model(waveform[1:], clip_key=KEYS[1:])
+    assert torch.equal(swapped["target"].flip(0), whole["target"]) and torch.equal(alone["target"], whole["target"][1:])
+    assert torch.allclose(alone["prediction"][0], whole["prediction"][1], atol=1e-5)
+    with pytest.raises(ValueError, match="keys .* for decoder_share in training, found none"):
+        model(waveform, mask=whole["mask"])
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 def test_the_last_tokens_of_a_stack_are_those_of_the_whole_stack(layers):
     torch.manual_seed(0)
@@ -145,8 +198,23 @@ def test_loss_has_no_gradient_at_visible_patches_targets(waveform, norm_pix_loss
     assert torch.equal(through[mask], cut[mask]) and (through[~mask] != 0).any(dim=1).all()
 
 
-def test_every_parameter_learns(waveform):
-    model = small_autoencoder(cls_token=True)
+def test_gradients_reach_the_targets_of_decoded_patches_alone(waveform):
+    model = small_autoencoder(decoder_share=0.25).train()
+    model.front_end = Spectrogram(model.front_end(waveform))
+    encode = model.encoder.forward
+    model.encoder.forward = lambda *args: encode(*args).detach()
+    output = model(waveform, clip_key=KEYS)
+    loss, count = masked_spectrogram_loss(output["prediction"], output["target"], output["scored"])
+    (grad,) = torch.autograd.grad(loss, [model.front_end.values])
+    reached = patchify(grad, 16).abs().sum(dim=2) > 0
+    assert count == 2 * 9 * 256 and reached.sum(dim=1).tolist() == [9, 9]
+    decoded = places_of(output["target"], patchify(model.front_end.values, 16))
+    assert reached.gather(1, decoded).all()
+
+
+@pytest.mark.parametrize("decoder_share", [1.0, 0.25])
+def test_every_parameter_learns(waveform, decoder_share):
+    model = small_autoencoder(cls_token=True, decoder_share=decoder_share)
     output = model(waveform, clip_key=KEYS)
     (output["prediction"] - output["target"]).square().sum().backward()
     for name, parameter in model.named_parameters():
@@ -198,12 +266,13 @@ def test_half_model_predicts_like_the_full_one(waveform, dtype):
 def test_config_is_taken_by_argument_name():
     cfg = (
         dict(SMALL_AUTOENCODER, front_end="reference", sample_rate=32000, mel_jitter=True, patch_size=16,
-             mask_ratio=0.5, cls_token=True, position_grid=[8, 6], dropout=0.1, drop_path=0.2, norm_pix_loss=True,
-             _name="maskspec")
+             mask_ratio=0.5, decoder_share=0.25, cls_token=True, position_grid=[8, 6], dropout=0.1, drop_path=0.2,
+             norm_pix_loss=True, _name="maskspec")
     )  # fmt: skip
     model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, cfg))
     assert isinstance(model.front_end, LogMel) and model.front_end.params.name == "reference"
-    assert model.mask_ratio == 0.5 and model.encoder.cls_token is not None and model.encoder.position_grid == (8, 6)
+    assert (model.mask_ratio, model.decoder_share) == (0.5, 0.25)
+    assert model.encoder.cls_token is not None and model.encoder.position_grid == (8, 6)
     assert model.encoder.drop_path_rates == pytest.approx([0.0, 0.2])
     assert model.decoder.drop_path_rates == [0.0, 0.0]
 
@@ -212,6 +281,7 @@ def test_config_is_taken_by_argument_name():
     "kwargs, message",
     [
         (dict(mask_ratio=0.99), r"expected mask_ratio in \[0.05, 0.95\], found 0.99"),
+        (dict(decoder_share=0.0), "expected model.decoder_share above 0 and at most 1, found 0.0"),
         (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10"),
         (dict(front_end="kaldi"), "expected a front end out of"),
         (dict(position_grid=[8]), r"expected model.position_grid as \[rows, columns\], .* found \[8\]"),

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from maskspec_fairseq.clip_rng import MASK, PATCHOUT
-from maskspec_fairseq.modules.masking import num_masked, random_masking, split_by_mask
+from maskspec_fairseq.modules.masking import (
+    num_decoded,
+    num_masked,
+    random_decoding,
+    random_masking,
+    split_by_mask,
+)
 
 RATIOS = [f"0.{percent:02d}" for percent in range(5, 100, 5)]
 
@@ -103,3 +109,41 @@ def test_streams_draw_for_themselves():
     assert torch.equal(mask, random_masking(keys(*range(4)), 96, 0.5, MASK))
     patchout = random_masking(keys(*range(4)), 96, 0.5, PATCHOUT)
     assert not any(torch.equal(*rows) for rows in zip(mask, patchout))
+    decoded = random_decoding(keys(*range(4)), torch.arange(96).expand(4, -1), 0.5)
+    assert not any(mask[clip, drawn].all() or patchout[clip, drawn].all() for clip, drawn in enumerate(decoded))
+
+
+@pytest.mark.parametrize("share", [*RATIOS, "1"])
+def test_exactly_floor_of_the_share_is_decoded(share):
+    expected = int((Decimal(share) * 372).to_integral_value(ROUND_FLOOR))
+    masked = split_by_mask(random_masking(keys(*range(5)), 496, 0.75))[1]
+    decoded = random_decoding(keys(*range(5)), masked, float(share))
+    assert decoded.shape == (5, expected) and (decoded.diff(dim=1) > 0).all()
+    assert all(set(few.tolist()) <= set(all_of_them.tolist()) for few, all_of_them in zip(decoded, masked))
+
+
+def test_what_is_decoded_depends_on_seed_epoch_and_clip_alone():
+    masked = torch.arange(72).expand(12, -1)
+    together = random_decoding(keys(*range(12)), masked, 0.25)
+    for batch in ([3], [7, 3], [11, 0, 3, 5]):
+        assert torch.equal(random_decoding(keys(*batch), masked[: len(batch)], 0.25), together[batch])
+    others = [dict(clips=[1]), dict(clips=[0], seed=2), dict(clips=[0], epoch=2)]
+    drawn = [random_decoding(keys(*other.pop("clips"), **other), masked[:1], 0.25) for other in others]
+    assert len({tuple(row[0].tolist()) for row in (together[:1], *drawn)}) == 4
+
+
+def test_every_masked_patch_is_decoded_equally_often():
+    decoded = random_decoding(keys(*range(4000)), torch.arange(36).expand(4000, -1), 0.25)
+    share = torch.bincount(decoded.flatten(), minlength=36) / 4000
+    assert (share - 0.25).abs().max() < 4 * (0.75 * 0.25 / 4000) ** 0.5
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.01, 33.0, float("nan"), float("inf")])
+def test_shares_of_the_decoder_that_are_none_are_refused(share):
+    with pytest.raises(ValueError, match=f"expected model.decoder_share above 0 and at most 1, found {share}"):
+        num_decoded(372, share)
+
+
+def test_a_share_of_too_few_masked_patches_is_refused():
+    with pytest.raises(ValueError, match="at least one masked patch to decode, found a share of 0.1 of 6; use longer"):
+        num_decoded(6, 0.1)

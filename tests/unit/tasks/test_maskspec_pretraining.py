@@ -74,6 +74,8 @@ def test_clips_too_short_for_the_mask_ratio_are_refused_before_training(data_dir
     # 0.17 s are 8 patches, of which 5 % are none
     with pytest.raises(ValueError, match="at least one masked and one visible patch, found 0 masked of 8"):
         pretraining_task(data_dir, clip_sec=0.17).build_model(model_config(mask_ratio=0.05))
+    with pytest.raises(ValueError, match="at least one masked patch to decode, found a share of 0.1 of 6"):
+        pretraining_task(data_dir, clip_sec=0.17).build_model(model_config(decoder_share=0.1))
 
 
 def test_a_new_epoch_lets_go_of_what_holds_itself(data_dir):
