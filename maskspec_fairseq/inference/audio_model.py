@@ -124,8 +124,8 @@ class AudioModel(nn.Module):
 
     @property
     def frame_dim(self) -> int:
-        """W', of one layer."""
-        return self.network.column_dim
+        """W'."""
+        return self.network.column_dim * max(1, len(self.layers))
 
     @property
     def window_samples(self) -> int:
@@ -231,8 +231,8 @@ class AudioModel(nn.Module):
             all_layers: of all layers side by side, instead of those of the model.
 
         Returns:
-            (B, N, W'), or (B, N, layers * W'), the mean over a column's frequencies, or its rows side by side where the
-            pooling keeps them apart; and (N,), the time of the column's middle in the clip, s.
+            (B, N, W'), the mean over a column's frequencies, or its rows side by side where the pooling keeps them
+            apart; and (N,), the time of the column's middle in the clip, s.
 
         Raises:
             ValueError: see `forward`; or a number of passes that does not divide a column.

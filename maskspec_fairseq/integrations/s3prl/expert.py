@@ -34,5 +34,5 @@ class UpstreamExpert(UpstreamBase):
         resampled = [self.model.resample(wav[None], SAMPLE_RATE)[0] for wav in wavs]  # of padding the filter would ring
         waveform = pad_sequence(resampled, batch_first=True)
         frames, _ = self.model.frame_embeddings(waveform, self.model.sample_rate, all_layers=True)
-        layers = list(frames.split(self.model.frame_dim, dim=2))
+        layers = list(frames.split(self.model.network.column_dim, dim=2))
         return {"last_hidden_state": layers[-1], "hidden_states": layers}
