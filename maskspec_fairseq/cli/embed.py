@@ -56,6 +56,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         raise ValueError("expected --data and --subset together, found one of them; add the other")
     if args.passes > 1 and not args.frames:
         raise ValueError(f"expected --passes with --frames only, found --passes {args.passes}; add --frames")
+    if args.frames and args.pool not in (None, "mean", "frequency"):
+        raise ValueError(
+            f"expected --pool mean or frequency with --frames, found {args.pool}; the others are of whole clips"
+        )
     clips = list_manifest(args.data, args.subset) if args.data else list_files(list_audio(args.files))
     model = load_model(args.checkpoint, args.pool, args.layers).to(args.device)
     result = embed_clips(model, clips, args.out, args.frames, args.passes, args.batch_size)

@@ -205,7 +205,7 @@ class AudioModel(nn.Module):
         # A finetuned model pools as in training, padding included; the classes of a third-party head may have no names.
         as_trained = not self.layers and (self.labels or self.network.pool_norm is not None)
         if as_trained or num_samples is None:
-            return torch.cat([self.network.embed(batch) for batch in batches])
+            return torch.cat([self.network.embed(batch, layers=self.layers) for batch in batches])
         columns = self.network.front_end.grid(windows.shape[1])[1]  # M
         starts = torch.arange(columns, device=windows.device) * self.column_samples  # (M,)
         held = starts < num_samples[:, None]  # (B, M): the columns that hold sound

@@ -165,6 +165,14 @@ def test_onnxruntime_gives_the_embedding_of_plain_arithmetic(data, tmp_path, cap
 
 
 @torch.inference_mode()
+def test_windows_that_are_all_sound_need_no_lengths():
+    model = small_audio_model([]).read_out("frequency+max", [1])
+    windows = noise(RATE)
+    found = model.embed_windows(windows)
+    torch.testing.assert_close(found, model(windows, RATE).embedding, atol=1e-6, rtol=0)
+
+
+@torch.inference_mode()
 def test_a_finetuned_model_pools_as_in_training_unless_it_is_read_otherwise(tmp_path):
     """Its own embedding counts the padding, as its head has learned it; another one drops the head and the padding."""
     path, network = save_finetuned(tmp_path / "c.pt", seed=1, clip_sec=1.0)
@@ -226,6 +234,24 @@ def test_what_the_encoder_lacks_is_refused_before_anything_is_written(tmp_path, 
     assert main([*rest, "--checkpoint", str(tmp_path / "m"), *chosen]) == 2
     shown = capsys.readouterr().err.splitlines()[-1]
     assert shown.startswith(f"maskspec-{program}: ") and match in shown and not out.exists()
+
+
+def test_frames_have_no_maximum_over_time(capsys):
+    assert embed.main(["a.wav", "--checkpoint", "c.pt", "--out", "e", "--frames", "--pool", "frequency+max"]) == 2
+    assert "expected --pool mean or frequency with --frames, found frequency+max" in capsys.readouterr().err
+
+
+@torch.inference_mode()
+def test_frames_of_rows_side_by_side_are_written(data, tmp_path):
+    directory, files = data
+    arguments = [files[0], "--checkpoint", str(directory / "c.pt"), "--out", str(tmp_path / "e.npz"), "--device", "cpu"]
+    assert embed.main([*arguments, "--frames", "--pool", "frequency", "--layers", "1,2"]) == 0
+    with np.load(tmp_path / "e.npz") as archive:
+        frames = archive["frames_0"]
+    assert frames.shape == (4, 2 * ROWS * WIDTH)
+    model = maskspec_fairseq.load_model(str(directory / "c.pt"), "frequency", [1, 2])
+    clip = torch.from_numpy(soundfile.read(files[0], dtype="float32")[0])[None]
+    np.testing.assert_allclose(frames.mean(0), model(clip, RATE // 2).embedding[0], atol=2e-5)
 
 
 @pytest.mark.parametrize(
