@@ -5,10 +5,10 @@ fairseq loads a plugin by importing its directory, and that registers everything
 """
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
-    from maskspec_fairseq.inference.audio_model import AudioModel
+    from maskspec_fairseq.inference.audio_model import AudioModel, Layers
     from maskspec_fairseq.modules.masked_autoencoder import maskspec_base, maskspec_small, maskspec_tiny
 
 __version__ = "0.2.0"
@@ -16,11 +16,11 @@ __version__ = "0.2.0"
 __all__ = ["__version__", "load_model", "maskspec_base", "maskspec_small", "maskspec_tiny"]
 
 
-def load_model(path: str) -> "AudioModel":
+def load_model(path: str, pool: Optional[str] = None, layers: "Optional[Layers]" = None) -> "AudioModel":
     """A trained model to use without fairseq; see `maskspec_fairseq.inference.load.load_model`."""
     from maskspec_fairseq.inference import load
 
-    return load.load_model(path)
+    return load.load_model(path, pool, layers)
 
 
 def __getattr__(name: str) -> Any:

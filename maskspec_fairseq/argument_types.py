@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from typing import Callable
+from typing import Callable, Union
 
 
 def int_at_least(minimum: int) -> Callable[[str], int]:
@@ -18,6 +18,19 @@ def int_at_least(minimum: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def layers(text: str) -> Union[str, list[int]]:
+    """Numbers of layers, separated by commas, or "all".
+
+    Raises:
+        argparse.ArgumentTypeError: the text is neither.
+    """
+    if text == "all":
+        return text
+    if not re.fullmatch(r"\d+(,\d+)*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected numbers of layers, such as 6 or 6,12, or all, found {text}")
+    return [int(number) for number in text.split(",")]
 
 
 def seconds(text: str) -> float:

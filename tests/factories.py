@@ -1,11 +1,13 @@
 """Models, audio, packs and data directories that several test files share."""
 
 import contextlib
+import importlib
 import io
 import itertools
 import json
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,18 @@ def tagging_model(labels=tuple(TAG_LABELS), multilabel=False, channel="mix", see
 def save_exported(model, path):
     write_folder(model, str(path))
     return str(path)
+
+
+def s3prl_hubconf(monkeypatch):
+    """The entry of the upstream, with a stand-in for s3prl, which is not installed here."""
+    interfaces: Any = types.ModuleType("s3prl.upstream.interfaces")
+    interfaces.SAMPLE_RATE, interfaces.UpstreamBase = 16000, torch.nn.Module
+    for name in ("s3prl", "s3prl.upstream"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "s3prl.upstream.interfaces", interfaces)
+    for name in ("expert", "hubconf"):
+        monkeypatch.delitem(sys.modules, f"maskspec_fairseq.integrations.s3prl.{name}", raising=False)
+    return importlib.import_module("maskspec_fairseq.integrations.s3prl.hubconf")
 
 
 def forward_file(model, path, start=None, end=None):

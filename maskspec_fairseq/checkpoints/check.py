@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from maskspec_fairseq.audio.read import CHANNELS, clip_samples
 from maskspec_fairseq.fields import FLAG, TEXT, Field, list_of, number, one_of, whole
-from maskspec_fairseq.modules.classifier import POOLS
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
+from maskspec_fairseq.modules.pooling import POOLS
 
 WIDTH = whole(4, 16384, step=4)  # sine and cosine of rows and columns take a quarter each
 FFN_WIDTH = whole(1, 65536)
@@ -72,7 +72,8 @@ STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
 # The arguments that say which weights a model has.
 SHAPES = (
     "patch_size", "encoder_embed_dim", "encoder_layers", "encoder_ffn_embed_dim", "cls_token", "position_grid",
-    "decoder_embed_dim", "decoder_layers", "decoder_ffn_embed_dim", "norm_after_pool", "num_classes",
+    "decoder_embed_dim", "decoder_layers", "decoder_ffn_embed_dim", "pool", "norm_after_pool",
+    "num_classes",
 )  # fmt: skip
 LARGEST = 1e6  # weight; sums of products with larger ones leave float32
 LEAST_DEVIATION = 1e-6  # of a log-mel

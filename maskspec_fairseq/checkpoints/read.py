@@ -164,8 +164,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     """Load the encoder of a pretraining or finetuning checkpoint into a classifier.
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
-    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order. Learned positions
-    (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
+    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order and the same
+    pooling. Learned positions (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
 
     Args:
         cfg: the classifier's config.
@@ -196,8 +196,9 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         )
     check_model(state, path)
     same_classes = list(found.get("label_keys", [])) == list(cfg["label_keys"])
+    same_head = same_classes and found.get("pool", "mean") == cfg["pool"]
     left_out = ["decoder."]
-    if not same_classes:
+    if not same_head:
         left_out.append("head.")
     if cfg["norm_after_pool"]:
         left_out.append("encoder.norm.")
@@ -210,6 +211,6 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
             f"{listed(left_over)} left over; is model.norm_after_pool that of the checkpoint "
             f"({found.get('norm_after_pool', False)})?"
         )
-    head = "head" if same_classes else "new head"
+    head = "head" if same_head else "new head"
     encoder = "encoder and statistics" if model.front_end.has_statistics else "encoder, without statistics,"
     return f"{encoder} of {found['_name']} from {path}, {head} for {len(cfg['label_keys'])} classes"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.argument_types import int_at_least, layers
 from maskspec_fairseq.corpora.builder import find_audio
 
 
@@ -47,6 +47,24 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
         default=default,
         metavar="N",
         help="windows of one file that are encoded together, on a CPU at most 4 (default: %(default)s)",
+    )
+
+
+def add_readout(parser: argparse.ArgumentParser) -> None:
+    """Add --pool and --layers, the arguments of `load_model`."""
+    from maskspec_fairseq.modules.pooling import POOLS  # here, because it imports torch
+
+    parser.add_argument(
+        "--pool",
+        choices=POOLS,
+        metavar="POOL",
+        help=f"of the patches that hold sound: {', '.join(POOLS)} (default: that of the checkpoint)",
+    )
+    parser.add_argument(
+        "--layers",
+        type=layers,
+        metavar="N[,N...]",
+        help="whose outputs are pooled, from 1, side by side; or all (default: the last)",
     )
 
 

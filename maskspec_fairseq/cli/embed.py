@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Optional
 
 from maskspec_fairseq.argument_types import int_at_least
-from maskspec_fairseq.cli.arguments import add_batch_size, add_device, list_audio, make_parser
+from maskspec_fairseq.cli.arguments import add_batch_size, add_device, add_readout, list_audio, make_parser
 from maskspec_fairseq.cli.program import report_failures, run_program
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS
 from maskspec_fairseq.inference.embedding_job import embed_clips, list_files, list_manifest
 from maskspec_fairseq.inference.load import load_model
 
 EXAMPLE = """maskspec-embed clips/*.wav --checkpoint CHECKPOINT --out clips.npy
-maskspec-embed --data data/esc50 --subset fold1 --checkpoint CHECKPOINT --out fold1.npz
+maskspec-embed --data data/esc50 --subset fold1 --checkpoint CHECKPOINT --out fold1.npz --pool frequency+max
 maskspec-embed hour.flac --checkpoint CHECKPOINT --out embeddings/ --frames --passes 4"""
 
 
@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="with --frames: encode every clip N times, for a frame every 160/N ms (default: %(default)s)",
     )
+    add_readout(parser)
     add_batch_size(parser, MAX_WINDOWS)
     add_device(parser)
     return parser
@@ -55,8 +56,12 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         raise ValueError("expected --data and --subset together, found one of them; add the other")
     if args.passes > 1 and not args.frames:
         raise ValueError(f"expected --passes with --frames only, found --passes {args.passes}; add --frames")
+    if args.frames and args.pool not in (None, "mean", "frequency"):
+        raise ValueError(
+            f"expected --pool mean or frequency with --frames, found {args.pool}; the others are of whole clips"
+        )
     clips = list_manifest(args.data, args.subset) if args.data else list_files(list_audio(args.files))
-    model = load_model(args.checkpoint).to(args.device)
+    model = load_model(args.checkpoint, args.pool, args.layers).to(args.device)
     result = embed_clips(model, clips, args.out, args.frames, args.passes, args.batch_size)
     earlier = f", {result.num_before} of them before" if result.num_before else ""
     written = args.out if result.num_embedded else "nothing written"

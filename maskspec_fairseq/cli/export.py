@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Optional
 
 from maskspec_fairseq.atomic_write import write_whole
-from maskspec_fairseq.cli.arguments import make_parser
+from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.export_onnx import write_onnx
@@ -25,11 +25,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--onnx", action="store_true", help=f"also write {ONNX_FILE}: the whole model, for waveforms at its rate"
     )
+    add_readout(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    model = load_model(args.checkpoint)
+    model = load_model(args.checkpoint, args.pool, args.layers)
     write_folder(model, args.out)
     if args.onnx:
         write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))

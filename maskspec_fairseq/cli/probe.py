@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from maskspec_fairseq.atomic_write import write_json
-from maskspec_fairseq.cli.arguments import add_device, make_parser
+from maskspec_fairseq.cli.arguments import add_device, add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.load import load_model
 from maskspec_fairseq.inference.probing import probe
 
 EXAMPLE = """maskspec-probe --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --data data/esc10 --baselines
-maskspec-probe --checkpoint CHECKPOINT --data data/speech_commands_v2 --train train --test validation"""
+maskspec-probe --checkpoint CHECKPOINT --data data/speech_commands_v2 --train train --test validation
+maskspec-probe --checkpoint CHECKPOINT --data data/esc10 --pool frequency+max --layers 6"""
 
 
 def table(result: dict[str, Any]) -> str:
@@ -40,13 +41,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--baselines", action="store_true", help="also probe an encoder of random weights and statistics of the log-mel"
     )
+    add_readout(parser)
     add_device(parser)
     parser.add_argument("--out", metavar="FILE", help="JSON with every score (default: none)")
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
-    model = load_model(args.checkpoint).to(args.device)
+    model = load_model(args.checkpoint, args.pool, args.layers).to(args.device)
     result = {"checkpoint": args.checkpoint, "data": args.data}
     result.update(probe(model, args.data, args.train, args.test, args.baselines))
     if args.out:

@@ -1,7 +1,7 @@
 """A trained model as a plain module: audio of any length and rate in, logits and embeddings out. No fairseq here.
 
-Shapes: B clips, T samples, K windows of W samples, M columns of patches per window, P passes, N frames, D width,
-C classes.
+Shapes: B clips, T samples, K windows of W samples, M columns of patches per window, P passes, N frames, E width of
+an embedding, W' of a frame's, C classes.
 """
 
 import inspect
@@ -10,7 +10,7 @@ import math
 import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Literal, Optional, Union
 
 import numpy as np
 import soxr
@@ -21,6 +21,7 @@ from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.pooling import check_pool
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ MAX_PEAK = 10.0  # 20 dB above full scale; louder samples have another scale
 MAX_WINDOWS_ON_CPU = 4  # larger batches fit a CPU's cache less well, and take longer per window
 # The arguments of `SpectrogramClassifier` that define a model; the others are for training.
 ARCHITECTURE = (*ENCODER_FIELDS, "pool", "norm_after_pool")
+Layers = Union[Sequence[int], Literal["all"]]
 
 
 @dataclass
@@ -36,7 +38,7 @@ class AudioOutput:
     """What a model computes for a batch of clips.
 
     logits: (B, C), None for a model without a head.
-    embedding: (B, D), the pooled embedding, the head's input.
+    embedding: (B, E), the pooled embedding, the head's input.
     """
 
     logits: Optional[Tensor]
@@ -47,7 +49,7 @@ class AudioModel(nn.Module):
     """Front end with its statistics, encoder, pooling, and the head if there is one.
 
     A finetuned model, which has a head or a norm after the pooling, pools as in its training, padding included. A
-    pretrained one takes the mean over the columns of patches that hold sound.
+    pretrained one, and one with `layers`, pools the columns of patches that hold sound.
 
     Args:
         architecture: arguments of `SpectrogramClassifier` out of `ARCHITECTURE`; the others have their defaults.
@@ -56,6 +58,8 @@ class AudioModel(nn.Module):
         labels: the classes in the order of the logits; empty for a model without a head.
         target_is_multilabel: True if a clip has any number of classes (a sigmoid per class), False if it has exactly
             one (a softmax).
+        layers: numbers of the blocks whose outputs are pooled, side by side, from 1; empty for the last one. A model
+            with layers has no head.
 
     Example:
         >>> tiny = {"encoder_embed_dim": 32, "encoder_layers": 1, "encoder_attention_heads": 2}
@@ -72,6 +76,7 @@ class AudioModel(nn.Module):
         channel: str = "mix",
         labels: Sequence[Label] = (),
         target_is_multilabel: bool = False,
+        layers: Sequence[int] = (),
     ) -> None:
         super().__init__()
         parameters = inspect.signature(SpectrogramClassifier).parameters
@@ -81,7 +86,31 @@ class AudioModel(nn.Module):
         self.labels = list(labels)
         self.target_is_multilabel = target_is_multilabel
         self.network = SpectrogramClassifier(num_classes=len(self.labels), **self.architecture)
+        self.layers = tuple(layers)
         self._warned_of_scale = False
+
+    def read_out(self, pool: Optional[str] = None, layers: Optional[Layers] = None) -> "AudioModel":
+        """Let the embedding be another one of the same encoder, of the columns that hold sound alone; drop the head.
+
+        Args:
+            pool: out of `POOLS`; that of the model if None.
+            layers: numbers of blocks, from 1, or "all"; those of the model if None.
+
+        Raises:
+            ValueError: a pooling or layers that the encoder does not have.
+        """
+        last = len(self.network.encoder.blocks)
+        pool = pool or self.architecture["pool"]
+        check_pool(pool, self.architecture["cls_token"])
+        chosen = range(1, last + 1) if layers == "all" else layers or self.layers or (last,)
+        if not (isinstance(chosen, Sequence) and all(number in range(1, last + 1) for number in chosen)):
+            raise ValueError(
+                f"expected numbers of layers from 1 to {last}, the last one, or all, found {layers!r}; choose others"
+            )
+        self.layers = tuple(map(int, chosen))
+        self.architecture["pool"] = self.network.pool = pool
+        self.labels, self.network.head = [], nn.Identity()
+        return self
 
     @property
     def sample_rate(self) -> int:
@@ -90,8 +119,13 @@ class AudioModel(nn.Module):
 
     @property
     def embed_dim(self) -> int:
-        """D."""
-        return self.network.encoder.embed_dim
+        """E."""
+        return self.network.embedding_dim * max(1, len(self.layers))
+
+    @property
+    def frame_dim(self) -> int:
+        """W'."""
+        return self.network.column_dim * max(1, len(self.layers))
 
     @property
     def window_samples(self) -> int:
@@ -142,40 +176,41 @@ class AudioModel(nn.Module):
         return logits.sigmoid() if self.target_is_multilabel else logits.softmax(dim=-1)
 
     def embed(self, waveform: Tensor, max_windows: Optional[int] = MAX_WINDOWS) -> Tensor:
-        """(B, T) at the model's rate -> (B, D); max_windows as in `embed_windows`."""
+        """(B, T) at the model's rate -> (B, E); max_windows as in `embed_windows`."""
         windows = cut_windows(waveform, self.window_samples, self.window_samples)  # (B, K, W)
         num_samples = torch.full(windows.shape[:2], waveform.shape[1], device=windows.device).flatten()
-        embeddings = self.embed_windows(windows.flatten(0, 1), num_samples, max_windows)  # (B * K, D)
+        embeddings = self.embed_windows(windows.flatten(0, 1), num_samples, max_windows)  # (B * K, E)
         return embeddings.unflatten(0, windows.shape[:2]).mean(dim=1)
 
     def embed_clips(self, clips: Sequence[Tensor]) -> Tensor:
-        """B clips at the model's rate, each (1, T) of its own length -> (B, D), of each what `embed` gives for it."""
+        """B clips at the model's rate, each (1, T) of its own length -> (B, E), of each what `embed` gives for it."""
         windows = [cut_windows(clip, self.window_samples, self.window_samples)[0] for clip in clips]  # (K, W) each
         counts = [len(part) for part in windows]
         num_samples = torch.tensor([clip.shape[1] for clip, count in zip(clips, counts) for _ in range(count)])
-        embeddings = self.embed_windows(torch.cat(windows), num_samples.to(self.device))  # (sum of K, D)
+        embeddings = self.embed_windows(torch.cat(windows), num_samples.to(self.device))  # (sum of K, E)
         return torch.stack([part.mean(dim=0) for part in embeddings.split(counts)])
 
     def embed_windows(
         self, windows: Tensor, num_samples: Optional[Tensor] = None, max_windows: Optional[int] = MAX_WINDOWS
     ) -> Tensor:
-        """(B, W) -> (B, D), the pooled embeddings of windows.
+        """(B, W) -> (B, E), the pooled embeddings of windows.
 
         Args:
             windows: at the model's rate.
             num_samples: (B,), how many samples of each window, from its start, are not padding; None for all.
             max_windows: how many windows are encoded together at most; all of them if None.
         """
-        batches = [windows] if max_windows is None else windows.split(self._batch_size(max_windows))
+        size = None if max_windows is None else self._batch_size(max_windows)
+        batches = [windows] if size is None else windows.split(size)
         # A finetuned model pools as in training, padding included; the classes of a third-party head may have no names.
-        if self.labels or self.network.pool_norm is not None:
-            return torch.cat([self.network.embed(batch) for batch in batches])
-        columns = torch.cat([self.network.embed_columns(batch) for batch in batches])  # (B, M, D)
-        if num_samples is None:
-            return columns.mean(dim=1)
-        starts = torch.arange(columns.shape[1], device=columns.device) * self.column_samples  # (M,)
-        held = (starts < num_samples[:, None])[:, :, None]  # (B, M, 1): the columns that hold sound
-        return (columns * held).sum(dim=1) / held.sum(dim=1)
+        as_trained = not self.layers and (self.labels or self.network.pool_norm is not None)
+        if as_trained or num_samples is None:
+            return torch.cat([self.network.embed(batch, layers=self.layers) for batch in batches])
+        columns = self.network.front_end.grid(windows.shape[1])[1]  # M
+        starts = torch.arange(columns, device=windows.device) * self.column_samples  # (M,)
+        held = starts < num_samples[:, None]  # (B, M): the columns that hold sound
+        parts = zip(batches, [held] if size is None else held.split(size))
+        return torch.cat([self.network.embed(batch, held=part, layers=self.layers) for batch, part in parts])
 
     def _batch_size(self, max_windows: int) -> int:
         """How many of at most max_windows are encoded together on the model's device."""
@@ -193,10 +228,11 @@ class AudioModel(nn.Module):
             waveform: see `forward`.
             sample_rate: see `forward`.
             passes: P, how many times the clip is encoded.
-            all_layers: return the concatenated outputs of all layers, (B, N, layers * D).
+            all_layers: of all layers side by side, instead of those of the model.
 
         Returns:
-            (B, N, D), the mean over a column's frequencies, and (N,), the time of the column's middle in the clip, s.
+            (B, N, W'), the mean over a column's frequencies, or its rows side by side where the pooling keeps them
+            apart; and (N,), the time of the column's middle in the clip, s.
 
         Raises:
             ValueError: see `forward`; or a number of passes that does not divide a column.
@@ -207,8 +243,8 @@ class AudioModel(nn.Module):
         count = -(-(num_samples + margin) // hop)  # K
         padded = nn.functional.pad(waveform, (margin, max(0, (count - 1) * hop + size - margin - num_samples)))
         windows = padded.unfold(1, size, hop)[:, :count]  # (B, K, margin + W)
-        frames = self.embed_frames(windows.flatten(0, 1), passes, all_layers)  # (B * K, M * P, D)
-        frames = frames.unflatten(0, windows.shape[:2]).flatten(1, 2)  # (B, K * M * P, D)
+        frames = self.embed_frames(windows.flatten(0, 1), passes, all_layers)  # (B * K, M * P, W')
+        frames = frames.unflatten(0, windows.shape[:2]).flatten(1, 2)  # (B, K * M * P, W')
         first, times = self.frame_times(num_samples, passes)
         return frames[:, first : first + len(times)], times.to(waveform.device)
 
@@ -234,14 +270,15 @@ class AudioModel(nn.Module):
         return margin + self.window_samples, columns * self.column_samples, margin
 
     def embed_frames(self, windows: Tensor, passes: int, all_layers: bool = False) -> Tensor:
-        """Windows of `frame_windows`, (B, margin + W) -> their frames in the order of time, (B, M * P, D)."""
+        """Windows of `frame_windows`, (B, margin + W) -> their frames in the order of time, (B, M * P, W')."""
+        layers = range(1, len(self.network.encoder.blocks) + 1) if all_layers else self.layers
         together = self._batch_size(MAX_WINDOWS)
         parts = []
         for batch in windows.split(max(1, together // passes)):
             shifted = batch.unfold(1, self.window_samples, self.column_samples // passes)  # (b, P, W)
-            encoded = [self.network.embed_columns(part, all_layers) for part in shifted.flatten(0, 1).split(together)]
-            columns = torch.cat(encoded).unflatten(0, shifted.shape[:2])  # (b, P, M, D)
-            parts.append(columns.transpose(1, 2).flatten(1, 2))  # (b, M * P, D)
+            encoded = [self.network.embed_columns(part, layers) for part in shifted.flatten(0, 1).split(together)]
+            columns = torch.cat(encoded).unflatten(0, shifted.shape[:2])  # (b, P, M, W')
+            parts.append(columns.transpose(1, 2).flatten(1, 2))  # (b, M * P, W')
         return torch.cat(parts)
 
     def frame_times(self, num_samples: int, passes: int) -> tuple[int, Tensor]:

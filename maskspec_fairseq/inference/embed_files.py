@@ -1,6 +1,7 @@
 """Embeddings of files of any length, which are read in blocks.
 
-Shapes: T samples, W samples per window, N frames, D width.
+Shapes: T samples, W samples per window, N frames, E width of an embedding, W'
+of a frame's.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 
 
 class Span(NamedTuple):
-    """A part of a file, from start to end in seconds, and its embedding, float32 (D,) on the CPU."""
+    """A part of a file, from start to end in seconds, and its embedding, float32 (E,) on the CPU."""
 
     start_sec: float
     end_sec: float
@@ -71,7 +72,7 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor,
         passes: how many times each window is encoded.
 
     Returns:
-        Embeddings, float32 (N, D), and times, float64 (N,), s, on the CPU. They are all that is kept in memory.
+        Embeddings, float32 (N, W'), and times, float64 (N,), s, on the CPU. They are all that is kept in memory.
 
     Raises:
         AudioError: see `load_clip`.
@@ -99,7 +100,7 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor,
 
 @torch.inference_mode()
 def _embed(model: AudioModel, batch: list[Window], batch_size: int) -> Tensor:
-    """Windows of one length -> (B, D) on the CPU."""
+    """Windows of one length -> (B, E) on the CPU."""
     waveform = torch.from_numpy(np.stack([window.samples for window in batch]))  # (B, W)
     return model.embed(model.resample(waveform, model.sample_rate), batch_size).float().cpu()
 

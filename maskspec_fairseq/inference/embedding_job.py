@@ -3,7 +3,7 @@
 Each clip's embedding is written to a file of its own as soon as it is computed; for one array of all clips, these files
 are put together at the end.
 
-Shapes: N clips, D width.
+Shapes: N clips, E width of an embedding.
 """
 
 import hashlib
@@ -110,6 +110,8 @@ def embed_clips(
     targets = clip_targets(clips, folder)
     run = {"model_sha256": fingerprint(model), "root": clips.root, "frames": frames, "passes": passes}
     run = {**run, "batch_size": batch_size, "device": model.device.type}
+    if model.layers:  # read out otherwise than the checkpoint says
+        run = {**run, "pool": model.architecture["pool"], "layers": list(model.layers)}
     finished = {**run, "clips_sha256": hashlib.sha256(json.dumps(targets).encode()).hexdigest()}
     if form and finish_removal(out, folder) == finished and os.path.isfile(out):
         return JobResult(len(targets), len(targets), len(set(targets)), [])
@@ -303,7 +305,7 @@ def mirrored(path: str) -> str:
 
 
 def write_rows(path: PathLike, targets: Sequence[str], width: int) -> None:
-    """Write the embeddings of clips as one .npy, (N, D), with one row in memory at a time."""
+    """Write the embeddings of clips as one .npy, (N, E), with one row in memory at a time."""
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=FLOAT32, shape=(len(targets), width))
     with open(path, "r+b") as stream:  # a full disk is an error here; a write to a map of it would be a SIGBUS
         os.posix_fallocate(stream.fileno(), 0, os.path.getsize(path))

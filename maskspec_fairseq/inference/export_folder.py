@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from maskspec_fairseq.atomic_write import write_together
-from maskspec_fairseq.checkpoints.check import LABELS, MODEL, TASK, check_weights
+from maskspec_fairseq.checkpoints.check import LABELS, LAYERS, MODEL, TASK, check_weights
 from maskspec_fairseq.data_dir.labels import Label
-from maskspec_fairseq.fields import TEXT, Field, check_fields, one_of, read_json
+from maskspec_fairseq.fields import TEXT, Field, check_fields, list_of, one_of, read_json
 from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, load_weights
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
@@ -49,8 +49,10 @@ FIELDS: dict[str, Field] = {
     **{TRANSFORMERS_NAMES.get(name, name): MODEL[name] for name in ARCHITECTURE},
     "clip_sec": TASK["clip_sec"],
     "channel": TASK["channel"],
+    "layers": list_of(LAYERS),
     **OF_LABELS,
 }
+OPTIONAL = ("layers", *OF_LABELS)
 
 
 def write_folder(model: AudioModel, directory: str) -> None:
@@ -92,6 +94,8 @@ def folder_config(model: AudioModel) -> dict[str, Any]:
         "clip_sec": model.clip_sec,
         "channel": model.channel,
     }
+    if model.layers:
+        config["layers"] = list(model.layers)
     if model.labels:
         config["problem_type"] = PROBLEM_TYPES[model.target_is_multilabel]
         config["id2label"] = {str(number): label.name for number, label in enumerate(model.labels)}
@@ -149,7 +153,7 @@ def read_config(config: Any, path: str) -> dict[str, Any]:
         raise ValueError(
             f"{path}: expected model_type {MODEL_TYPE!r}, found {reprlib.repr(found)}; it is a config of something else"
         )
-    check_fields(config, FIELDS, path, required=[name for name in FIELDS if name not in OF_LABELS])
+    check_fields(config, FIELDS, path, required=[name for name in FIELDS if name not in OPTIONAL])
     keys, names = config.get("label_keys", []), config.get("id2label", {})
     numbers = list(map(str, range(len(keys))))
     if sorted(names) != sorted(numbers) or ("problem_type" in config) != bool(keys):
@@ -157,10 +161,17 @@ def read_config(config: Any, path: str) -> dict[str, Any]:
             f"{path}: expected problem_type and a name in id2label for each of the {len(keys)} label_keys, found "
             f"{len(names)} names, or of other numbers, and problem_type {config.get('problem_type')}"
         )
+    layers = config.get("layers", [])
+    if layers and (keys or max(layers) > config["num_hidden_layers"]):
+        raise ValueError(
+            f"{path}: expected layers up to {config['num_hidden_layers']}, and no label_keys with layers, found layers "
+            f"{reprlib.repr(layers)} and {len(keys)} label_keys; export the model again"
+        )
     return {
         "architecture": {name: config[TRANSFORMERS_NAMES.get(name, name)] for name in ARCHITECTURE},
         "clip_sec": config["clip_sec"],
         "channel": config["channel"],
         "labels": [Label(key, names[number]) for number, key in zip(numbers, keys)],
         "target_is_multilabel": config.get("problem_type") == PROBLEM_TYPES[True],
+        "layers": layers,
     }

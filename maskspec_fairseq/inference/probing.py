@@ -49,8 +49,8 @@ def probe(
         baselines: also probe an encoder of random weights and the statistics of the log-mel.
 
     Returns:
-        `score`, the name of the score (accuracy, or mAP if clips have several classes), and `features`: per kind of
-        features and kind of probe the score of each subset.
+        `pool` and `layers` of the embeddings; `score`, the name of the score (accuracy, or mAP if clips have several
+        classes); and `features`: per kind of features and kind of probe the score of each subset.
 
     Raises:
         AudioError: a clip cannot be read.
@@ -68,7 +68,7 @@ def probe(
     if baselines:
         encoders["random encoder"] = embeddings_of(random_weights(model))
         encoders["log-mel statistics"] = lambda file: log_mel_statistics(model, file)
-    result: dict[str, Any] = {"score": "", "features": {}}
+    result: dict[str, Any] = {"pool": model.architecture["pool"], "layers": model.layers, "score": "", "features": {}}
     for title, encode in encoders.items():
         rows = {
             name: np.stack([encode(file) for file in tqdm(subset.files, unit="clip", desc=f"{title}, {name}")])
@@ -136,9 +136,9 @@ def list_splits(directory: str, train: Optional[Sequence[str]], test: Optional[s
 
 
 def random_weights(model: AudioModel) -> AudioModel:
-    """A model with the same sizes and statistics, and the same weights at each call, that has not been trained."""
+    """A model of the same sizes, statistics and pooling, not trained, with the same weights at each call."""
     torch.manual_seed(1)
-    other = AudioModel(model.architecture, model.clip_sec, model.channel).eval()
+    other = AudioModel(model.architecture, model.clip_sec, model.channel, layers=model.layers).eval()
     other.network.front_end.load_state_dict(model.network.front_end.state_dict())
     return other.to(model.device)
 

@@ -26,8 +26,8 @@ def load_model(model_file_path: str = "") -> AudioModel:
             "expected a checkpoint or an exported folder as model_file_path, found none; the package ships no weights"
         )
     model = load(model_file_path)
-    for name in ("scene_embedding_size", "timestamp_embedding_size"):
-        setattr(model, name, model.embed_dim)
+    for name, size in (("scene_embedding_size", model.embed_dim), ("timestamp_embedding_size", model.frame_dim)):
+        setattr(model, name, size)
     return model
 
 

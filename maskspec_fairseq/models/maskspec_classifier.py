@@ -10,6 +10,7 @@ from omegaconf import II
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
+from maskspec_fairseq.modules.pooling import POOLS
 from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
@@ -33,7 +34,7 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     position_grid: List[int] = field(
         default_factory=list, metadata={"help": "rows and columns of learned positions; empty: sinusoidal ones"}
     )
-    pool: str = field(default="mean", metadata={"help": "mean over the patches, or cls"})
+    pool: str = field(default="mean", metadata={"help": "of the patches: " + ", ".join(POOLS)})
     norm_after_pool: bool = field(default=False, metadata={"help": "pool, then a new norm (released code)"})
     dropout: float = field(default=0.0, metadata={"help": "dropout in every block"})
     drop_path: float = field(default=0.0, metadata={"help": "stochastic depth of the last block"})

@@ -3,7 +3,7 @@
 Source: MaskSpec, arXiv:2204.12768, sections 2.4 and 3.2 (mean pooling, a linear layer; all parameters train).
 
 Shapes: B batch, T samples, F mel bins, S frames, L patches = R rows x M columns, V visible patches, P values per
-patch, D width, C classes.
+patch, D width, G vectors of an embedding, E = G * D, C classes.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.pooling import by_row, check_pool, num_vectors, pool_clips, pool_columns, to_grid
 from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.modules.spec_augment import spec_augment
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
 
-POOLS = ("mean", "cls")
 HEAD_INIT_STD = 2e-5  # of the released code: the first predictions are almost uniform
 
 
@@ -35,8 +35,9 @@ class SpectrogramClassifier(nn.Module):
         encoder_*, cls_token, dropout, drop_path: see `SpectrogramEncoder`.
         num_classes: outputs of the head; 0 for no head, as in timm: the output is then the pooled embedding.
         position_grid: of learned positions, see `SpectrogramEncoder`.
-        pool: "mean" over the patches, or "cls" for the CLS token.
-        norm_after_pool: pool first, and normalise by a new layer instead of the encoder's (released code).
+        pool: of the patches, or the CLS token, see `pooling.py`; E follows from it.
+        norm_after_pool: pool first, and normalise each of the G vectors by a new layer instead of the encoder's
+            (released code).
         spec_augment_bins, spec_augment_frames: widest band and stretch that SpecAugment hides in training, 0 for none.
         patchout: share of the patches that is left out in training (PaSST, arXiv:2110.05069), 0 for none.
 
@@ -75,10 +76,7 @@ class SpectrogramClassifier(nn.Module):
         patchout: float = 0.0,
     ) -> None:
         super().__init__()
-        if pool not in POOLS:
-            raise ValueError(f"expected model.pool out of {POOLS}, found {pool!r}")
-        if pool == "cls" and not cls_token:
-            raise ValueError("expected model.cls_token=true for model.pool=cls, found false")
+        check_pool(pool, cls_token)
         if not 0 <= patchout < 1:
             raise ValueError(f"expected model.patchout from 0 to below 1, found {patchout}")
         self.front_end = LogMel(front_end, sample_rate, frame_multiple=patch_size, mel_jitter=mel_jitter)
@@ -104,7 +102,7 @@ class SpectrogramClassifier(nn.Module):
             self.encoder.norm = nn.Identity()
         self.head: nn.Module = nn.Identity()
         if num_classes:
-            head = nn.Linear(encoder_embed_dim, num_classes)
+            head = nn.Linear(self.embedding_dim, num_classes)
             nn.init.trunc_normal_(head.weight, std=HEAD_INIT_STD)
             nn.init.zeros_(head.bias)
             self.head = head
@@ -133,52 +131,98 @@ class SpectrogramClassifier(nn.Module):
         """
         return self.head(self.embed(waveform, clip_key, mix_waveform, mix_ratio))
 
+    @property
+    def embedding_dim(self) -> int:
+        """E, of one layer."""
+        return num_vectors(self.pool, self._rows) * self.encoder.embed_dim
+
+    @property
+    def column_dim(self) -> int:
+        """Width of a column's embedding, of one layer."""
+        return (self._rows if by_row(self.pool) else 1) * self.encoder.embed_dim
+
+    @property
+    def _rows(self) -> int:
+        return self.front_end.n_mels // self.patch_size
+
     def embed(
         self,
         waveform: Tensor,
         clip_key: Optional[np.ndarray] = None,
         mix_waveform: Optional[Tensor] = None,
         mix_ratio: Optional[Tensor] = None,
+        held: Optional[Tensor] = None,
+        layers: Sequence[int] = (),
     ) -> Tensor:
-        """The pooled embedding, the head's input, (B, D); arguments and errors of `forward`."""
-        tokens = self._encode(waveform, clip_key, mix_waveform, mix_ratio)
-        pooled = tokens[:, 0] if self.pool == "cls" else self._patch_tokens(tokens).mean(dim=1)
-        return pooled if self.pool_norm is None else self.pool_norm(pooled)
+        """The pooled embedding, the head's input; the other arguments and the errors are those of `forward`.
 
-    def embed_columns(self, waveform: Tensor, all_layers: bool = False) -> Tensor:
-        """Mean over each column of patches: a vector per 160 ms, with patches of 16 frames of 10 ms.
+        Args:
+            held: bool (B, M), the columns of patches that count, outside training; None for all.
+            layers: numbers of blocks, from 1, whose outputs are pooled; of these, the last block's alone is normalised.
+                Empty for the last one.
+
+        Returns:
+            (B, E), or (B, layers * E) with the layers side by side.
+        """
+        grid = self.front_end.grid(waveform.shape[1])
+        tokens, visible = self._encode(waveform, layers, clip_key, mix_waveform, mix_ratio)
+        pooled = {
+            number: self._pool(output, visible, grid, held) for number, output in tokens.items()
+        }  # (B, G, D) each
+        return self._side_by_side(pooled, layers)
+
+    def embed_columns(self, waveform: Tensor, layers: Sequence[int] = ()) -> Tensor:
+        """Embed each column of patches: a vector per 160 ms, with patches of 16 frames of 10 ms.
+
+        It is the mean over the column, or its rows side by side where the pooling keeps them apart.
 
         Args:
             waveform: (B, T).
-            all_layers: the outputs of all blocks next to each other; the last one is normalised.
+            layers: as for `embed`.
 
         Returns:
-            (B, M, D), or (B, M, layers * D).
+            (B, M, column_dim), or (B, M, layers * column_dim).
 
         Raises:
             ValueError: a waveform that the front end refuses (see `LogMel.forward`).
         """
-        layers: list[Tensor] = []
-        last = self._columns(self._encode(waveform, layers=layers), waveform)  # (B, M, D)
-        last = last if self.pool_norm is None else self.pool_norm(last)
-        if not all_layers:
-            return last
-        return torch.cat([*(self._columns(tokens, waveform) for tokens in layers[:-1]), last], dim=2)
+        grid = self.front_end.grid(waveform.shape[1])
+        tokens, _ = self._encode(waveform, layers)
+        columns = {
+            number: pool_columns(self.pool, self._patch_tokens(output).unflatten(1, grid))  # (B, M, G, D)
+            for number, output in tokens.items()
+        }
+        return self._side_by_side(columns, layers)
 
-    def _columns(self, tokens: Tensor, waveform: Tensor) -> Tensor:
-        """(B, [1 +] L, D) -> (B, M, D)."""
-        rows_by_columns = self.front_end.grid(waveform.shape[1])
-        return self._patch_tokens(tokens).unflatten(1, rows_by_columns).mean(dim=1)  # (B, L, D) -> (B, R, M, D) -> mean
+    def _side_by_side(self, vectors: dict[int, Tensor], layers: Sequence[int]) -> Tensor:
+        """(..., G, D) per layer -> (..., layers * G * D); those of the last layer are normalised."""
+        last = len(self.encoder.blocks)
+        if self.pool_norm is not None and last in vectors:
+            vectors = {**vectors, last: self.pool_norm(vectors[last])}
+        return torch.cat([vectors[number].flatten(-2) for number in layers or (last,)], dim=-1)
+
+    def _pool(self, tokens: Tensor, visible: Optional[Tensor], grid: tuple[int, int], held: Optional[Tensor]) -> Tensor:
+        """(B, [1 +] V, D) -> (B, G, D)."""
+        cls_token = None if self.encoder.cls_token is None else tokens[:, 0]
+        patches = self._patch_tokens(tokens)
+        there = None if held is None else held[:, None]  # (B, 1, M)
+        if visible is None:
+            patches = patches.unflatten(1, grid)  # (B, R, M, D)
+        elif by_row(self.pool):
+            patches, there = to_grid(patches, visible, grid)
+        else:
+            patches = patches[:, None]  # (B, 1, V, D): in no rows
+        return pool_clips(self.pool, cls_token, patches, there)
 
     def _encode(
         self,
         waveform: Tensor,
+        layers: Sequence[int] = (),
         clip_key: Optional[np.ndarray] = None,
         mix_waveform: Optional[Tensor] = None,
         mix_ratio: Optional[Tensor] = None,
-        layers: Optional[list[Tensor]] = None,
-    ) -> Tensor:
-        """All tokens that come out of the encoder: (B, V, D), or (B, 1 + V, D) with a CLS token."""
+    ) -> tuple[dict[int, Tensor], Optional[Tensor]]:
+        """All tokens of each layer, (B, V, D), or (B, 1 + V, D) with a CLS token; and `_kept`."""
         spectrogram = self.front_end(waveform, clip_key)  # (B, F, S)
         if mix_waveform is not None:
             if mix_ratio is None:
@@ -192,7 +236,14 @@ class SpectrogramClassifier(nn.Module):
             )
         patches = patchify(spectrogram, self.patch_size)  # (B, L, P)
         grid = self.front_end.grid(waveform.shape[1])
-        return self.encoder(patches, self._kept(patches, clip_key), grid, clip_key, layers)
+        visible = self._kept(patches, clip_key)
+        outputs: list[Tensor] = []
+        last = self.encoder(patches, visible, grid, clip_key, outputs if layers else None)
+        num_layers = len(self.encoder.blocks)
+        tokens = {number: outputs[number - 1] for number in layers if number != num_layers}
+        if not layers or num_layers in layers:
+            tokens[num_layers] = last
+        return tokens, visible
 
     def _patch_tokens(self, tokens: Tensor) -> Tensor:
         """(B, [1 +] V, D) -> (B, V, D)."""

@@ -98,7 +98,8 @@ def test_finetuning_learns_the_clips_that_it_sees(labelled_dir, pretrained, tmp_
     assert losses[-1] < 0.5 * losses[0] < 0.6  # ln 3 is 1.1
 
 
-def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_dir, tmp_path):
+@pytest.mark.parametrize("pool, vectors", [("mean", 1), ("frequency+max", 16)])
+def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_dir, tmp_path, pool, vectors):
     """On clips that are no longer than the model's 1 s: of longer ones training takes the beginning."""
     data = shutil.copytree(labelled_dir, tmp_path / "data")
     for suffix in ("tsv", "lbl"):
@@ -106,9 +107,11 @@ def test_evaluate_agrees_with_the_validation_in_training(pretrained, labelled_di
         lines.pop(-5)  # clip 27, of 2 s
         (data / f"valid.{suffix}").write_text("".join(lines))
     fields = ["optimization.max_epoch=1", "lr_scheduler.warmup_epochs=0", pretrained]
+    fields += [f"model.pool={pool}", "model.patchout=0.25"]
     (last,) = entries(train(data, tmp_path / "run", *fields, recipe=RECIPE), "valid")
     path = str(tmp_path / "run" / "checkpoints" / "checkpoint_last.pt")
-    load_classifier(path)  # without the pretrained one
+    model, _ = load_classifier(path)  # without the pretrained one
+    assert model.head.in_features == vectors * 64
     arguments = ["--data", str(data), "--subset", "valid", "--workers", "0", "--out", str(tmp_path / "scores")]
     assert evaluate.main(["--checkpoint", path, *arguments]) == 0
     scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
@@ -204,6 +207,7 @@ def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_r
     [
         (["task.fold=3"], "expected fold 3 (task.fold) and others, found folds 1, 2"),
         (["model.pretrained=none.pt"], "none.pt: expected a checkpoint of a maskspec run, found no such file"),
+        (["model.pool=cls"], "expected an encoder with a CLS token for the pooling cls, found one without"),
         (["model.patch_size=8", "PRETRAINED"], "(patch_size: expected 8, found 16)"),
         (["task.target_is_multilabel=true", "checkpoint.best_checkpoint_metric=mAP", "task.clip_sampling=psla",
           "task.num_draws=99"], "expected 1 to 24 draws per epoch"),

@@ -1,6 +1,6 @@
 """The model of the upstream `maskspec`. Its interface: s3prl/upstream/example/expert.py.
 
-Shapes: B clips, N frames, D width.
+Shapes: B clips, N frames, W' width of a frame.
 """
 
 from typing import Optional, Union
@@ -30,9 +30,9 @@ class UpstreamExpert(UpstreamBase):
         return self.model.column_samples * SAMPLE_RATE // self.model.sample_rate
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Union[Tensor, list[Tensor]]]:
-        """Waveforms at 16 kHz, each (T,) -> the outputs of all layers, each (B, N, D), and the last of them."""
+        """Waveforms at 16 kHz, each (T,) -> the outputs of all layers, each (B, N, W'), and the last of them."""
         resampled = [self.model.resample(wav[None], SAMPLE_RATE)[0] for wav in wavs]  # of padding the filter would ring
         waveform = pad_sequence(resampled, batch_first=True)
         frames, _ = self.model.frame_embeddings(waveform, self.model.sample_rate, all_layers=True)
-        layers = list(frames.split(self.model.embed_dim, dim=2))
+        layers = list(frames.split(self.model.network.column_dim, dim=2))
         return {"last_hidden_state": layers[-1], "hidden_states": layers}

@@ -68,6 +68,16 @@ def test_the_last_norm_of_pretraining_is_loaded_unless_the_norm_comes_after_pool
         assert torch.equal(loaded["encoder.norm.weight"], pretrained.encoder.norm.weight)
 
 
+@pytest.mark.parametrize("pool", ["frequency+max", "cls"])
+def test_another_pooling_has_a_new_head(tmp_path, pool):
+    path = save_checkpoint(tmp_path / "f.pt", small_classifier(cls_token=True), classifier_cfg(cls_token=True))
+    cfg = classifier_cfg(cls_token=True, pool=pool)
+    model = build_classifier(cfg)
+    before = model.head.weight.clone()
+    assert "new head for 5 classes" in load_pretrained(model, cfg, path)
+    assert torch.equal(model.head.weight, before)
+
+
 def test_learned_positions_begin_as_the_sinusoids_of_a_checkpoint_without(tmp_path):
     """The released code trains in finetuning the positions that its pretraining leaves as they are."""
     path = save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg())

@@ -1,28 +1,16 @@
 """The upstream with a stand-in for s3prl, which is not installed here."""
 
-import importlib
-import sys
-import types
-
 import pytest
 import torch
 
 from maskspec_fairseq.inference.export_folder import write_folder
-from tests.factories import noise, small_audio_model
+from tests.factories import noise, s3prl_hubconf, small_audio_model
 
 
 @pytest.fixture()
 def upstream(tmp_path, monkeypatch):
-    interfaces = types.ModuleType("s3prl.upstream.interfaces")
-    interfaces.SAMPLE_RATE, interfaces.UpstreamBase = 16000, torch.nn.Module
-    for name in ("s3prl", "s3prl.upstream"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setitem(sys.modules, "s3prl.upstream.interfaces", interfaces)
-    for name in ("expert", "hubconf"):
-        monkeypatch.delitem(sys.modules, f"maskspec_fairseq.integrations.s3prl.{name}", raising=False)
     write_folder(small_audio_model(), str(tmp_path / "m"))
-    hubconf = importlib.import_module("maskspec_fairseq.integrations.s3prl.hubconf")
-    return hubconf.maskspec(str(tmp_path / "m"), model_config=None)
+    return s3prl_hubconf(monkeypatch).maskspec(str(tmp_path / "m"), model_config=None)
 
 
 def test_layers_of_clips_of_several_lengths(upstream):

@@ -7,6 +7,7 @@ from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.float32_bits import to_bits
 from maskspec_fairseq.modules.masking import random_masking
 from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.pooling import POOLS
 from maskspec_fairseq.modules.positions import sincos_positions
 from maskspec_fairseq.modules.spec_augment import spec_augment
 from tests.factories import SMALL_ENCODER, small_classifier
@@ -66,6 +67,28 @@ def test_patchout_leaves_a_share_of_the_patches_out(waveform):
         assert torch.allclose(model(waveform, KEYS)[clip], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("patchout", [0.4, 0.9])
+def test_rows_are_pooled_over_the_patches_that_patchout_leaves(waveform, patchout):
+    model = small_classifier(patchout=patchout, pool="frequency+max").train()
+    hidden = random_masking(KEYS, 48, patchout, stream=PATCHOUT)
+    tokens = model.encoder.patch_embed(patchify(model.front_end(waveform), 16)) + sincos_positions(8, 6, 32)
+    for clip, row in enumerate(hidden):
+        kept = model.encoder.run_blocks(tokens[clip : clip + 1, ~row])[0]
+        rows = [kept[torch.arange(48)[~row] // 6 == number] for number in range(8)]
+        means = [part.mean(0) if len(part) else torch.zeros(32) for part in rows]
+        maxima = [part.amax(0) if len(part) else torch.zeros(32) for part in rows]
+        assert torch.allclose(model(waveform, KEYS)[clip], model.head(torch.cat([*means, *maxima])), atol=1e-5)
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_every_pooling_trains_with_patchout_even_on_a_single_column(pool):
+    model = small_classifier(pool=pool, cls_token=True, norm_after_pool=True, patchout=0.4).train()
+    logits = model(0.1 * torch.randn(2, 5120, generator=torch.Generator().manual_seed(0)), KEYS)
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    assert all(torch.isfinite(weight.grad).all() for weight in model.parameters())
+    assert model.head.weight.grad.abs().sum() > 0 and model.encoder.patch_embed.weight.grad.abs().sum() > 0
+
+
 def test_log_mels_are_mixed_before_specaugment(waveform):
     model = small_classifier(spec_augment_bins=64, spec_augment_frames=64).train()
     ratio = torch.tensor([0.7, 1.0], dtype=torch.float64)
@@ -106,8 +129,11 @@ def test_first_predictions_are_all_but_uniform(waveform):
 @pytest.mark.parametrize(
     "kwargs, message",
     [
-        (dict(pool="max"), r"expected model.pool out of \('mean', 'cls'\), found 'max'"),
-        (dict(pool="cls"), "expected model.cls_token=true for model.pool=cls, found false"),
+        (dict(pool="max"), r"expected a pooling \(model.pool, --pool\) out of mean, .*frequency\+std, found 'max'"),
+        (
+            dict(pool="cls+max"),
+            r"CLS token for the pooling cls\+max, found one without; choose mean .*cls_token=true",
+        ),
         (dict(patchout=1.0), "expected model.patchout from 0 to below 1, found 1.0"),
         (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10"),
     ],

@@ -1,0 +1,128 @@
+"""Pooling: the embedding of a clip from the tokens of its patches.
+
+| name | vectors, side by side |
+|---|---|
+| `mean` | the mean over all patches (MaskSpec, arXiv:2204.12768, section 2.4) |
+| `cls` | the CLS token |
+| `frequency` | for each row of patches its mean over time, low frequencies first (MSM-MAE, arXiv:2204.12260) |
+| `+max` | after any of these, `mean+max` for example: the maximum over the same patches next to it |
+| `+std` | the same with the standard deviation |
+
+The same patches are those of a row for `frequency`, and all of them for `mean` and `cls`.
+
+Shapes: B batch, R rows x M columns of patches, V visible patches, D width, G vectors of an embedding.
+"""
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+POOLS = tuple(kind + spread for kind in ("mean", "cls", "frequency") for spread in ("", "+max", "+std"))
+EMBEDDING_POOL = "mean"  # how a pretrained encoder is pooled unless something else is asked for
+MIN_VARIANCE = 1e-10  # the square root has no gradient at zero
+
+
+def check_pool(pool: str, cls_token: bool) -> None:
+    """Check that an encoder can be pooled in this way.
+
+    Raises:
+        ValueError: unknown, or of a CLS token that the encoder lacks.
+    """
+    if pool not in POOLS:
+        raise ValueError(f"expected a pooling (model.pool, --pool) out of {', '.join(POOLS)}, found {pool!r}")
+    if pool.startswith("cls") and not cls_token:
+        raise ValueError(
+            f"expected an encoder with a CLS token for the pooling {pool}, found one without; choose mean or "
+            "frequency, or train with model.cls_token=true"
+        )
+
+
+def by_row(pool: str) -> bool:
+    """Whether the rows of patches stay apart."""
+    return pool.startswith("frequency")
+
+
+def num_vectors(pool: str, rows: int) -> int:
+    """G, for R rows of patches."""
+    return (rows if by_row(pool) else 1) * (2 if "+" in pool else 1)
+
+
+def pool_clips(pool: str, cls_token: Optional[Tensor], patches: Tensor, there: Optional[Tensor] = None) -> Tensor:
+    """Pool the tokens of each clip.
+
+    Args:
+        pool: out of `POOLS`.
+        cls_token: (B, D), None for an encoder without one.
+        patches: (B, R, M, D).
+        there: bool, which patches count: (B, 1, M) for columns, or (B, R, M); None for all. A row without any
+            gives zeros, and a deviation of the square root of `MIN_VARIANCE`.
+
+    Returns:
+        (B, G, D): means of all rows, then maxima or deviations.
+    """
+    kind, _, spread = pool.partition("+")
+    held = None if there is None else there[..., None]  # (B, 1 or R, M, 1)
+    if kind == "cls":
+        assert cls_token is not None  # see `check_pool`
+        first = cls_token[:, None]  # (B, 1, D)
+    elif kind == "frequency":
+        first = _mean(patches, held)  # (B, R, D)
+    elif held is None:
+        first = patches.flatten(1, 2).mean(dim=1, keepdim=True)  # (B, 1, D)
+    else:
+        first = _mean(patches.mean(dim=1, keepdim=True), held)  # (B, 1, D)
+    if not spread:
+        return first
+    if held is not None:
+        held = held.expand(*patches.shape[:3], 1)
+    if kind != "frequency":
+        patches = patches.flatten(1, 2)[:, None]  # (B, 1, R * M, D)
+        held = None if held is None else held.flatten(1, 2)[:, None]
+    return torch.cat([first, _max(patches, held) if spread == "max" else _std(patches, held)], dim=1)
+
+
+def pool_columns(pool: str, patches: Tensor) -> Tensor:
+    """The vectors of each column of patches, of which `pool` takes the mean over time: (B, R, M, D) -> (B, M, G, D).
+
+    G is R for `frequency`, and else 1: the mean over the column. A maximum or a deviation over time is of a clip.
+    """
+    return patches.transpose(1, 2) if by_row(pool) else patches.mean(dim=1)[:, :, None]
+
+
+def to_grid(tokens: Tensor, visible: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Put the patches that patchout leaves at their places.
+
+    Args:
+        tokens: (B, V, D).
+        visible: (B, V), their numbers among all patches.
+        grid: (R, M).
+
+    Returns:
+        (B, R, M, D), with zeros for the others, and bool (B, R, M), which patches are there.
+    """
+    batch, _, width = tokens.shape
+    patches = tokens.new_zeros(batch, grid[0] * grid[1], width)
+    patches = patches.scatter(1, visible[:, :, None].expand_as(tokens), tokens)
+    there = torch.zeros(patches.shape[:2], dtype=torch.bool, device=tokens.device).scatter(1, visible, True)
+    return patches.unflatten(1, grid), there.unflatten(1, grid)
+
+
+def _mean(groups: Tensor, held: Optional[Tensor]) -> Tensor:
+    """(B, G, N, D) -> (B, G, D), over those of N that are held, (B, G, N, 1)."""
+    if held is None:
+        return groups.mean(dim=2)
+    return (groups * held).sum(dim=2) / held.sum(dim=2).clamp(min=1)
+
+
+def _max(groups: Tensor, held: Optional[Tensor]) -> Tensor:
+    if held is None:
+        return groups.amax(dim=2)
+    return groups.masked_fill(~held, -torch.inf).amax(dim=2).masked_fill(~held.any(dim=2), 0)
+
+
+def _std(groups: Tensor, held: Optional[Tensor]) -> Tensor:
+    """Of all patches, not of a sample of them: divided by N."""
+    values = groups.float()
+    variance = _mean((values - _mean(values, held)[:, :, None]) ** 2, held)
+    return variance.clamp(min=MIN_VARIANCE).sqrt().to(groups.dtype)
