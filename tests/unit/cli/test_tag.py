@@ -86,7 +86,7 @@ def test_the_windows_of_a_batch_are_as_many_as_are_asked_for(tmp_path, monkeypat
     path = str(write_tone(tmp_path / "a.wav", 5.0))
     sizes = []
     encode = model.network.embed
-    monkeypatch.setattr(model.network, "embed", lambda batch: sizes.append(len(batch)) or encode(batch))
+    monkeypatch.setattr(model.network, "embed", lambda batch, **how: sizes.append(len(batch)) or encode(batch, **how))
     assert len(list(embed_spans(model, path, 16000, 16000, batch_size=4))) == 10 and sizes == [4, 4, 2]
     del sizes[:]
     assert len(list(embed_spans(model, path, 32000, 32000, batch_size=4))) == 5 and sizes == [4, 4, 2]
