@@ -55,8 +55,8 @@ def pool_clips(pool: str, cls_token: Optional[Tensor], patches: Tensor, there: O
         pool: out of `POOLS`.
         cls_token: (B, D), None for an encoder without one.
         patches: (B, R, M, D).
-        there: bool, which patches count: (B, 1, M) for columns, or (B, R, M); None for all. A row without any
-            gives zeros, and a deviation of the square root of `MIN_VARIANCE`.
+        there: bool, which patches count: (B, 1, M) for columns or, with `frequency`, (B, R, M); None for all. A row
+            without any gives zeros, and a deviation of the square root of `MIN_VARIANCE`.
 
     Returns:
         (B, G, D): means of all rows, then maxima or deviations.
