@@ -95,3 +95,13 @@ def test_several_processes_resume(data, tmp_path):
     output = train_in_parallel(data, tmp_path, 2, *shared)
     # 2 epochs of 20 / (2 x 3)
     assert [entry["num_updates"] for entry in entries(output, "train_inner")] == ["6", "7", "8"]
+
+
+def test_a_run_of_two_processes_resumes_within_an_epoch_in_one(data, tmp_path):
+    """Two updates of 2 x 3 of the 20 clips, then the 8 that are left by one process, and an epoch of all."""
+    shared = ["optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
+    train_in_parallel(data, tmp_path, 2, *shared, "optimization.max_update=2")
+    output = train(data, tmp_path, *shared, "optimization.update_freq=[2]")
+    assert f"8 of its {NUM_CLIPS} clips are left" in output
+    updates = entries(output, "train_inner")
+    assert [sum(float(entry["bsz"]) for entry in updates if entry["epoch"] == epoch) for epoch in (1, 2)] == [8, 20]
