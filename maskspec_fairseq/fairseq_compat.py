@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import warnings
+from types import TracebackType
 from typing import Any, Callable, Optional
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ _interrupted = False
 
 
 def remember_interrupts() -> None:
-    """Let Ctrl-C end a run wherever it comes, by `raise_if_interrupted` in every update.
+    """Let Ctrl-C end a run wherever it comes, by `raise_if_interrupted` in every update, and in one line.
 
     Python ignores the KeyboardInterrupt that is raised while an object is finalized, as the loaders of an epoch are at
     the start of the next one.
@@ -129,6 +130,14 @@ def remember_interrupts() -> None:
     main = threading.current_thread() is threading.main_thread()  # no other may set a handler
     if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.excepthook = _report
+
+
+def _report(kind: type[BaseException], error: BaseException, traceback: Optional[TracebackType]) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted; the same command resumes from the last checkpoint, if there is one", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, traceback)
 
 
 def _interrupt(number: int, frame: Any) -> None:

@@ -1,6 +1,7 @@
 import gc
 import logging
 import signal
+import sys
 import weakref
 from types import SimpleNamespace
 
@@ -104,7 +105,8 @@ class InterruptedWhenFinalized:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_ctrl_c_at_the_start_of_an_epoch_ends_the_run(data_dir):
+def test_ctrl_c_at_the_start_of_an_epoch_ends_the_run(data_dir, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.disable()
     try:
@@ -117,6 +119,12 @@ def test_ctrl_c_at_the_start_of_an_epoch_ends_the_run(data_dir):
             task.train_step(None, None, None, None, update_num=0)
         with pytest.raises(KeyboardInterrupt):
             task.valid_step(None, None, None)
+        sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+        line = "interrupted; the same command resumes from the last checkpoint, if there is one\n"
+        assert capsys.readouterr().err == line
+            capsys.readouterr().err
+            == "interrupted; the same command resumes from the last checkpoint, if there is one\n"
+        )
         fairseq_compat.remember_interrupts()  # another run of the process
         task.begin_epoch(2, model=None)
     finally:
