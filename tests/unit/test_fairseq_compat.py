@@ -145,6 +145,7 @@ def test_processes_of_torchrun_that_would_train_each_for_itself_are_refused(monk
 
 
 def test_only_the_warnings_that_no_user_can_act_on_are_hidden():
+    pytest.importorskip("omegaconf")
     import warnings
 
     with warnings.catch_warnings():
