@@ -139,8 +139,10 @@ def test_ctrl_c_is_a_line_whatever_the_processes_that_load_are_doing(data):
     command = [sys.executable, "-m", "maskspec_fairseq.cli.evaluate", "--checkpoint", path, "--data", str(data)]
     command += ["--subset", "test", "--workers", "2", "--device", "cpu"]
     process = subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # what a shell starts in the background ignores the signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     shown = ""
     while "/5000 [" not in shown:  # the progress bar
         shown += process.stderr.read(1)
