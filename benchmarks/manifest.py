@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.timing import Row, in_turns, rate_row
-from maskspec_fairseq.audio.read import MIN_RATE
+from maskspec_fairseq.audio import MIN_RATE
 from maskspec_fairseq.corpora.builder import find_audio, read_headers
 
 FILES, FOLDERS = 50000, 100

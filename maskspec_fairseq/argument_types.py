@@ -39,10 +39,7 @@ def seconds(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: the text is not such a number.
     """
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, found {text}")
-    return value
+    return _number(text, "seconds above 0", lambda value: 0 < value < float("inf"))
 
 
 def seconds_or_zero(text: str) -> float:
@@ -51,10 +48,7 @@ def seconds_or_zero(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: the text is not such a number.
     """
-    value = _number(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds of 0 or above, found {text}")
-    return value
+    return _number(text, "seconds of 0 or above", lambda value: 0 <= value < float("inf"))
 
 
 def fraction(text: str) -> float:
@@ -63,10 +57,7 @@ def fraction(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: the text is not such a number.
     """
-    value = _number(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a fraction from 0 to 1, found {text}")
-    return value
+    return _number(text, "a fraction from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def pattern_with_group(text: str) -> re.Pattern[str]:
@@ -84,8 +75,11 @@ def pattern_with_group(text: str) -> re.Pattern[str]:
     return pattern
 
 
-def _number(text: str) -> float:
+def _number(text: str, expected: str, accepts: Callable[[float], bool]) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        return float("nan")
+        value = float("nan")
+    if not accepts(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, found {text}")
+    return value

@@ -58,3 +58,11 @@ def in_fork(function, *arguments):
         found = None
     process.join()
     return found or f"ended by signal {-(process.exitcode or 0)}"
+
+
+def outcomes_of_mutations(path, count, function, *arguments):
+    """Seed, and what `in_fork` says of a function, for `count` mutations of a file, which is changed in place."""
+    content = path.read_bytes()
+    for seed in range(count):
+        path.write_bytes(mutated(content, np.random.default_rng(seed)))
+        yield seed, in_fork(function, *arguments)

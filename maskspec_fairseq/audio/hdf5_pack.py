@@ -12,10 +12,10 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio import MIN_RATE, AudioError
 
 PCM_FULL_SCALE = 32767  # PANNs multiplies by it
-MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz
+MAX_RATE = 1_000_000  # Hz
 FAILURES = (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError)  # what h5py raises for broken files
 MAX_RATIO = 1032  # of deflate, the usual filter: how many times larger than in the file values may be
 

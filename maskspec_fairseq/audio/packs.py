@@ -48,11 +48,20 @@ def real_path(path: str) -> str:
     return ":".join([os.path.realpath(pack), *map(str, numbers)])
 
 
+def check_regular(path: str) -> None:
+    """Check that a path is a file: opening a pipe would block until its other end is opened.
+
+    Raises:
+        OSError: it is something else, or does not exist.
+    """
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
+
+
 @functools.lru_cache(maxsize=OPEN_PACKS)
 def _opened(process: int, pack: str) -> Pack:
-    mode = os.stat(pack).st_mode
-    if not stat.S_ISREG(mode):  # opening a pipe would block until its other end is opened
-        raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
+    check_regular(pack)
     if pack.lower().endswith(HDF5_EXTENSIONS):
         return Hdf5Pack(pack)
     return ParquetPack(pack) if pack.lower().endswith(PARQUET_EXTENSIONS) else BytePack(pack)

@@ -8,17 +8,15 @@ Shapes: T samples, C channels.
 import logging
 import math
 import mmap
-import os
-import stat
 from typing import Optional, Union
 
 import numpy as np
 import soundfile
 import soxr
 
-from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio import MIN_RATE, AudioError
 from maskspec_fairseq.audio.exact_file import ExactFile
-from maskspec_fairseq.audio.packs import PcmReader, open_clip, split_path
+from maskspec_fairseq.audio.packs import PcmReader, check_regular, open_clip, split_path
 from maskspec_fairseq.audio.pieces import PieceReader, split_piece
 from maskspec_fairseq.audio.unfinished_wav import finish
 
@@ -26,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 CHANNELS = ("mix", "left", "right", "mid")
 MAX_ABS_SAMPLE = 1e10  # full scale is 1; the power of samples far above it cannot be summed in float32
-MIN_RATE = 1000  # Hz; a header below is wrong, and a filter for resampling from it needs gigabytes
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's value for a header without a length
 NO_MP3_FRAME = 7  # error code of libsndfile, whose text talks about missing files
 LOUD = 100.0  # full scale is 1; above this the samples are on another scale, such as that of int16
@@ -86,9 +83,7 @@ def _open_whole(path: str) -> Union[ExactFile, PcmReader]:
 
 def _open_file(path: str) -> ExactFile:
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe would block until its other end is opened
-            raise OSError("a directory" if stat.S_ISDIR(mode) else "a pipe or a device")
+        check_regular(path)
         open(path, "rb").close()  # libsndfile calls every failure to open "System error"
         file = ExactFile(path)
         if not file.frames and file.format == "WAV":

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Optional
 
 from maskspec_fairseq.argument_types import fraction, int_at_least, seconds
-from maskspec_fairseq.audio.read import MIN_RATE
+from maskspec_fairseq.audio import MIN_RATE
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import FAILED, run_program
 from maskspec_fairseq.corpora import (
