@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -104,6 +105,48 @@ def draw_curves(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]],
         axis.legend()
     axis.set_xlabel("epochs")
     figure.suptitle(title)
+    save(figure, path)
+
+
+def draw_sweep(result: Mapping[str, Any], path: str) -> None:
+    """Draw the scores of a sweep over the layers into a PNG, a panel per kind of probe.
+
+    A pooling has a colour; the encoder's line is solid, that of random weights dashed, and statistics of the log-mel are
+    dotted lines across.
+
+    Args:
+        result: what `sweep` returns.
+        path: of the picture.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    panels = {"linear": "linear probe", "knn": "ten nearest neighbours"}
+    styles = {"embeddings": "-", "random encoder": "--"}
+    curves: dict[tuple[str, str, str], list[tuple[Optional[int], float]]] = {}
+    for readout in result["readouts"]:
+        for kind in panels:
+            curve = curves.setdefault((kind, readout["features"], readout["pool"]), [])
+            curve.append((readout["layer"], float(np.mean(list(readout["scores"][kind].values())))))
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    axes = dict(zip(panels, figure.subplots(1, 2, sharey=True)))
+    statistics = list(dict.fromkeys(pool for _, features, pool in curves if features not in styles))
+    for (kind, features, pool), curve in curves.items():
+        if features in styles:
+            color = f"C{result['pools'].index(pool)}"
+            label = f"{pool}{', random weights' if features == 'random encoder' else ''}"
+            axes[kind].plot(*zip(*curve), styles[features], color=color, marker=".", label=label)
+        else:
+            gray = str(0.65 * statistics.index(pool) / len(statistics))
+            axes[kind].axhline(curve[0][1], color=gray, linestyle=":", label=f"{features} {pool}")
+    for kind, axis in axes.items():
+        axis.set_title(panels[kind])
+        axis.set_xlabel("layer")
+        axis.set_xticks(result["layers"])
+        axis.grid(alpha=0.3)
+    axes["linear"].set_ylabel(result["score"])
+    figure.legend(*axes["linear"].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
+    figure.suptitle(f"{result['checkpoint']} on {result['data']}", fontsize="medium", wrap=True)
     save(figure, path)
 
 

@@ -50,14 +50,15 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
     )
 
 
-def add_readout(parser: argparse.ArgumentParser) -> None:
-    """Add --pool and --layers, the arguments of `load_model`."""
+def add_readout(parser: argparse.ArgumentParser, several_pools: bool = False) -> None:
+    """Add --pool and --layers, the arguments of `load_model`; with several_pools, --pool is a list."""
     from maskspec_fairseq.modules.pooling import POOLS  # here, because it imports torch
 
     parser.add_argument(
         "--pool",
         choices=POOLS,
         metavar="POOL",
+        **({"nargs": "+", "action": "extend"} if several_pools else {}),
         help=f"of the patches that hold sound: {', '.join(POOLS)} (default: that of the checkpoint)",
     )
     parser.add_argument(

@@ -1,24 +1,58 @@
 """Simple classifiers on frozen features, to judge the features.
 
-Shapes: N clips, D features, C classes.
+What a classifier is fitted with, the strength of its regularisation, is chosen within the clips that it is fitted to.
+
+Shapes: N clips to fit to, M clips to score, D features, K <= N of them after the rotation, C classes, Q candidates of the
+regularisation.
 """
 
-from typing import Callable
+import math
+from collections.abc import Sequence
+from typing import Callable, NamedTuple
 
 import numpy as np
+from scipy.linalg import eigh
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from maskspec_fairseq.metrics import summarise
+
 NEIGHBOURS = 10
+# scikit-learn's C for clips of length one, from strong to weak regularisation; for D standardised features, whose clips
+# have a length of sqrt(D), it is this divided by D, so that one grid serves 192 features and 3,072.
+STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+TOLERANCE = 3e-4  # of the gradient, for clips of length one
 MAX_ITERATIONS = 1000
+NOISE = 1e-6  # share of the largest eigenvalue of a Gram matrix below which float32 has no digits left
+INNER_PARTS = 5  # of a training subset that comes in one piece
+ENOUGH_CLIPS = 1000  # held out inside the training part, to choose among four candidates
+
+Predict = Callable[[np.ndarray], np.ndarray]  # (M, D) -> (Q, M, C)
 
 
-def linear_probe(
-    features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool, test_features: np.ndarray
-) -> np.ndarray:
-    """Scores by logistic regression, fitted to some clips and applied to test_features.
+class ProbeScores(NamedTuple):
+    """What `score_probes` measures.
+
+    name: of the score.
+    test: per kind of probe, the score of each subset that is tested.
+    inside: the same of the clips held out inside the training part of that subset, by which the regularisation was
+        chosen; empty for a probe without anything to choose, unless it was asked for.
+    strength: the C of `linear` that was chosen for each subset, scikit-learn's for standardised features.
+    """
+
+    name: str
+    test: dict[str, dict[str, float]]
+    inside: dict[str, dict[str, float]]
+    strength: dict[str, float]
+
+
+def fit_linear(features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool) -> Predict:
+    """Logistic regressions, one per strength of the regularisation.
+
+    With more features than clips they are rotated into as many directions as there are clips. That is exact: a
+    regression with an L2 penalty depends on inner products alone.
 
     Args:
         features: (N, D), standardised here.
@@ -26,32 +60,70 @@ def linear_probe(
         known: bool (N, C), whether it is known if a clip has a class. With several classes per clip, the regression of
             a class is fitted to the clips for which it is known.
         target_is_multilabel: fit one regression per class, instead of one that chooses among the classes.
-        test_features: (M, D), of the clips to score.
 
     Returns:
-        float32 (M, C), scores for ranking; a class that no clip has is never chosen.
+        Features of other clips (M, D) -> float32 (Q, M, C), scores for ranking by each of `STRENGTHS`; a class that no
+        clip has is never chosen.
     """
-    scores = np.zeros((len(test_features), target.shape[1]), dtype=np.float32)
-    if not target_is_multilabel:
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_ITERATIONS))
-        model.fit(features, target.argmax(axis=1))
-        scores[:, model.classes_] = model.predict_proba(test_features)
-        return scores
+    num_classes = target.shape[1]
     scaler = StandardScaler().fit(features)
-    features, test_features = scaler.transform(features), scaler.transform(test_features)
-    for index in range(target.shape[1]):
-        rows = known[:, index]
-        values = target[rows, index]
-        if len(np.unique(values)) == 2:  # a class that all or none of the clips have cannot be fitted
-            model = LogisticRegression(max_iter=MAX_ITERATIONS).fit(features[rows], values)
-            scores[:, index] = model.decision_function(test_features)
-    return scores
+
+    def scale(features: np.ndarray) -> np.ndarray:
+        return (scaler.transform(features) / math.sqrt(features.shape[1])).astype(np.float32)
+
+    scaled = scale(features)
+    rotated, dual = scaled, None
+    if features.shape[1] > len(features):
+        values, vectors = eigh((scaled @ scaled.T).astype(np.float64))  # (N,), (N, N)
+        held = values > NOISE * values[-1]
+        singular = np.sqrt(values[held])  # (K,)
+        rotated = (vectors[:, held] * singular).astype(np.float32)  # (N, K)
+        dual = (vectors[:, held] / singular).T  # (K, N): rotated = scaled @ (dual @ scaled).T
+
+    def fit(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(Q, C', D) and (Q, C'), where C' is 1 for two classes."""
+        model = LogisticRegression(solver="newton-cg", tol=TOLERANCE, max_iter=MAX_ITERATIONS, warm_start=True)
+        weights, biases = [], []
+        for strength in STRENGTHS:  # each begins where the one before ended
+            model.set_params(C=strength).fit(rotated[rows], values[rows])
+            weights.append(model.coef_)
+            biases.append(model.intercept_)
+        stacked = np.stack(weights)
+        return (stacked if dual is None else (stacked @ dual) @ scaled), np.stack(biases)
+
+    every = np.ones(len(features), dtype=bool)
+    if not target_is_multilabel:
+        classes = np.unique(target.argmax(axis=1))
+        fitted = fit(target.argmax(axis=1), every) if len(classes) > 1 else None
+
+        def predict(others: np.ndarray) -> np.ndarray:
+            scores = np.zeros((len(STRENGTHS), len(others), num_classes), dtype=np.float32)
+            if fitted is None:
+                scores[:, :, classes] = 1
+                return scores
+            logits = scale(others) @ fitted[0].transpose(0, 2, 1) + fitted[1][:, None]  # (Q, M, C')
+            if len(classes) == 2:
+                logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
+            scores[:, :, classes] = softmax(logits, axis=2)
+            return scores
+
+        return predict
+    # a class that all or none of the clips have cannot be fitted
+    fittable = [index for index in range(num_classes) if len(np.unique(target[known[:, index], index])) == 2]
+    per_class = {index: fit(target[:, index], known[:, index]) for index in fittable}
+
+    def predict_each(others: np.ndarray) -> np.ndarray:
+        scores = np.zeros((len(STRENGTHS), len(others), num_classes), dtype=np.float32)
+        others = scale(others)
+        for index, (weights, biases) in per_class.items():
+            scores[:, :, index] = (others @ weights[:, 0].T + biases[:, 0]).T
+        return scores
+
+    return predict_each
 
 
-def knn_probe(
-    features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool, test_features: np.ndarray
-) -> np.ndarray:
-    """Scores by the ten nearest clips, by the angle between standardised features; arguments as in `linear_probe`.
+def fit_knn(features: np.ndarray, target: np.ndarray, known: np.ndarray, target_is_multilabel: bool) -> Predict:
+    """The ten nearest clips, by the angle between standardised features; arguments as for `fit_linear`, Q is 1.
 
     A class that is unknown for a neighbour counts as half.
     """
@@ -59,7 +131,99 @@ def knn_probe(
     neighbours = min(NEIGHBOURS, len(features))
     model = KNeighborsRegressor(neighbours, metric="cosine", weights="distance", algorithm="brute")
     model.fit(scaler.transform(features), np.where(known, target, 0.5))
-    return model.predict(scaler.transform(test_features)).reshape(len(test_features), -1).astype(np.float32)
+
+    def predict(others: np.ndarray) -> np.ndarray:
+        return model.predict(scaler.transform(others)).reshape(1, len(others), -1).astype(np.float32)
+
+    return predict
 
 
-PROBES: dict[str, Callable[..., np.ndarray]] = {"linear": linear_probe, "knn": knn_probe}
+PROBES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray, bool], Predict]] = {
+    "linear": fit_linear,
+    "knn": fit_knn,
+}
+
+
+def score_probes(
+    features: np.ndarray,
+    target: np.ndarray,
+    known: np.ndarray,
+    subsets: dict[str, np.ndarray],
+    splits: Sequence[tuple[Sequence[str], str]],
+    inside: bool = False,
+) -> ProbeScores:
+    """Fit and score each kind of probe on each split; what is chosen is chosen inside the training part.
+
+    Args:
+        features: (N, D).
+        target: bool (N, C).
+        known: bool (N, C).
+        subsets: name -> the numbers of its clips.
+        splits: the subsets to fit to, and the subset to score.
+        inside: also score, inside the training part, a probe that has nothing to choose.
+    """
+    target_is_multilabel = bool((target.sum(axis=1) != 1).any() or not known.all())
+    name = ""
+
+    def scores_of(predict: Predict, clips: np.ndarray) -> list[float]:
+        """Of each candidate."""
+        nonlocal name
+        found = [
+            summarise(scores, target[clips], known[clips], target_is_multilabel)[0]
+            for scores in predict(features[clips])
+        ]
+        name = next(iter(found[0]))
+        return [scores[name] for scores in found]
+
+    result = ProbeScores("", {}, {}, {})
+    for kind, fit in PROBES.items():
+        fitted: dict[bytes, Predict] = {}  # two folds that are tested share the fit to all clips but theirs
+
+        def fit_once(clips: np.ndarray) -> Predict:
+            clips = np.sort(clips)
+            key = clips.tobytes()
+            if key not in fitted:
+                fitted[key] = fit(features[clips], target[clips], known[clips], target_is_multilabel)
+            return fitted[key]
+
+        result.test[kind], result.inside[kind] = {}, {}
+        for train, test in splits:
+            parts = [subsets[part] for part in train]
+            best = 0
+            if kind == "linear" or inside:
+                inner = [
+                    scores_of(fit_once(rest), held)
+                    for rest, held in inner_splits(parts, target)
+                    if target_is_multilabel is False or (target[held] & known[held]).any()
+                ]
+                mean = np.mean(inner, axis=0) if inner else np.zeros(len(STRENGTHS))
+                best = int(mean.argmax())  # the strongest regularisation of those that are level
+                result.inside[kind][test] = round(float(mean[best]), 5)
+            if kind == "linear":
+                result.strength[test] = STRENGTHS[best] / features.shape[1]
+            result.test[kind][test] = scores_of(fit_once(np.concatenate(parts)), subsets[test])[best]
+    return result._replace(name=name)
+
+
+def inner_splits(parts: Sequence[np.ndarray], target: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Clips to fit to and clips to hold out, inside the training part.
+
+    Several subsets, such as folds, are held out in turn, so that the clips of one recording stay together, until
+    `ENOUGH_CLIPS` are. A single one is dealt into `INNER_PARTS`, class by class, by a fixed seed.
+
+    Args:
+        parts: numbers of the clips of each training subset.
+        target: bool (N, C), of all clips.
+    """
+    if len(parts) == 1:
+        clips = np.random.default_rng(1).permutation(parts[0])
+        clips = clips[np.argsort(target[clips].argmax(axis=1), kind="stable")]
+        parts = [clips[start::INNER_PARTS] for start in range(min(INNER_PARTS, len(clips)))]
+    splits: list[tuple[np.ndarray, np.ndarray]] = []
+    for number, held in enumerate(parts):
+        if sum(len(clips) for _, clips in splits) >= ENOUGH_CLIPS:
+            break
+        rest = [part for other, part in enumerate(parts) if other != number]
+        if rest:  # one clip alone has none
+            splits.append((np.concatenate(rest), held))
+    return splits

@@ -18,8 +18,7 @@ from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_labels, re
 from maskspec_fairseq.data_dir.manifest import list_folds, read_manifest
 from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.embed_files import embed_file
-from maskspec_fairseq.inference.probes import PROBES
-from maskspec_fairseq.metrics import summarise
+from maskspec_fairseq.inference.probes import ProbeScores, score_probes
 
 Split = tuple[list[str], str]  # the subsets to fit to, and the subset to score
 
@@ -30,6 +29,25 @@ class Subset(NamedTuple):
     files: list[str]
     target: np.ndarray
     known: np.ndarray
+
+
+class Corpus(NamedTuple):
+    """The clips of several subsets, one after the other.
+
+    files, target, known: as of a `Subset`.
+    subsets: name -> the numbers of its clips.
+    splits: what is fitted to and what is scored.
+    """
+
+    files: list[str]
+    target: np.ndarray
+    known: np.ndarray
+    subsets: dict[str, np.ndarray]
+    splits: list[Split]
+
+    def score(self, features: np.ndarray, inside: bool = False) -> ProbeScores:
+        """`score_probes` of features (N, D)."""
+        return score_probes(features, self.target, self.known, self.subsets, self.splits, inside)
 
 
 def probe(
@@ -50,64 +68,53 @@ def probe(
 
     Returns:
         `pool` and `layers` of the embeddings; `score`, the name of the score (accuracy, or mAP if clips have several
-        classes); and `features`: per kind of features and kind of probe the score of each subset.
+        classes); `features`: per kind of features and kind of probe the score of each subset; and `C`: per kind of
+        features, that of the linear probe of each subset, chosen inside its training part.
 
     Raises:
         AudioError: a clip cannot be read.
         ManifestError: a subset or its labels cannot be read.
     """
-    splits = list_splits(data, train, test)
-    names = sorted({name for train, test in splits for name in [*train, test]})
-    vocabulary = read_vocabulary(os.path.join(data, LABELS_FILE))
-    subsets = {name: read_subset(data, name, vocabulary) for name in names}
-
-    def embeddings_of(model: AudioModel) -> Callable[[str], np.ndarray]:
-        return lambda file: embed_file(model, file).embedding.numpy()
-
-    encoders = {"embeddings": embeddings_of(model)}
+    corpus = read_corpus(data, train, test)
+    features = {"embeddings": encode(corpus, embedding_of(model), "embeddings")}
     if baselines:
-        encoders["random encoder"] = embeddings_of(random_weights(model))
-        encoders["log-mel statistics"] = lambda file: log_mel_statistics(model, file)
-    result: dict[str, Any] = {"pool": model.architecture["pool"], "layers": model.layers, "score": "", "features": {}}
-    for title, encode in encoders.items():
-        rows = {
-            name: np.stack([encode(file) for file in tqdm(subset.files, unit="clip", desc=f"{title}, {name}")])
-            for name, subset in subsets.items()
-        }
-        result["score"], result["features"][title] = score_probes(rows, subsets, splits)
-    return result
+        features["random encoder"] = encode(corpus, embedding_of(random_weights(model)), "random encoder")
+        statistics = encode(corpus, lambda file: log_mel_statistics(model, file), "log-mel")
+        features["log-mel statistics"] = statistics[:, : 2 * model.network.front_end.n_mels]
+    found = {title: corpus.score(rows) for title, rows in features.items()}
+    return {
+        "pool": model.architecture["pool"],
+        "layers": model.layers,
+        "score": found["embeddings"].name,
+        "features": {title: scores.test for title, scores in found.items()},
+        "C": {title: scores.strength for title, scores in found.items()},
+    }
 
 
-def score_probes(
-    features: dict[str, np.ndarray], subsets: dict[str, Subset], splits: Sequence[Split]
-) -> tuple[str, dict[str, dict[str, float]]]:
-    """Fit and score each kind of probe on each split.
-
-    Args:
-        features: per subset, (N, D).
-        subsets: with the targets of the same clips.
-        splits: what to fit to and what to score.
-
-    Returns:
-        The name of the score, and per kind of probe the score of each subset.
-    """
-    target_is_multilabel = any(
-        (part.target.sum(axis=1) != 1).any() or not part.known.all() for part in subsets.values()
+def read_corpus(data: str, train: Optional[Sequence[str]], test: Optional[str]) -> Corpus:
+    """The clips of all subsets that are fitted to or scored; arguments and errors of `probe`."""
+    splits = list_splits(data, train, test)
+    vocabulary = read_vocabulary(os.path.join(data, LABELS_FILE))
+    names = sorted({name for train, test in splits for name in [*train, test]})
+    subsets = [read_subset(data, name, vocabulary) for name in names]
+    ends = np.cumsum([len(subset.files) for subset in subsets])
+    return Corpus(
+        [file for subset in subsets for file in subset.files],
+        np.concatenate([subset.target for subset in subsets]),
+        np.concatenate([subset.known for subset in subsets]),
+        {name: np.arange(end - len(subset.files), end) for name, subset, end in zip(names, subsets, ends)},
+        splits,
     )
-    score = ""
-    result: dict[str, dict[str, float]] = {kind: {} for kind in PROBES}
-    for kind, fit in PROBES.items():
-        for train, test in splits:
-            predicted = fit(
-                np.concatenate([features[name] for name in train]),
-                np.concatenate([subsets[name].target for name in train]),
-                np.concatenate([subsets[name].known for name in train]),
-                target_is_multilabel,
-                features[test],
-            )
-            scores, _ = summarise(predicted, subsets[test].target, subsets[test].known, target_is_multilabel)
-            score, result[kind][test] = next(iter(scores.items()))
-    return score, result
+
+
+def encode(corpus: Corpus, encoder: Callable[[str], np.ndarray], title: str) -> np.ndarray:
+    """Features of all clips, each of which is read once: float32 (N, D)."""
+    return np.stack([encoder(file) for file in tqdm(corpus.files, unit="clip", desc=title)])
+
+
+def embedding_of(model: AudioModel) -> Callable[[str], np.ndarray]:
+    """Path of a file -> its embedding (E,)."""
+    return lambda file: embed_file(model, file).embedding.numpy()
 
 
 def read_subset(directory: str, name: str, vocabulary: Sequence[Label]) -> Subset:
@@ -145,8 +152,8 @@ def random_weights(model: AudioModel) -> AudioModel:
 
 @torch.inference_mode()
 def log_mel_statistics(model: AudioModel, file: str) -> np.ndarray:
-    """Mean and standard deviation of every mel bin over a clip, (2 * F,)."""
+    """Mean, standard deviation and maximum of every mel bin over a clip, (3 * F,)."""
     waveform, num_samples = load_clip(file, model.sample_rate, channel=model.channel)
     waveform = np.pad(waveform, (0, max(0, model.column_samples - num_samples)))  # at least one column of patches
     spectrogram = model.network.front_end(torch.from_numpy(waveform)[None].to(model.device))[0]  # (F, S)
-    return torch.cat([spectrogram.mean(dim=1), spectrogram.std(dim=1)]).cpu().numpy()
+    return torch.cat([spectrogram.mean(dim=1), spectrogram.std(dim=1), spectrogram.amax(dim=1)]).cpu().numpy()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 POOLS = tuple(kind + spread for kind in ("mean", "cls", "frequency") for spread in ("", "+max", "+std"))
+EVERY = "every"  # not a pooling but the vectors of all of them, see `vectors_of`: what a sweep reads in one pass
 EMBEDDING_POOL = "mean"  # how a pretrained encoder is pooled unless something else is asked for
 MIN_VARIANCE = 1e-10  # the square root has no gradient at zero
 
@@ -45,7 +46,23 @@ def by_row(pool: str) -> bool:
 
 def num_vectors(pool: str, rows: int) -> int:
     """G, for R rows of patches."""
+    if pool == EVERY:
+        return 4 + 3 * rows
     return (rows if by_row(pool) else 1) * (2 if "+" in pool else 1)
+
+
+def vectors_of(pool: str, rows: int) -> list[int]:
+    """Which of the vectors of `EVERY` a pooling has, in its order, for R rows of patches.
+
+    Those of `EVERY` are the CLS token (zeros for an encoder without one), the mean, maximum and deviation of all
+    patches, and the means, maxima and deviations of the rows.
+    """
+    kind, _, spread = pool.partition("+")
+    offset = ("", "max", "std").index(spread)
+    if kind == "frequency":
+        starts = [4] + [4 + offset * rows] * bool(spread)
+        return [start + row for start in starts for row in range(rows)]
+    return [0 if kind == "cls" else 1] + [1 + offset] * bool(spread)
 
 
 def pool_clips(pool: str, cls_token: Optional[Tensor], patches: Tensor, there: Optional[Tensor] = None) -> Tensor:
@@ -61,6 +78,13 @@ def pool_clips(pool: str, cls_token: Optional[Tensor], patches: Tensor, there: O
     Returns:
         (B, G, D): means of all rows, then maxima or deviations.
     """
+    if pool == EVERY:
+        cls = patches.new_zeros(len(patches), 1, patches.shape[3]) if cls_token is None else cls_token[:, None]
+        rows, parts = patches.shape[1], [cls]
+        for kind, size in (("mean", 1), ("frequency", rows)):
+            spreads = [pool_clips(f"{kind}+{spread}", None, patches, there) for spread in ("max", "std")]
+            parts += [spreads[0], spreads[1][:, size:]]  # the means once
+        return torch.cat(parts, dim=1)
     kind, _, spread = pool.partition("+")
     held = None if there is None else there[..., None]  # (B, 1 or R, M, 1)
     if kind == "cls":
