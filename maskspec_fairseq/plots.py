@@ -111,8 +111,8 @@ def draw_curves(curves: Mapping[tuple[str, str], Sequence[tuple[float, float]]],
 def draw_sweep(result: Mapping[str, Any], path: str) -> None:
     """Draw the scores of a sweep over the layers into a PNG, a panel per kind of probe.
 
-    A pooling has a colour; the encoder's line is solid, that of random weights dashed, and statistics of the log-mel are
-    dotted lines across.
+    A pooling has a colour; the encoder's line is solid, that of random weights dashed. Statistics of the log-mel are
+    gray lines across.
 
     Args:
         result: what `sweep` returns.
@@ -137,8 +137,8 @@ def draw_sweep(result: Mapping[str, Any], path: str) -> None:
             label = f"{pool}{', random weights' if features == 'random encoder' else ''}"
             axes[kind].plot(*zip(*curve), styles[features], color=color, marker=".", label=label)
         else:
-            gray = str(0.65 * statistics.index(pool) / len(statistics))
-            axes[kind].axhline(curve[0][1], color=gray, linestyle=":", label=f"{features} {pool}")
+            dots = (0, (1, 1 + 2 * statistics.index(pool)))
+            axes[kind].axhline(curve[0][1], color="0.3", linestyle=dots, label=f"{features} {pool}")
     for kind, axis in axes.items():
         axis.set_title(panels[kind])
         axis.set_xlabel("layer")

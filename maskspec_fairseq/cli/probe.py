@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from maskspec_fairseq.atomic_write import write_json
+from maskspec_fairseq.atomic_write import write_json, write_whole
 from maskspec_fairseq.cli.arguments import add_device, add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.load import load_model
@@ -96,6 +96,8 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"expected one --pool without --sweep, found {', '.join(pools)}; add --sweep, or choose one")
     if args.plot and not args.sweep:
         raise ValueError("expected --plot with --sweep, found --plot alone; add --sweep, or leave --plot out")
+    if args.plot and not args.plot.lower().endswith(".png"):
+        raise ValueError(f"expected --plot as the name of a PNG, found {args.plot}; call it {args.plot}.png")
     result = {"checkpoint": args.checkpoint, "data": args.data}
     if args.sweep:
         model = load_model(args.checkpoint).to(args.device)
@@ -106,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         write_json(args.out, result)
     if args.plot:
-        draw_sweep(result, args.plot)
+        write_whole(args.plot, lambda scratch: draw_sweep(result, str(scratch)))
     print(sweep_table(result) if args.sweep else table(result))
 
 

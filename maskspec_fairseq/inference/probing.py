@@ -129,9 +129,13 @@ def list_splits(directory: str, train: Optional[Sequence[str]], test: Optional[s
     """The given split, or one per fold.
 
     Raises:
-        ManifestError: there are neither.
+        ManifestError: there are neither, or the subset to score is fitted to.
     """
     if train and test:
+        if test in train:
+            raise ManifestError(
+                f"expected --test out of other subsets than --train, found {test} in both; leave it out of --train"
+            )
         return [(list(train), test)]
     folds = [f"fold{number}" for number in list_folds(directory)]
     if train or test or len(folds) < 2:

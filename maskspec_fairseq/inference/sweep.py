@@ -1,6 +1,6 @@
 """Probe every layer by every pooling in one run, which encodes each clip once.
 
-Shapes: N clips, Y layers, G vectors of `EVERY`, R rows of patches, D width, F mel bins.
+Shapes: N clips, Y layers, G vectors of `EVERY`, D width, F mel bins, E width of an embedding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,8 @@ from maskspec_fairseq.inference.probing import (
 from maskspec_fairseq.modules.pooling import EVERY, POOLS, check_pool, vectors_of
 
 EMBEDDINGS, RANDOM, LOG_MEL = "embeddings", "random encoder", "log-mel"
-LOG_MEL_POOLS = {
-    "mean": [0],
-    "mean+max": [0, 2],
-    "mean+std": [0, 1],
-    "mean+max+std": [0, 2, 1],
-}  # of `log_mel_statistics`
+# which of the statistics of `log_mel_statistics`: 0 mean, 1 deviation, 2 maximum of every bin
+LOG_MEL_POOLS = {"mean": [0], "mean+max": [0, 2], "mean+std": [0, 1], "mean+max+std": [0, 2, 1]}
 VALUES_PER_PROCESS = 3_000_000  # fewer features than this are probed sooner than another process has started
 
 

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from sklearn.metrics import accuracy_score
 from maskspec_fairseq.cli import probe
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
+from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.probes import PROBES
 from maskspec_fairseq.inference.probing import random_weights
@@ -24,15 +26,20 @@ def blobs(seed: int, clips: int = 60):
     return 5 * np.eye(3)[classes] + rng.standard_normal((clips, 3)), classes
 
 
+def predict(kind, features, target, known, target_is_multilabel, others):
+    """By the weakest regularisation."""
+    return PROBES[kind](features, target, known, target_is_multilabel)(others)[-1]
+
+
 @pytest.mark.parametrize("kind", PROBES)
 def test_corners_are_told_apart_and_noise_is_not(kind):
     (features, classes), (others, expected) = blobs(0), blobs(1)
     target, known = np.eye(3, dtype=bool)[classes], np.ones((60, 3), dtype=bool)
-    assert accuracy(PROBES[kind](features, target, known, False, others), expected) > 0.95
-    several = PROBES[kind](features, target, known, True, others)
+    assert accuracy(predict(kind, features, target, known, False, others), expected) > 0.95
+    several = predict(kind, features, target, known, True, others)
     assert multilabel_scores(several, np.eye(3, dtype=bool)[expected], known).mean_average_precision > 0.95
     shuffled = np.random.default_rng(2).permutation(target)
-    assert accuracy(PROBES[kind](features, shuffled, known, False, others), expected) < 0.6
+    assert accuracy(predict(kind, features, shuffled, known, False, others), expected) < 0.6
 
 
 @pytest.mark.parametrize("kind", PROBES)
@@ -42,9 +49,9 @@ def test_what_is_unknown_does_not_teach(kind):
     target = np.eye(4, dtype=bool)[classes]
     known = np.ones_like(target)
     known[:20], target[:20] = False, np.eye(4, dtype=bool)[3]
-    scores = PROBES[kind](features, target, known, True, others)
+    scores = predict(kind, features, target, known, True, others)
     assert accuracy_score(expected, scores[:, :3].argmax(1)) > 0.95
-    assert accuracy(PROBES[kind](features[20:], target[20:], known[20:], False, others), expected) > 0.95
+    assert accuracy(predict(kind, features[20:], target[20:], known[20:], False, others), expected) > 0.95
 
 
 @pytest.fixture()
@@ -103,6 +110,71 @@ def test_named_subsets_and_several_classes(data, capsys):
     assert "mAP" in capsys.readouterr().out
 
 
+def sweep(data, *arguments):
+    assert run(data, "--sweep", "--out", str(data / "sweep.json"), *arguments) == 0
+    return json.loads((data / "sweep.json").read_text())
+
+
+def test_a_sweep_encodes_each_clip_once_and_scores_it_as_single_probes_do(data, monkeypatch, capsys):
+    encoded, embed = [], AudioModel.embed
+    monkeypatch.setattr(AudioModel, "embed", lambda *arguments: encoded.append(1) or embed(*arguments))
+    result = sweep(data, "--baselines", "--plot", str(data / "pictures" / "sweep.png"))
+    assert len(encoded) == 2 * 27  # of 3 folds; by the encoder and by the random one
+    pools = ["mean", "mean+max", "mean+std", "frequency", "frequency+max", "frequency+std"]
+    assert result["pools"] == pools and result["layers"] == [1, 2] and result["score"] == "accuracy"
+    kept = {(row["features"], row["layer"], row["pool"]): row for row in result["readouts"]}
+    log_mel = [("log-mel", None, pool) for pool in ("mean", "mean+max", "mean+std", "mean+max+std")]
+    encoders = itertools.product(["embeddings", "random encoder"], [1, 2], pools)
+    assert list(kept) == [*encoders, *log_mel]
+    for layer, pool in ((2, "frequency+max"), (1, "mean")):
+        single = ["--pool", pool, "--layers", str(layer), "--out", str(data / "probe.json"), "--baselines"]
+        assert run(data, *single) == 0
+        alone = json.loads((data / "probe.json").read_text())
+        for features in ("embeddings", "random encoder"):
+            assert alone["features"][features] == kept[features, layer, pool]["scores"]
+            assert alone["C"][features] == kept[features, layer, pool]["C"]
+        assert alone["features"]["log-mel statistics"] == kept["log-mel", None, "mean+std"]["scores"]
+    assert (data / "pictures" / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr().out
+    assert "layer mean " in shown and "*" in shown and "Layer and pooling chosen inside the training part" in shown
+
+
+def test_a_sweep_chooses_without_the_clips_that_are_tested(data):
+    """Other labels of the fold that is tested change its scores, and nothing that was chosen for it."""
+    before = sweep(data)
+    write_labels(data / "fold1.lbl", [ClipLabels([KEYS[(n + 1) % 3]]) for n in range(9)])
+    after = sweep(data)
+    for kind in PROBES:
+        assert after["chosen"]["embeddings"][kind]["fold1"] == before["chosen"]["embeddings"][kind]["fold1"]
+        chosen = before["chosen"]["embeddings"][kind]["fold1"]
+        (row,) = (row for row in before["readouts"] if {**chosen, **row} == row)
+        assert row["scores"][kind]["fold1"] == before["features"]["embeddings"][kind]["fold1"]
+        assert row["inside"][kind]["fold1"] == max(row["inside"][kind]["fold1"] for row in before["readouts"])
+    for one, other in zip(before["readouts"], after["readouts"]):
+        assert (
+            one["C"]["fold1"] == other["C"]["fold1"]
+            and one["inside"]["linear"]["fold1"] == other["inside"]["linear"]["fold1"]
+        )
+    folds = [[row["scores"]["linear"]["fold1"] for row in result["readouts"]] for result in (before, after)]
+    assert folds[0] != folds[1]
+
+
+def test_a_sweep_of_named_subsets_layers_and_poolings(data, capsys):
+    chosen = ["--layers", "2", "--pool", "mean", "--pool", "mean+std", "frequency", "mean", "--train", "several"]
+    result = sweep(data, *chosen, "--test", "fold3")
+    assert result["score"] == "mAP" and [row["pool"] for row in result["readouts"]] == ["mean", "mean+std", "frequency"]
+    assert {row["layer"] for row in result["readouts"]} == {2}
+    assert all(row["C"]["fold3"] > 0 and row["scores"]["knn"]["fold3"] <= 1 for row in result["readouts"])
+    assert "+-" not in capsys.readouterr().out  # a single subset has no deviation
+
+
+def test_several_processes_give_the_scores_of_one(data, monkeypatch):
+    alone = sweep(data)
+    monkeypatch.setattr("maskspec_fairseq.inference.sweep.VALUES_PER_PROCESS", 10_000)
+    monkeypatch.setattr("maskspec_fairseq.inference.sweep.cpu_count", lambda: 2)
+    assert sweep(data) == alone
+
+
 def test_random_encoder_has_the_statistics_and_other_weights():
     model = small_audio_model([])
     other = random_weights(model)
@@ -114,6 +186,12 @@ def test_what_is_missing_is_named(data, capsys):
     for arguments, message in [
         (["--train", "fold1"], "or --train SUBSET and --test SUBSET"),
         (["--train", "fold1", "--test", "fold9"], "fold9.tsv"),
+        (["--train", "fold1", "fold2", "--test", "fold2"], "found fold2 in both; leave it out of --train"),
+        (["--pool", "mean", "frequency"], "expected one --pool without --sweep, found mean, frequency; add --sweep"),
+        (["--plot", "a.png"], "expected --plot with --sweep"),
+        (["--sweep", "--plot", "a.jpg"], "expected --plot as the name of a PNG, found a.jpg"),
+        (["--sweep", "--layers", "2,3"], "expected numbers of layers from 1 to 2, the last one, or all, found [2, 3]"),
+        (["--sweep", "--pool", "mean", "cls"], "CLS token for the pooling cls, found one without; choose mean or"),
         (["--checkpoint", str(data / "none.pt")], "expected a checkpoint"),
     ]:
         assert run(data, *arguments) == 2

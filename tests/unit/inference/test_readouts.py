@@ -13,6 +13,9 @@ from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, wr
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
 from maskspec_fairseq.inference import probing
 from maskspec_fairseq.inference.export_folder import write_folder
+from maskspec_fairseq.inference.probes import ProbeScores
+from maskspec_fairseq.inference.probing import embedding_of
+from maskspec_fairseq.inference.sweep import read_encoder
 from maskspec_fairseq.integrations import hear
 from maskspec_fairseq.modules.patches import patchify
 from tests.factories import (
@@ -110,17 +113,25 @@ def test_all_consumers_give_the_embedding_of_plain_arithmetic(data, tmp_path, mo
     assert embed.main([*files, "--checkpoint", checkpoint, "--out", out, "--device", "cpu", *chosen]) == 0
     check(np.load(out))
 
-    rows, result = {}, tmp_path / "probe.json"
+    kept, result = [], tmp_path / "probe.json"
 
     def keep(features, *_):
-        rows.update(features)
-        return "accuracy", {"linear": {"fold1": 1.0}}
+        kept.append(features)
+        return ProbeScores("accuracy", {"linear": {"fold1": 1.0}}, {}, {})
 
     monkeypatch.setattr(probing, "score_probes", keep)
     arguments = ["--checkpoint", checkpoint, "--data", str(directory), "--device", "cpu", "--out", str(result)]
     assert probe.main([*arguments, *chosen]) == 0
-    check(np.concatenate([rows["fold1"], rows["fold2"]]))
+    check(kept[0])
     assert json.loads(result.read_text())["pool"] == pool
+
+    every = maskspec_fairseq.load_model(checkpoint, layers="all")
+    corpus = probing.read_corpus(str(directory), ["fold1"], "fold2")
+    swept = {readout.layer: rows for readout, rows in read_encoder(every, corpus, [pool], "embeddings")}
+    check(np.concatenate([swept[number] for number in numbers_of(layers)], axis=1))
+    for number in (1, 2):
+        alone = embedding_of(maskspec_fairseq.load_model(checkpoint, pool, [number]))
+        np.testing.assert_allclose(swept[number], [alone(file) for file in files], atol=1e-6)
 
     folder = str(tmp_path / "m")
     assert export.main(["--checkpoint", checkpoint, "--out", folder, *chosen]) == 0
