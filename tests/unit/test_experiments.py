@@ -88,6 +88,9 @@ def test_a_probe_leaves_the_mean_and_deviation_of_its_folds(tmp_path):
     probe = {"features": {"embeddings": {"linear": {"fold1": 0.5, "fold2": 0.7, "fold3": 0.9}, "knn": {"fold1": 0.1}}}}
     (tmp_path / "probe.json").write_text(json.dumps(probe))
     assert run.read_score(tmp_path / "probe.json") == ("0.7000", "0.2000")
+    sweep = {**probe, "chosen": {}, "readouts": [{"scores": {"linear": {"fold1": 1.0, "fold2": 1.0, "fold3": 1.0}}}]}
+    (tmp_path / "sweep.json").write_text(json.dumps(sweep))  # its score is that of the readout chosen inside
+    assert run.read_score(tmp_path / "sweep.json") == ("0.7000", "0.2000")
 
 
 def test_combinations_may_be_listed(tmp_path):
