@@ -192,7 +192,7 @@ def _score_probes(
         result.test[kind], result.inside[kind] = {}, {}
         for train, test in splits:
             parts = [subsets[part] for part in train]
-            strengths = STRENGTHS
+            strengths: Sequence[float] = STRENGTHS
             if kind == "linear" or inside:
                 inner = [fits.scores(rest, held) for rest, held in inner_splits(parts, target) if fits.can_score(held)]
                 means = np.mean(inner, axis=0) if inner else np.zeros(1)
