@@ -63,6 +63,7 @@ setup(
         "safetensors",
         "scikit-learn",
         "scipy",
+        "joblib",
         "matplotlib",
         "tqdm",
     ],
