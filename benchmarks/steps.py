@@ -61,7 +61,7 @@ def our_step(way: str, size: str, waveform: torch.Tensor, mask_ratio: float) -> 
 
 
 def timm_step(size: str, waveform: torch.Tensor, mask_ratio: float, fused: bool) -> Callable[[], float]:
-    front_end = LogMel("paper", RATE, frame_multiple=PATCH)
+    front_end = LogMel("paper", RATE, PATCH)
     width, heads = SIZES[size].encoder_embed_dim, SIZES[size].encoder_attention_heads
     model = TimmMae(front_end.grid(waveform.shape[1]), width, heads, mask_ratio=mask_ratio, fused=fused)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
@@ -99,7 +99,7 @@ def step_flops(size: str, clips: int = CLIPS, seconds: int = SECONDS, mask_ratio
     """Floating-point operations in the matrix products of our step, forward and (twice as many) backward."""
     model, values = SIZES[size], PATCH**2
     width, decoder_width = model.encoder_embed_dim, model.decoder_embed_dim
-    rows, columns = LogMel("paper", RATE, frame_multiple=PATCH).grid(seconds * RATE)
+    rows, columns = LogMel("paper", RATE, PATCH).grid(seconds * RATE)
     patches = rows * columns
     masked = num_masked(patches, mask_ratio)
     visible = patches - masked
