@@ -44,11 +44,16 @@ def our_optimizer(model: torch.nn.Module) -> MaskSpecAdamW:
 def our_step(way: str, size: str, waveform: torch.Tensor, mask_ratio: float) -> Callable[[], float]:
     decoder = yaml.safe_load(FAST.read_text(encoding="utf-8"))["model"] if way == "fast" else {}
     model = MaskedAutoencoder(mask_ratio=mask_ratio, **{**asdict(SIZES[size]), **decoder})
+    return step_of(model, waveform, bf16=way == "bf16")
+
+
+def step_of(model: MaskedAutoencoder, waveform: torch.Tensor, bf16: bool = False) -> Callable[[], float]:
+    """A step of a model on a batch; it returns the loss before the update."""
     optimizer = our_optimizer(model)
     clip_key = np.stack([np.array([1, 1, clip]) for clip in range(len(waveform))])
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=way == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             found = model(waveform, clip_key=clip_key)
         total, count = masked_spectrogram_loss(found["prediction"], found["target"], found["scored"])
         loss = total / count

@@ -37,7 +37,7 @@ def test_rectangular_patches_are_pretrained_finetuned_and_evaluated(fine_run, la
     assert state["cfg"]["model"]["patch_size"] == [16, 4] and state["model"]["head.weight"].shape == (3, 8 * 64)
     arguments = ["--checkpoint", str(tmp_path / "run" / "checkpoints" / "checkpoint_last.pt"), "--device", "cpu"]
     assert evaluate.main([*arguments, "--data", str(labelled_dir), "--subset", "valid", "--out", str(tmp_path)]) == 0
-    assert 0 <= json.loads((tmp_path / "scores.json").read_text())["accuracy"] <= 1
+    assert 0 <= json.loads((tmp_path / "scores.json").read_text())["scores"]["accuracy"] <= 1
 
 
 @pytest.mark.stock
