@@ -1,4 +1,4 @@
-"""What finer time costs: a pretraining step of `esc10_tiny` by the size of its patches: `python -m benchmarks patch_sizes`.
+"""What finer time costs, a pretraining step of `esc10_tiny` by its patches: `python -m benchmarks patch_sizes`.
 
 The recipe's model and batch, 32 clips of 2 s. Processor time, which other programs on the machine change less than wall
 time.

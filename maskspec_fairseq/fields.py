@@ -38,9 +38,7 @@ def one_of(*values: str) -> Field:
 
 def either(first: Field, second: Field) -> Field:
     """What one of two fields may hold."""
-    return Field(
-        f"{first.expected}, or {second.expected}", lambda value: first.accepts(value) or second.accepts(value)
-    )
+    return Field(f"{first.expected}, or {second.expected}", lambda value: first.accepts(value) or second.accepts(value))
 
 
 def list_of(item: Field, *lengths: int) -> Field:

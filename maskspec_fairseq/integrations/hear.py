@@ -32,7 +32,7 @@ def load_model(model_file_path: str = "") -> AudioModel:
 
 
 def timestamp_passes(model: AudioModel) -> int:
-    """How many times a clip is encoded, shifted, for a timestamp every `TIMESTAMP_FRAMES`: 4 with patches of 16 frames."""
+    """How many times a clip is encoded for a timestamp every `TIMESTAMP_FRAMES`: 4 with patches of 16 frames."""
     passes = -(-model.network.patch_size[1] // TIMESTAMP_FRAMES)
     while model.column_samples % passes:
         passes += 1

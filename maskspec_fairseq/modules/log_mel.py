@@ -159,8 +159,8 @@ class LogMel(nn.Module):
         frames, of_patch = self.frames.num_frames(num_samples), self.patch_size[1]
         if frames < of_patch or num_samples < self.frames.least_samples:
             raise ValueError(
-                f"expected clips of at least {of_patch} frames ({of_patch * self.hop_length / self.sample_rate:.2f} s), "
-                f"found {frames} frames ({num_samples} samples); raise task.clip_sec, or take patches of fewer frames "
+                f"expected clips of at least {of_patch} frames ({of_patch * self.hop_length / self.sample_rate:.2f} "
+                f"s), found {frames} frames ({num_samples} samples); raise task.clip_sec, or take patches of fewer frames "
                 "(model.patch_size)"
             )
         return frames - frames % of_patch

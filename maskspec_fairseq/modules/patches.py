@@ -10,6 +10,7 @@ of a patch.
 """
 
 import ast
+import contextlib
 from collections.abc import Sequence
 from typing import Any, Optional, Union
 
@@ -54,10 +55,8 @@ def simplest_patch_size(patch_size: Any) -> Union[int, list[int]]:
         (16, [16, 4])
     """
     if isinstance(patch_size, str):
-        try:
+        with contextlib.suppress(ValueError, SyntaxError):  # then the text is shown
             patch_size = ast.literal_eval(patch_size)
-        except (ValueError, SyntaxError):
-            pass  # the text is shown
     bins, frames = patch_shape(patch_size)
     return bins if bins == frames else [bins, frames]
 

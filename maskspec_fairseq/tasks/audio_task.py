@@ -117,9 +117,9 @@ class AudioTask(FairseqTask):
 
         Raises:
             ManifestError: no data.
-            ValueError: a field of the task is out of its range, or `model.patch_size` is not one; the run would be validated on its training subset,
-                cropped and shuffled; another one is trained in the run directory, or has been there; or a checkpoint to
-                start from is missing, cut off or not one.
+            ValueError: a field of the task is out of its range, or `model.patch_size` is not one; the run would be
+                validated on its training subset, cropped and shuffled; another one is trained in the run directory, or
+                has been there; or a checkpoint to start from is missing, cut off or not one.
         """
         patch_size = simplest_patch_size(cfg.patch_size)  # of fairseq-train it is text
         if patch_size != cfg.patch_size:

@@ -73,7 +73,7 @@ def hydra_train(arguments: list[str]) -> None:
 
 
 def fairseq_program(program: str, arguments: list[str]) -> None:
-    """`validate` or `train` (argparse) or `hydra_validate` of fairseq_cli in this process, from the root of the repository."""
+    """`train`, `validate` (argparse) or `hydra_validate` of fairseq_cli in this process, from the repository's root."""
     os.chdir(REPOSITORY)
     sys.argv = [program, *arguments]
     importlib.import_module(f"fairseq_cli.{program}").cli_main()

@@ -65,9 +65,7 @@ def test_frames_are_the_columns_and_their_times_the_columns_middles(bins, frames
     torch.testing.assert_close(found[0], columns.mean(1), atol=1e-5, rtol=0)
     frequency = model.read_out("frequency")
     assert frequency.embed_dim == 128 // bins * 32
-    torch.testing.assert_close(
-        frequency(clip[None], RATE).embedding[0], columns.mean(0).flatten(), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(frequency(clip[None], RATE).embedding[0], columns.mean(0).flatten(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("passes, hop", [(1, 0.04), (2, 0.02), (4, 0.01)])
@@ -222,5 +220,3 @@ def test_a_checkpoint_with_squares_is_read_as_one_number(tmp_path, patch_size):
     found = read_checkpoint(path, MODELS)["cfg"]["model"]["patch_size"]
     assert found == 16 and type(found) is int
     load_pretrained(small_classifier(), classifier_cfg(), path)
-
-

@@ -335,8 +335,8 @@ def test_config_is_taken_by_argument_name():
         (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10 x 10 .* 'paper'"),
         (
             dict(patch_size=[80, 4]),
-            r"divides 128 mel bins, found 80 x 4 .*; set model.patch_size=\[BINS,4\] with BINS out of 1, 2, 4, 8, 16, 32, "
-            "64, 128, or another model.front_end",
+            r"divides 128 mel bins, found 80 x 4 .*; set model.patch_size=\[BINS,4\] with BINS out of 1, 2, 4, 8, 16, "
+            "32, 64, 128, or another model.front_end",
         ),
         (dict(patch_size=[16, 4, 2]), r"expected model.patch_size as \[bins, frames\], .*, found \[16, 4, 2\]"),
         (dict(front_end="kaldi"), "expected a front end out of"),

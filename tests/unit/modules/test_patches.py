@@ -77,7 +77,7 @@ def test_another_rectangle_is_a_list_in_configs(patch_size):
     "patch_size", [0, -4, 16.0, True, None, [], [16], [16, 4, 1], [16, 0], [16, 4.0], [True, 4], "", "square", "16 4"]
 )
 def test_what_is_not_one_or_two_whole_numbers_is_refused(patch_size):
-    message = r"expected model.patch_size as \[bins, frames\], two whole numbers, or .*; write model.patch_size=\[16,8\]"
+    message = r"expected model.patch_size as \[bins, frames\], two whole numbers, or .*; write model.patch_size="
     with pytest.raises(ValueError, match=message):
         simplest_patch_size(patch_size)
     with pytest.raises(ValueError, match=message):
