@@ -160,8 +160,8 @@ class LogMel(nn.Module):
         if frames < of_patch or num_samples < self.frames.least_samples:
             raise ValueError(
                 f"expected clips of at least {of_patch} frames ({of_patch * self.hop_length / self.sample_rate:.2f} "
-                f"s), found {frames} frames ({num_samples} samples); raise task.clip_sec, or take patches of fewer frames "
-                "(model.patch_size)"
+                f"s), found {frames} frames ({num_samples} samples); raise task.clip_sec, or take patches of fewer "
+                "frames (model.patch_size)"
             )
         return frames - frames % of_patch
 
