@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 # each module has `rows()`
 NAMES = [
     "pretraining_step",
+    "patch_sizes",
     "finetuning_step",
     "front_end",
     "loader",

@@ -44,11 +44,16 @@ def our_optimizer(model: torch.nn.Module) -> MaskSpecAdamW:
 def our_step(way: str, size: str, waveform: torch.Tensor, mask_ratio: float) -> Callable[[], float]:
     decoder = yaml.safe_load(FAST.read_text(encoding="utf-8"))["model"] if way == "fast" else {}
     model = MaskedAutoencoder(mask_ratio=mask_ratio, **{**asdict(SIZES[size]), **decoder})
+    return step_of(model, waveform, bf16=way == "bf16")
+
+
+def step_of(model: MaskedAutoencoder, waveform: torch.Tensor, bf16: bool = False) -> Callable[[], float]:
+    """A step of a model on a batch; it returns the loss before the update."""
     optimizer = our_optimizer(model)
     clip_key = np.stack([np.array([1, 1, clip]) for clip in range(len(waveform))])
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=way == "bf16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             found = model(waveform, clip_key=clip_key)
         total, count = masked_spectrogram_loss(found["prediction"], found["target"], found["scored"])
         loss = total / count
@@ -61,7 +66,7 @@ def our_step(way: str, size: str, waveform: torch.Tensor, mask_ratio: float) -> 
 
 
 def timm_step(size: str, waveform: torch.Tensor, mask_ratio: float, fused: bool) -> Callable[[], float]:
-    front_end = LogMel("paper", RATE, frame_multiple=PATCH)
+    front_end = LogMel("paper", RATE, PATCH)
     width, heads = SIZES[size].encoder_embed_dim, SIZES[size].encoder_attention_heads
     model = TimmMae(front_end.grid(waveform.shape[1]), width, heads, mask_ratio=mask_ratio, fused=fused)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
@@ -99,7 +104,7 @@ def step_flops(size: str, clips: int = CLIPS, seconds: int = SECONDS, mask_ratio
     """Floating-point operations in the matrix products of our step, forward and (twice as many) backward."""
     model, values = SIZES[size], PATCH**2
     width, decoder_width = model.encoder_embed_dim, model.decoder_embed_dim
-    rows, columns = LogMel("paper", RATE, frame_multiple=PATCH).grid(seconds * RATE)
+    rows, columns = LogMel("paper", RATE, PATCH).grid(seconds * RATE)
     patches = rows * columns
     masked = num_masked(patches, mask_ratio)
     visible = patches - masked

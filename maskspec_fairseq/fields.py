@@ -36,6 +36,11 @@ def one_of(*values: str) -> Field:
     return Field(f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values)
 
 
+def either(first: Field, second: Field) -> Field:
+    """What one of two fields may hold."""
+    return Field(f"{first.expected}, or {second.expected}", lambda value: first.accepts(value) or second.accepts(value))
+
+
 def list_of(item: Field, *lengths: int) -> Field:
     """A list whose items are all like `item`; of any length unless some are named."""
     of_length = f" of length {' or '.join(map(str, lengths))}" if lengths else ""

@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from maskspec_fairseq.audio.read import CHANNELS, clip_samples
-from maskspec_fairseq.fields import FLAG, TEXT, Field, list_of, number, one_of, whole
+from maskspec_fairseq.fields import FLAG, TEXT, Field, either, list_of, number, one_of, whole
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.pooling import POOLS
 
@@ -22,12 +22,13 @@ LAYERS = whole(1, 256)
 HEADS = whole(1, 1024)
 SHARE = number(0, 1)
 RATE = whole(1, 768000)
+PATCH_SIDE = whole(1, 256)
 
 # The fields in which an encoder and the weights for it must agree.
 ENCODER: dict[str, Field] = {
     "front_end": one_of(*FRONT_ENDS),
     "sample_rate": RATE,
-    "patch_size": whole(1, 256),
+    "patch_size": either(PATCH_SIDE, list_of(PATCH_SIDE, 2)),
     "encoder_embed_dim": WIDTH,
     "encoder_layers": LAYERS,
     "encoder_attention_heads": HEADS,

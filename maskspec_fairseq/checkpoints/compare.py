@@ -17,7 +17,7 @@ def differing_fields(
         left, right = expected.get(name), found.get(name)
         if left == right:
             continue
-        if isinstance(left, list) and isinstance(right, list):  # labels, possibly hundreds
+        if isinstance(left, list) and isinstance(right, list) and isinstance((left or right)[0], str):  # labels, many
             pairs = enumerate(zip(left, right))
             number = next((i for i, pair in pairs if pair[0] != pair[1]), min(len(left), len(right)))
             left, right = (

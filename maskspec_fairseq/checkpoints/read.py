@@ -24,6 +24,7 @@ from maskspec_fairseq.checkpoints.check import (
 from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.patches import simplest_patch_size
 from maskspec_fairseq.modules.sizes import SIZES
 from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAINING_MODEL
 
@@ -112,6 +113,7 @@ def read_checkpoint(path: str, models: tuple[str, ...]) -> dict[str, Any]:
         model.setdefault(field, NEWER_FIELDS[field])
     labels = tuple(LABELS) if name == FINETUNING_MODEL else ()
     check_fields(model, MODEL, f"{path}: cfg.model", required=(*ENCODER_FIELDS, *labels))
+    model["patch_size"] = simplest_patch_size(model["patch_size"])  # to compare
     check_fields(cfg.get("task", {}), TASK, f"{path}: cfg.task")
     if labels:
         check_labels(model["label_keys"], model["label_names"], model["num_classes"], f"{path}: cfg.model")

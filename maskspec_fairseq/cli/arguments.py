@@ -58,7 +58,8 @@ def add_readout(parser: argparse.ArgumentParser, several_pools: bool = False) ->
         "--pool",
         choices=POOLS,
         metavar="POOL",
-        **({"nargs": "+", "action": "extend"} if several_pools else {}),
+        nargs="+" if several_pools else None,
+        action="extend" if several_pools else "store",
         help=f"of the patches that hold sound: {', '.join(POOLS)} (default: that of the checkpoint)",
     )
     parser.add_argument(

@@ -31,7 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="NAME.npy or NAME.npz with all clips, any other name for a folder with one .npy per clip",
     )
     parser.add_argument(
-        "--frames", action="store_true", help="an embedding every 160 ms, with its time in s, instead of one per clip"
+        "--frames",
+        action="store_true",
+        help="an embedding per column of patches, 160 ms with 16 frames, and its time in s, instead of one per clip",
     )
     parser.add_argument(
         "--passes",

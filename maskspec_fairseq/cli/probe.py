@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
         model = load_model(args.checkpoint).to(args.device)
         result.update(sweep(model, args.data, pools, args.layers, args.train, args.test, args.baselines))
     else:
-        model = load_model(args.checkpoint, *(pools or [None]), args.layers).to(args.device)
+        model = load_model(args.checkpoint, pools[0] if pools else None, args.layers).to(args.device)
         result.update(probe(model, args.data, args.train, args.test, args.baselines))
     if args.out:
         write_json(args.out, result)

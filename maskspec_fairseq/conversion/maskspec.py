@@ -96,7 +96,7 @@ def _check_decoder_positions(weights: dict[str, Tensor], patch_size: int) -> Non
 def _clip_sec(arguments: dict[str, Any], columns: int) -> float:
     """Seconds of clip that fill so many columns, a whole number if one does: 10 for 62."""
     front_end = LogMel(arguments["front_end"], arguments["sample_rate"], arguments["patch_size"])
-    samples = columns * front_end.frame_multiple * front_end.hop_length
+    samples = columns * front_end.patch_size[1] * front_end.hop_length
     whole = math.ceil(samples / front_end.sample_rate)
     if front_end.grid(whole * front_end.sample_rate)[1] == columns:
         return float(whole)

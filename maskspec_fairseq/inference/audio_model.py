@@ -135,7 +135,7 @@ class AudioModel(nn.Module):
     @property
     def column_samples(self) -> int:
         """Samples from one column of patches to the next."""
-        return self.network.patch_size * self.network.front_end.hop_length
+        return self.network.patch_size[1] * self.network.front_end.hop_length
 
     @property
     def device(self) -> torch.device:
@@ -219,10 +219,11 @@ class AudioModel(nn.Module):
     def frame_embeddings(
         self, waveform: Tensor, sample_rate: int, passes: int = 1, all_layers: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Embeddings of the columns of patches, one every 160 ms, or more densely by encoding the clip several times.
+        """Embeddings of the columns of patches, or more densely by encoding the clip several times.
 
-        Each pass shifts the clip by another fraction of a column; 4 passes give a frame every 40 ms. A clip longer than
-        the model's length is cut into windows without overlap.
+        With patches of 16 frames there is one every 160 ms. Each pass shifts the clip by another fraction of a column;
+        4 passes give a frame every 40 ms then. A clip longer than the model's length is cut into windows without
+        overlap.
 
         Args:
             waveform: see `forward`.
@@ -292,7 +293,7 @@ class AudioModel(nn.Module):
             The number of the first frame, and the times of it and of those that follow, float64 (N,), s.
         """
         step = self.column_samples // passes
-        middle = (self.network.patch_size - 1) * self.network.front_end.hop_length // 2
+        middle = (self.network.patch_size[1] - 1) * self.network.front_end.hop_length // 2
         offset = middle - self.frame_windows(passes)[2]  # of frame 0, samples
         first = max(0, -(offset // step))  # the first at 0 or later
         last = max(first + 1, -((offset - num_samples) // step))  # a clip of a few samples has a frame, too

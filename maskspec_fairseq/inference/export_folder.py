@@ -79,7 +79,7 @@ def write_folder(model: AudioModel, directory: str) -> None:
 
 def folder_config(model: AudioModel) -> dict[str, Any]:
     """The content of `config.json`."""
-    front_end, patch_size = model.network.front_end, model.network.patch_size
+    front_end, (bins, frames) = model.network.front_end, model.network.patch_size
     config = {
         "model_type": MODEL_TYPE,
         **{TRANSFORMERS_NAMES.get(name, name): value for name, value in model.architecture.items()},
@@ -88,8 +88,8 @@ def folder_config(model: AudioModel) -> dict[str, Any]:
         "qkv_bias": True,
         "layer_norm_eps": LAYER_NORM_EPS,
         "num_mel_bins": front_end.n_mels,
-        "frequency_stride": patch_size,
-        "time_stride": patch_size,
+        "frequency_stride": bins,
+        "time_stride": frames,
         "max_length": front_end.num_frames(model.window_samples),
         "clip_sec": model.clip_sec,
         "channel": model.channel,

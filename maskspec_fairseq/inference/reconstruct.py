@@ -66,7 +66,8 @@ def reconstruct(
     loss = (output["prediction"][scored] - target).square().mean()
     baseline_loss = target.var(unbiased=False)
     original_db, masked_db, restored_db = (
-        front_end.to_decibels(unpatchify(part, grid))[0].cpu().numpy() for part in (patches, masked, restored)
+        front_end.to_decibels(unpatchify(part, grid, model.patch_size))[0].cpu().numpy()
+        for part in (patches, masked, restored)
     )  # (1, L, P) -> (F, S)
     return Reconstruction(original_db, masked_db, restored_db, float(loss), float(baseline_loss))
 

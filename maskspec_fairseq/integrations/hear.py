@@ -9,7 +9,7 @@ from torch import Tensor
 from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.load import load_model as load
 
-TIMESTAMP_PASSES = 4  # a timestamp every 40 ms with patches of 16; HEAR asks for 50 at most
+TIMESTAMP_FRAMES = 4  # of the log-mel per timestamp at most, 40 ms; HEAR asks for 50 ms at most
 
 
 def load_model(model_file_path: str = "") -> AudioModel:
@@ -31,10 +31,18 @@ def load_model(model_file_path: str = "") -> AudioModel:
     return model
 
 
+def timestamp_passes(model: AudioModel) -> int:
+    """How many times a clip is encoded for a timestamp every `TIMESTAMP_FRAMES`: 4 with patches of 16 frames."""
+    passes = -(-model.network.patch_size[1] // TIMESTAMP_FRAMES)
+    while model.column_samples % passes:
+        passes += 1
+    return passes
+
+
 @torch.no_grad()
 def get_timestamp_embeddings(audio: Tensor, model: AudioModel) -> tuple[Tensor, Tensor]:
     """(B, T) at the model's rate -> embeddings, float32 (B, N, D), and their times, float32 (B, N), ms."""
-    embeddings, times = model.frame_embeddings(audio, model.sample_rate, TIMESTAMP_PASSES)
+    embeddings, times = model.frame_embeddings(audio, model.sample_rate, timestamp_passes(model))
     return embeddings.float(), (1000 * times).float().expand(len(audio), -1)
 
 

@@ -1,7 +1,7 @@
 """Model `maskspec`: the masked autoencoder, registered with fairseq."""
 
 from dataclasses import dataclass, field
-from typing import List
+from typing import Any, List
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
@@ -21,7 +21,8 @@ class MaskSpecConfig(FairseqDataclass):
     front_end: str = field(default="paper", metadata={"help": "log-mel: " + ", ".join(FRONT_ENDS)})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
-    patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
+    # a number or a list; fairseq's argument parsers take the type for text
+    patch_size: Any = field(default=16, metadata={"help": "mel bins and frames of a patch: [16,8], or 16 for squares"})
     mask_ratio: float = field(default=0.75, metadata={"help": "share of patches that is masked, 0.05 to 0.95"})
     decoder_share: float = field(
         default=1.0, metadata={"help": "share of the masked patches that is decoded and scored in training"}

@@ -1,7 +1,7 @@
 """Model `maskspec_classifier`: the encoder with a head, registered with fairseq."""
 
 from dataclasses import dataclass, field
-from typing import List
+from typing import Any, List
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
@@ -23,7 +23,8 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     front_end: str = field(default="paper", metadata={"help": "log-mel: " + ", ".join(FRONT_ENDS)})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})
-    patch_size: int = field(default=16, metadata={"help": "side of a patch, mel bins and frames"})
+    # a number or a list; fairseq's argument parsers take the type for text
+    patch_size: Any = field(default=16, metadata={"help": "mel bins and frames of a patch: [16,8], or 16 for squares"})
     encoder_embed_dim: int = field(default=BASE.encoder_embed_dim, metadata={"help": "encoder width"})
     encoder_layers: int = field(default=BASE.encoder_layers, metadata={"help": "encoder blocks"})
     encoder_attention_heads: int = field(

@@ -17,7 +17,7 @@ from maskspec_fairseq.clip_rng import PATCHOUT, check_clip_keys
 from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
-from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.patches import PatchSize, patch_shape, patchify
 from maskspec_fairseq.modules.pooling import by_row, check_pool, num_vectors, pool_clips, pool_columns, to_grid
 from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.modules.spec_augment import spec_augment
@@ -31,7 +31,7 @@ class SpectrogramClassifier(nn.Module):
 
     Args:
         front_end, sample_rate, mel_jitter: see `LogMel`.
-        patch_size: side of a patch, mel bins and frames.
+        patch_size: mel bins and frames of a patch, see `PatchSize`.
         encoder_*, cls_token, dropout, drop_path: see `SpectrogramEncoder`.
         num_classes: outputs of the head; 0 for no head, as in timm: the output is then the pooled embedding.
         position_grid: of learned positions, see `SpectrogramEncoder`.
@@ -60,7 +60,7 @@ class SpectrogramClassifier(nn.Module):
         front_end: str = "paper",
         sample_rate: int = 32000,
         mel_jitter: bool = False,
-        patch_size: int = 16,
+        patch_size: PatchSize = 16,
         encoder_embed_dim: int = BASE.encoder_embed_dim,
         encoder_layers: int = BASE.encoder_layers,
         encoder_attention_heads: int = BASE.encoder_attention_heads,
@@ -79,8 +79,8 @@ class SpectrogramClassifier(nn.Module):
         check_pool(pool, cls_token)
         if not 0 <= patchout < 1:
             raise ValueError(f"expected model.patchout from 0 to below 1, found {patchout}")
-        self.front_end = LogMel(front_end, sample_rate, frame_multiple=patch_size, mel_jitter=mel_jitter)
-        self.patch_size = patch_size
+        self.front_end = LogMel(front_end, sample_rate, patch_size, mel_jitter)
+        self.patch_size = patch_shape(patch_size)
         self.pool = pool
         self.spec_augment_bins = spec_augment_bins
         self.spec_augment_frames = spec_augment_frames
@@ -143,7 +143,7 @@ class SpectrogramClassifier(nn.Module):
 
     @property
     def _rows(self) -> int:
-        return self.front_end.n_mels // self.patch_size
+        return self.front_end.n_mels // self.patch_size[0]
 
     def embed(
         self,

@@ -6,10 +6,13 @@ Shapes: B batch, L patches, K masked patches to predict, V visible, P values per
 width.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.modules.masking import gather_tokens
+from maskspec_fairseq.modules.patches import PatchSize, patch_shape
 from maskspec_fairseq.modules.transformer import TokenStack, init_weights
 
 
@@ -20,7 +23,7 @@ class SpectrogramDecoder(TokenStack):
     width, as in the released code: the same functions can be learned.
 
     Args:
-        patch_size: side of a patch, mel bins and frames.
+        patch_size: mel bins and frames of a patch, see `PatchSize`.
         encoder_embed_dim: D.
         embed_dim, layers, attention_heads, ffn_embed_dim, dropout: see `TokenStack`; embed_dim is E.
 
@@ -30,7 +33,7 @@ class SpectrogramDecoder(TokenStack):
 
     def __init__(
         self,
-        patch_size: int,
+        patch_size: PatchSize,
         encoder_embed_dim: int,
         embed_dim: int,
         layers: int,
@@ -41,7 +44,7 @@ class SpectrogramDecoder(TokenStack):
         super().__init__(embed_dim, layers, attention_heads, ffn_embed_dim, dropout)
         self.embed = nn.Linear(encoder_embed_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.pred = nn.Linear(embed_dim, patch_size * patch_size)
+        self.pred = nn.Linear(embed_dim, math.prod(patch_shape(patch_size)))
         self.apply(init_weights)
         nn.init.normal_(self.mask_token, std=0.02)
 

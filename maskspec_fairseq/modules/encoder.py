@@ -5,6 +5,7 @@ Source: MaskSpec, arXiv:2204.12768, section 2.2 and figure 1.
 Shapes: B batch, L patches, V visible, P values per patch, D width.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Optional
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.modules.masking import gather_tokens
+from maskspec_fairseq.modules.patches import PatchSize, patch_shape
 from maskspec_fairseq.modules.positions import first_columns, sincos_positions
 from maskspec_fairseq.modules.transformer import TokenStack, init_weights
 
@@ -21,7 +23,7 @@ class SpectrogramEncoder(TokenStack):
     """Linear projection of the visible patches, positions, transformer (section 2.2).
 
     Args:
-        patch_size: side of a patch, mel bins and frames.
+        patch_size: mel bins and frames of a patch, see `PatchSize`.
         embed_dim, layers, attention_heads, ffn_embed_dim, dropout, drop_path: see `TokenStack`.
         cls_token: prepend a CLS token (released code; the paper has none).
         position_grid: (rows, columns) of patches that learned positions are for, which begin as the sinusoidal ones;
@@ -33,7 +35,7 @@ class SpectrogramEncoder(TokenStack):
 
     def __init__(
         self,
-        patch_size: int,
+        patch_size: PatchSize,
         embed_dim: int,
         layers: int,
         attention_heads: int,
@@ -55,7 +57,7 @@ class SpectrogramEncoder(TokenStack):
             rows, columns = self.position_grid
             # Flat, because maskspec_adamw spares what has one dimension from decay, and positions must be spared.
             self.learned_positions = nn.Parameter(sincos_positions(rows, columns, embed_dim).flatten())
-        self.patch_embed = nn.Linear(patch_size * patch_size, embed_dim)
+        self.patch_embed = nn.Linear(math.prod(patch_shape(patch_size)), embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim)) if cls_token else None
         self.apply(init_weights)
         if self.cls_token is not None:

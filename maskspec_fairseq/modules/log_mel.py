@@ -18,6 +18,7 @@ from maskspec_fairseq.modules.float32_bits import from_bits
 from maskspec_fairseq.modules.framing import CentredFrames, KaldiFrames
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.mel_banks import make_mel_banks, mel_bands, mel_power
+from maskspec_fairseq.modules.patches import PatchSize, patch_shape
 
 # A bin whose deviation is under this share of the median bin's is divided by that share instead of by its own
 # deviation, so that an empty band does not become loud noise. Small enough to leave the statistics that the
@@ -51,13 +52,13 @@ class LogMel(nn.Module):
     Args:
         front_end: a name out of `FRONT_ENDS`.
         sample_rate: of the waveform, Hz.
-        frame_multiple: frames are cut to a multiple of this (the patch size); 10 s at 32 kHz gives 1001 frames,
-            of which 992 remain at 16.
+        patch_size: mel bins and frames of a patch, see `PatchSize`; the frames are cut to whole patches: 10 s at 32 kHz
+            gives 1001 frames, of which 992 remain with patches of 16.
         mel_jitter: draw the filters' outer edges anew for every clip and epoch in training (released code; there
             one draw serves a whole batch; here the draw depends on the clip's own key, and not on its batch).
 
     Raises:
-        ValueError: an unknown front end, or a `frame_multiple` or sample rate that does not fit it.
+        ValueError: an unknown front end, or a patch size or sample rate that does not fit it.
         ImportError: torchaudio, which makes the filters, does not import; the message has the cure.
     """
 
@@ -66,18 +67,26 @@ class LogMel(nn.Module):
     mel_std: Tensor
 
     def __init__(
-        self, front_end: str = "paper", sample_rate: int = 32000, frame_multiple: int = 16, mel_jitter: bool = False
+        self,
+        front_end: str = "paper",
+        sample_rate: int = 32000,
+        patch_size: PatchSize = 16,
+        mel_jitter: bool = False,
     ) -> None:
         super().__init__()
         if front_end not in FRONT_ENDS:
             raise ValueError(f"expected a front end out of {sorted(FRONT_ENDS)}, found {front_end!r}")
         self.params = FRONT_ENDS[front_end]
-        if self.params.n_mels % frame_multiple:
+        bins, frames = patch_shape(patch_size)
+        if self.params.n_mels % bins:
+            divisors = [str(number) for number in range(1, self.params.n_mels + 1) if self.params.n_mels % number == 0]
             raise ValueError(
-                f"expected a patch size that divides {self.params.n_mels} mel bins, found {frame_multiple}"
+                f"expected a patch size that divides {self.params.n_mels} mel bins, found {bins} x {frames} (bins x "
+                f"frames) with the front end {front_end!r}; set model.patch_size=[BINS,{frames}] with BINS out of "
+                f"{', '.join(divisors)}, or another model.front_end"
             )
         self.sample_rate = sample_rate
-        self.frame_multiple = frame_multiple
+        self.patch_size = bins, frames
         self.mel_jitter = mel_jitter
         highest = JITTER_F_MAX[1] if mel_jitter else self.params.f_max
         if highest > sample_rate / 2:
@@ -147,18 +156,19 @@ class LogMel(nn.Module):
         Raises:
             ValueError: the clip is shorter than one patch.
         """
-        frames = self.frames.num_frames(num_samples)
-        if frames < self.frame_multiple or num_samples < self.frames.least_samples:
+        frames, of_patch = self.frames.num_frames(num_samples), self.patch_size[1]
+        if frames < of_patch or num_samples < self.frames.least_samples:
             raise ValueError(
-                f"expected clips of at least {self.frame_multiple} frames "
-                f"({self.frame_multiple * self.hop_length / self.sample_rate:.2f} s), found {frames} frames "
-                f"({num_samples} samples); raise task.clip_sec"
+                f"expected clips of at least {of_patch} frames ({of_patch * self.hop_length / self.sample_rate:.2f} "
+                f"s), found {frames} frames ({num_samples} samples); raise task.clip_sec, or take patches of fewer "
+                "frames (model.patch_size)"
             )
-        return frames - frames % self.frame_multiple
+        return frames - frames % of_patch
 
     def grid(self, num_samples: int) -> tuple[int, int]:
-        """(rows, columns) of patches of `frame_multiple` x `frame_multiple` in the log-mel of `num_samples` samples."""
-        return self.n_mels // self.frame_multiple, self.num_frames(num_samples) // self.frame_multiple
+        """(rows, columns) of patches in the log-mel of `num_samples` samples."""
+        bins, frames = self.patch_size
+        return self.n_mels // bins, self.num_frames(num_samples) // frames
 
     def log_mel(self, waveform: Tensor, clip_key: Optional[np.ndarray] = None) -> Tensor:
         """The log-mel before normalisation: (B, T) in [-1, 1] -> float32 (B, F, S); arguments of `forward`.
@@ -189,7 +199,7 @@ class LogMel(nn.Module):
             clip_key: (B, 3) integers (seed, epoch, clip), needed for `mel_jitter` in training.
 
         Returns:
-            float32 (B, F, S), S a multiple of `frame_multiple`.
+            float32 (B, F, S), S a multiple of the frames of a patch.
 
         Raises:
             ValueError: see `log_mel`.

@@ -26,7 +26,7 @@ from maskspec_fairseq.modules.masking import (
     random_masking,
     split_by_mask,
 )
-from maskspec_fairseq.modules.patches import patchify
+from maskspec_fairseq.modules.patches import PatchSize, patch_shape, patchify
 from maskspec_fairseq.modules.sizes import BASE, SMALL, TINY, ModelSize
 
 TARGET_EPS = 1e-6
@@ -39,7 +39,7 @@ class MaskedAutoencoder(nn.Module):
 
     Args:
         front_end, sample_rate, mel_jitter: see `LogMel`.
-        patch_size: side of a patch, mel bins and frames.
+        patch_size: mel bins and frames of a patch, see `PatchSize`.
         mask_ratio: share of the patches that is hidden, alpha of algorithm 1.
         decoder_share: share of the masked patches that is decoded and scored in training, drawn for every clip and
             epoch; the decoder does not see the others. 1, the paper's, is all of them, as always in eval mode.
@@ -67,7 +67,7 @@ class MaskedAutoencoder(nn.Module):
         front_end: str = "paper",
         sample_rate: int = 32000,
         mel_jitter: bool = False,
-        patch_size: int = 16,
+        patch_size: PatchSize = 16,
         mask_ratio: float = 0.75,
         decoder_share: float = 1.0,
         encoder_embed_dim: int = BASE.encoder_embed_dim,
@@ -87,8 +87,8 @@ class MaskedAutoencoder(nn.Module):
         super().__init__()
         # refuse values outside their range before any training step
         num_decoded(num_masked(10**6, mask_ratio), decoder_share)
-        self.front_end = LogMel(front_end, sample_rate, frame_multiple=patch_size, mel_jitter=mel_jitter)
-        self.patch_size = patch_size
+        self.front_end = LogMel(front_end, sample_rate, patch_size, mel_jitter)
+        self.patch_size = patch_shape(patch_size)
         self.mask_ratio = mask_ratio
         self.decoder_share = decoder_share
         self.norm_pix_loss = norm_pix_loss
@@ -176,7 +176,7 @@ class MaskedAutoencoder(nn.Module):
         """bool (B, K): the patch's first frame is centred on a sample of the clip."""
         if num_samples is None:
             return torch.ones_like(masked, dtype=torch.bool)
-        first_sample = (masked % columns) * (self.patch_size * self.front_end.hop_length)
+        first_sample = (masked % columns) * (self.patch_size[1] * self.front_end.hop_length)
         return first_sample < num_samples[:, None]
 
 

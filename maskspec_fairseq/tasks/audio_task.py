@@ -25,6 +25,7 @@ from maskspec_fairseq.fairseq_compat import (
 )
 from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.log_mel import LogMel
+from maskspec_fairseq.modules.patches import simplest_patch_size
 from maskspec_fairseq.tasks.run_directory import claim_run_directory, log_start
 
 logger = logging.getLogger(__name__)
@@ -116,10 +117,13 @@ class AudioTask(FairseqTask):
 
         Raises:
             ManifestError: no data.
-            ValueError: a field of the task is out of its range; the run would be validated on its training subset,
-                cropped and shuffled; another one is trained in the run directory, or has been there; or a checkpoint to
-                start from is missing, cut off or not one.
+            ValueError: a field of the task is out of its range, or `model.patch_size` is not one; the run would be
+                validated on its training subset, cropped and shuffled; another one is trained in the run directory, or
+                has been there; or a checkpoint to start from is missing, cut off or not one.
         """
+        patch_size = simplest_patch_size(cfg.patch_size)  # of fairseq-train it is text
+        if patch_size != cfg.patch_size:
+            cfg.patch_size = patch_size
         if not from_checkpoint:
             if self.cfg.train_subset in self.cfg.valid_subset.split(","):
                 raise ValueError(

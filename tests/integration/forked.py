@@ -72,8 +72,8 @@ def hydra_train(arguments: list[str]) -> None:
     cli_main()
 
 
-def fairseq_validate(program: str, arguments: list[str]) -> None:
-    """`validate` (argparse) or `hydra_validate` of fairseq_cli in this process, from the root of the repository."""
+def fairseq_program(program: str, arguments: list[str]) -> None:
+    """`train`, `validate` (argparse) or `hydra_validate` of fairseq_cli in this process, from the repository's root."""
     os.chdir(REPOSITORY)
     sys.argv = [program, *arguments]
     importlib.import_module(f"fairseq_cli.{program}").cli_main()

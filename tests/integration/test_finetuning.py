@@ -12,7 +12,7 @@ import torch
 
 from maskspec_fairseq.cli import crossval, evaluate
 from tests.factories import load_classifier
-from tests.integration.forked import REPOSITORY, ForkedProcess, fairseq_validate, training_process
+from tests.integration.forked import REPOSITORY, ForkedProcess, fairseq_program, training_process
 from tests.integration.runs import TINY, checkpoint, entries, train
 
 RECIPE = "finetuning/demo"
@@ -63,7 +63,7 @@ def validated(data, checkpoint, output, program):
             f"common_eval.path={checkpoint}", f"hydra.run.dir={output}_run", "common.log_interval=1",
         ],
     }[program]  # fmt: skip
-    return ForkedProcess(str(output), fairseq_validate, program, arguments).wait(), output.read_text()
+    return ForkedProcess(str(output), fairseq_program, program, arguments).wait(), output.read_text()
 
 
 @pytest.mark.stock

@@ -26,7 +26,7 @@ class UpstreamExpert(UpstreamBase):
         self.model = load_model(ckpt)
 
     def get_downsample_rates(self, key: str) -> int:
-        """Samples at 16 kHz from one frame to the next: 2560, 160 ms, with patches of 16."""
+        """Samples at 16 kHz from one frame to the next: 2560, 160 ms, with patches of 16 frames."""
         return self.model.column_samples * SAMPLE_RATE // self.model.sample_rate
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Union[Tensor, list[Tensor]]]:

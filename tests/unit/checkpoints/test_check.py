@@ -1,4 +1,5 @@
 import inspect
+import re
 import resource
 
 import pytest
@@ -27,6 +28,7 @@ def test_every_argument_of_a_model_has_a_type_and_a_range_that_its_default_is_in
         (SpectrogramClassifier, dict(SMALL_ENCODER, num_classes=0, cls_token=True, position_grid=[8, 6])),
         (SpectrogramClassifier, dict(SMALL_ENCODER, num_classes=1, norm_after_pool=True, patch_size=8)),
         (MaskedAutoencoder, SMALL_AUTOENCODER),
+        (MaskedAutoencoder, dict(SMALL_AUTOENCODER, patch_size=[16, 4])),
         (MaskedAutoencoder, dict(SMALL_AUTOENCODER, cls_token=True, mel_jitter=True, position_grid=[4, 4])),
     ],
 )
@@ -37,8 +39,10 @@ def test_the_weights_of_a_model_fit_it_and_those_of_another_do_not(module, argum
     check_weights(module, arguments, weights, 1.0, "c.pt")
     assert torch.equal(torch.get_rng_state(), random)  # a run that loads a checkpoint draws what it drew
     for field in ("patch_size", "encoder_embed_dim", "encoder_layers", "encoder_ffn_embed_dim"):
-        other = {**arguments, field: 2 * arguments.get(field, 16)}
-        with pytest.raises(ValueError, match=rf"c.pt: expected the weights .*{field} {other[field]}.*, found \w*"):
+        value = arguments.get(field, 16)
+        other = {**arguments, field: [8, 2] if isinstance(value, list) else 2 * value}
+        match = rf"c.pt: expected the weights .*{field} {re.escape(str(other[field]))}.*, found \w*"
+        with pytest.raises(ValueError, match=match):
             check_weights(module, other, weights, 1.0, "c.pt")
     with pytest.raises(ValueError, match=r"\(no encoder|found no encoder.patch_embed.weight$"):
         check_weights(

@@ -34,6 +34,8 @@ def test_the_digest_is_that_of_sha256sum(tmp_path):
     [
         ({"dropout": 0.1}, "model.dropout: expected 0.0, found 0.1"),
         ({"front_end": "reference"}, "model.front_end: expected paper, found reference"),
+        ({"patch_size": [16, 8]}, "model.patch_size: expected 16, found [16, 8]"),
+        ({"position_grid": [8, 62]}, "model.position_grid: expected [], found [8, 62]"),
         (
             {"label_keys": list("acb")},
             "model.label_keys: expected 3 of them (number 1: b), found 3 of them (number 1: c)",

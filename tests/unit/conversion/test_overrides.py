@@ -28,9 +28,11 @@ def test_overrides_are_the_differences_from_the_recipe():
 
 def test_what_is_printed_can_be_pasted(capsys):
     path = "runs/it's [a], b/out.pt"
-    report("a layout", {"model": classifier_cfg(position_grid=[8, 62]), "task": {"target_is_multilabel": False}}, path)
+    cfg = classifier_cfg(position_grid=[8, 62], patch_size=[16, 4])
+    report("a layout", {"model": cfg, "task": {"target_is_multilabel": False}}, path)
     printed = capsys.readouterr().out
     assert "5 classes, one per clip\n" in printed
     words = shlex.split(printed.partition("to finetune it: ")[2])
     found = {o.key_or_group: o.value() for o in OverridesParser.create().parse_overrides(words)}
     assert found["model.pretrained"] == path and found["model.position_grid"] == [8, 62]
+    assert found["model.patch_size"] == [16, 4]

@@ -136,6 +136,7 @@ def test_first_predictions_are_all_but_uniform(waveform):
         ),
         (dict(patchout=1.0), "expected model.patchout from 0 to below 1, found 1.0"),
         (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10"),
+        (dict(patch_size=[80, 4]), "divides 128 mel bins, found 80 x 4 .*, or another model.front_end"),
     ],
 )
 def test_bad_arguments_are_refused(kwargs, message):

@@ -76,6 +76,56 @@ def test_is_the_plain_masked_autoencoder(waveform, cls_token):
     assert torch.allclose(output["prediction"], prediction[mask].view(2, 36, 256), atol=1e-5)
 
 
+@pytest.mark.parametrize("bins, frames", [(16, 4), (16, 8), (128, 2), (64, 4)])
+def test_rectangular_patches_are_the_plain_masked_autoencoder(waveform, bins, frames):
+    """Patches by torch's Unfold, and the function as MAE writes it, on a grid of other rows and columns."""
+    model = small_autoencoder(patch_size=[bins, frames]).eval()
+    output = model(waveform, clip_key=KEYS)
+    spectrogram = model.front_end(waveform)  # 101 frames, cut to whole patches
+    rows, columns = 128 // bins, 101 // frames
+    assert spectrogram.shape == (2, 128, columns * frames)
+    patches = nn.Unfold((bins, frames), stride=(bins, frames))(spectrogram[:, None]).transpose(1, 2)
+    mask, hidden = output["mask"], int(0.75 * rows * columns)
+    assert mask.sum(1).tolist() == [hidden, hidden] and not torch.equal(mask[0], mask[1])
+    assert torch.equal(output["target"], patches[mask].view(2, hidden, bins * frames))
+    encoder, decoder = model.encoder, model.decoder
+    tokens = encoder.patch_embed(patches) + sincos_positions(rows, columns, 32)
+    encoded = decoder.embed(encoder.run_blocks(torch.stack([row[~own] for row, own in zip(tokens, mask)])))
+    full = decoder.mask_token.expand(2, rows * columns, -1).clone()
+    full[~mask] = encoded.reshape(-1, 16)
+    prediction = decoder.pred(decoder.run_blocks(full + sincos_positions(rows, columns, 16)))
+    assert torch.allclose(output["prediction"], prediction[mask].view(2, hidden, -1), atol=1e-5)
+
+
+def test_rectangular_patches_of_padding_are_not_scored(waveform):
+    """Columns of 40 ms: of a clip of 0.5 s those that begin before its end."""
+    model = small_autoencoder(patch_size=[16, 4])
+    output = model(waveform, torch.tensor([32000, 16000]), clip_key=KEYS)
+    column = output["mask"].nonzero()[:, 1].view(2, -1) % 25
+    assert output["scored"][0].all() and torch.equal(output["scored"][1], column[1] * 0.04 < 0.5)
+
+
+def test_squares_of_a_pair_are_those_of_a_number(waveform):
+    pair, number = small_autoencoder(patch_size=(16, 16)), small_autoencoder(patch_size=16)
+    outputs = pair(waveform, clip_key=KEYS), number(waveform, clip_key=KEYS)
+    assert all(torch.equal(outputs[0][name], outputs[1][name]) for name in outputs[0])
+    assert pair.patch_size == number.patch_size == (16, 16)
+
+
+def test_rectangular_patches_learn(waveform):
+    model = small_autoencoder(patch_size=[16, 4])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(15):
+        output = model(waveform, clip_key=KEYS)
+        total, count = masked_spectrogram_loss(output["prediction"], output["target"], output["scored"])
+        losses.append((total / count).item())
+        (total / count).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < 0.7 * losses[0]
+
+
 def places_of(target: torch.Tensor, patches: torch.Tensor) -> torch.Tensor:
     """Where each patch of (B, K, P) is among those of (B, L, P)."""
     return (target[:, :, None] == patches[:, None]).all(dim=3).long().argmax(dim=2)
@@ -282,7 +332,13 @@ def test_config_is_taken_by_argument_name():
     [
         (dict(mask_ratio=0.99), r"expected mask_ratio in \[0.05, 0.95\], found 0.99"),
         (dict(decoder_share=0.0), "expected model.decoder_share above 0 and at most 1, found 0.0"),
-        (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10"),
+        (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10 x 10 .* 'paper'"),
+        (
+            dict(patch_size=[80, 4]),
+            r"divides 128 mel bins, found 80 x 4 .*; set model.patch_size=\[BINS,4\] with BINS out of 1, 2, 4, 8, 16, "
+            "32, 64, 128, or another model.front_end",
+        ),
+        (dict(patch_size=[16, 4, 2]), r"expected model.patch_size as \[bins, frames\], .*, found \[16, 4, 2\]"),
         (dict(front_end="kaldi"), "expected a front end out of"),
         (dict(position_grid=[8]), r"expected model.position_grid as \[rows, columns\], .* found \[8\]"),
         (dict(drop_path=1.0), "expected model.drop_path from 0 to below 1, found 1.0"),

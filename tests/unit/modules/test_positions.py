@@ -64,3 +64,14 @@ def test_other_grids_are_interpolated_by_cubic_convolution():
 def test_other_rows_leave_time_as_it_is():
     table = torch.randn(1, 1, 4).expand(3, 1, 4) * torch.arange(1.0, 6)[None, :, None]
     assert torch.allclose(first_columns(table, 8, 2).view(8, 2, 4), table[:1, :2].expand(8, -1, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows, columns", [(8, 250), (1, 250), (2, 12), (8, 62)])
+def test_positions_are_timms_in_our_order(rows, columns):
+    """timm has the sines of both axes first; ours are those of time first, as in MAE."""
+    layers = pytest.importorskip("timm.layers")
+    width = 32
+    theirs = layers.build_sincos2d_pos_embed([rows, columns], width).unflatten(1, (2, 2, width // 4))
+    row, column = theirs.unbind(2)  # (L, sine and cosine, D / 4) each
+    expected = torch.cat([column.flatten(1), row.flatten(1)], dim=1)
+    torch.testing.assert_close(sincos_positions(rows, columns, width), expected, atol=1e-4, rtol=0)
