@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 
+from tests.integration.forked import ForkedProcess
 from tests.integration.runs import checkpoint, entries, train, train_in_parallel
 
 RECIPE = "finetuning/demo"
@@ -43,16 +44,17 @@ def num_states(run_dir):
 @pytest.mark.stock
 def test_a_frozen_encoder_stays_as_it_is_under_an_attentive_probe(labelled_dir, pretrained, tmp_path):
     start, weights = pretrained
-    fields = [start, "model.freeze_encoder=true", "model.pool=attention", "optimization.max_epoch=6"]
-    fields += ["task.wave_mixup=0.0", "task.spec_mixup_alpha=0.0"]
+    fields = [start, "model.freeze_encoder=true", "model.pool=attention", "optimization.max_epoch=12"]
+    fields += ["task.wave_mixup=0.0", "task.spec_mixup_alpha=0.0", "model.dropout=0.0", "task.roll_sec=0.0"]
     output = train(labelled_dir, tmp_path, *SHARED, *fields, recipe=RECIPE)
     assert changed(weights, tmp_path) == set()
+    assert not checkpoint(tmp_path)["cfg"]["distributed_training"]["find_unused_parameters"]
     assert num_states(tmp_path) == 7  # query, projections in and out with their biases, head with its bias
     own = 64 + 4 * 64 * 64 + 4 * 64 + 3 * 65
     total = own + sum(value.numel() for value in weights.values())
     assert output.count(f"trains {own:,} of {total:,} parameters") == 1
     losses = [float(entry["train_loss"]) for entry in entries(output, "train")]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 1.08  # ln 3 is 1.099
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,7 @@ def test_the_encoder_is_frozen_at_first(labelled_dir, pretrained, tmp_path, mode
     output = train(labelled_dir, tmp_path / "before", *fields, "optimization.max_update=10", recipe=RECIPE)
     assert changed(weights, tmp_path / "before", mode) == set()
     assert num_states(tmp_path / "before") == 2
+    assert checkpoint(tmp_path / "before")["cfg"]["distributed_training"]["find_unused_parameters"]
     state = checkpoint(tmp_path / "before")["last_optimizer_state"]
     if "master" in state:  # of float32, in the order of the model's parameters; the head's are the last
         numbers = {parameter.numel() for parameter in state["master"]}
@@ -103,17 +106,24 @@ def test_the_encoder_is_frozen_at_first(labelled_dir, pretrained, tmp_path, mode
     assert num_states(tmp_path / "after") == 2 + len(weights)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(labelled_dir, pretrained, tmp_path_factory):
+    """The fields of a run whose encoder is frozen for ten of sixteen updates, and its last checkpoint."""
+    run_dir = tmp_path_factory.mktemp("uninterrupted")
+    fields = [*SHARED, pretrained[0], "model.freeze_updates=10", "model.pool=attention"]
+    train(labelled_dir, run_dir, *fields, recipe=RECIPE)
+    return fields, checkpoint(run_dir)
+
+
 @pytest.mark.stock
-@pytest.mark.parametrize("stop", [6, 10, 13], ids=["before", "at", "after"])
-def test_a_run_that_resumes_around_the_end_of_freezing_ends_like_an_uninterrupted_one(
-    labelled_dir, pretrained, tmp_path, stop
+@pytest.mark.parametrize("stop", [6, pytest.param(10, marks=pytest.mark.slow), 13])
+def test_a_run_that_resumes_before_or_after_the_end_of_freezing_ends_like_an_uninterrupted_one(
+    labelled_dir, uninterrupted, tmp_path, stop
 ):
-    start, _ = pretrained
-    fields = [*SHARED, start, "model.freeze_updates=10", "model.pool=attention"]
-    train(labelled_dir, tmp_path / "whole", *fields, recipe=RECIPE)
+    fields, whole = uninterrupted
     for limit in ([f"optimization.max_update={stop}"], []):
-        train(labelled_dir, tmp_path / "resumed", *fields, *limit, recipe=RECIPE)
-    whole, resumed = (checkpoint(tmp_path / name) for name in ("whole", "resumed"))
+        train(labelled_dir, tmp_path, *fields, *limit, recipe=RECIPE)
+    resumed = checkpoint(tmp_path)
     assert all(torch.equal(value, resumed["model"][name]) for name, value in whole["model"].items())
     states = [state["last_optimizer_state"]["state"] for state in (whole, resumed)]
     assert states[0].keys() == states[1].keys()
@@ -125,7 +135,7 @@ def test_a_run_that_resumes_around_the_end_of_freezing_ends_like_an_uninterrupte
 def test_two_processes_freeze_and_train_as_one(labelled_dir, pretrained, tmp_path):
     """fairseq's data parallel over gloo fills missing gradients with zeros."""
     start, weights = pretrained
-    fields = [*SHARED, start, "model.freeze_updates=3", "optimization.max_epoch=1"]
+    fields = [*SHARED, start, "model.freeze_updates=3", "optimization.max_epoch=1", "model.dropout=0.0"]
     output = train_in_parallel(labelled_dir, tmp_path / "frozen", 2, *fields, "optimization.max_update=3", recipe=RECIPE)
     assert changed(weights, tmp_path / "frozen") == set() and num_states(tmp_path / "frozen") == 2
     assert "after update 3: trains" in output
@@ -159,3 +169,54 @@ def test_a_frozen_encoder_of_random_weights_is_said(labelled_dir, tmp_path):
 def test_what_cannot_be_frozen_is_refused_before_a_step(labelled_dir, pretrained, tmp_path, fields, message):
     output = train(labelled_dir, tmp_path, pretrained[0], *fields, recipe=RECIPE, fails=True)
     assert message in output and not entries(output, "train_inner")
+
+
+def ddp_updates(rank, store, out, find_unused_parameters):
+    """Four updates of two processes by torch's DistributedDataParallel; the encoder is frozen in the first two."""
+    from maskspec_fairseq.models.maskspec_classifier import MaskSpecClassifierModel
+    from tests.fairseq_factories import classifier_config
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = MaskSpecClassifierModel.build_model(classifier_config(num_classes=3, freeze_updates=2))
+    model.front_end.set_statistics([-5.0] * 128, [3.0] * 128)
+    torch.nn.init.normal_(model.head.weight)
+    parallel = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=find_unused_parameters)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.5)
+    steps = []
+    for update in range(4):
+        parallel.train()
+        model.set_num_updates(update)
+        optimizer.zero_grad()
+        clips = 0.1 * torch.randn(4, 16000, generator=torch.Generator().manual_seed(update))
+        parallel(clips[2 * rank : 2 * rank + 2]).square().mean().backward()
+        single = None
+        if update >= 2:
+            gradient = model.encoder.patch_embed.weight.grad
+            (single,) = torch.autograd.grad(model(clips).square().mean(), [model.encoder.patch_embed.weight])
+            assert torch.allclose(single, gradient, atol=1e-5 * float(single.abs().max()))
+        steps.append([parameter.detach().clone() for parameter in model.encoder.parameters()])
+        optimizer.step()
+    steps.append([parameter.detach().clone() for parameter in model.encoder.parameters()])
+    torch.save(steps, f"{out}{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("find_unused_parameters", [True, False])
+def test_torchs_data_parallel_needs_to_know_of_unused_parameters(tmp_path, find_unused_parameters):
+    """On GPUs fairseq uses it; with a CPU it cannot, so here it is used without fairseq."""
+    processes = [
+        ForkedProcess(f"{tmp_path}/log{rank}", ddp_updates, rank, f"{tmp_path}/store", f"{tmp_path}/", find_unused_parameters)
+        for rank in (0, 1)
+    ]  # fmt: skip
+    codes = [process.wait() for process in processes]
+    logs = "".join((tmp_path / f"log{rank}").read_text() for rank in (0, 1))
+    if not find_unused_parameters:
+        assert all(codes) and "Expected to have finished reduction in the prior iteration" in logs
+        return
+    assert codes == [0, 0], logs
+    first, second = (torch.load(f"{tmp_path}/{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(a, b) for one, two in zip(first, second) for a, b in zip(one, two))
+    start, *frozen, trained, _ = first  # before updates 1 to 4, and after the last one
+    assert all(torch.equal(a, b) for step in frozen for a, b in zip(start, step))
+    assert not any(torch.equal(a, b) for a, b in zip(start, trained) if a.dim() > 1)
