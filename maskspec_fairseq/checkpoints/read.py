@@ -166,7 +166,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
     loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order and the same
-    pooling, and the weights of the pooling `attention` from one that has them. Learned positions (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
+    pooling, and the weights of the pooling `attention` from one that has them. Learned positions
+    (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
 
     Args:
         cfg: the classifier's config.
@@ -207,7 +208,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         left_out.append("encoder.norm.")
     kept = {name: value for name, value in weights.items() if not name.startswith(tuple(left_out))}
     missing, left_over = model.load_state_dict(kept, strict=False)
-    missing = [name for name in missing if not name.startswith(("head.", "pool_norm.", "attention_pool.", *learned_here))]
+    new = ("head.", "pool_norm.", "attention_pool.", *learned_here)
+    missing = [name for name in missing if not name.startswith(new)]
     if missing or left_over:
         raise ValueError(
             f"{path}: expected every weight of the encoder and nothing else, found {listed(missing)} missing and "

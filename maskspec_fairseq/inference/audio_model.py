@@ -109,7 +109,7 @@ class AudioModel(nn.Module):
             )
         if pool == ATTENTION and self.network.attention_pool is None:
             raise ValueError(
-                f"expected an encoder that was finetuned with model.pool={ATTENTION} for the pooling {ATTENTION}, found "
+                f"expected a model that was finetuned with model.pool={ATTENTION} for the pooling {ATTENTION}, found "
                 "one without its weights; finetune it so, or choose another pooling"
             )
         if pool == ATTENTION and set(chosen) != {last}:

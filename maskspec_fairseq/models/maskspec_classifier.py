@@ -61,8 +61,8 @@ class MaskSpecClassifierModel(SpectrogramClassifier, BaseFairseqModel):
     """See `SpectrogramClassifier`; parts of the encoder may be frozen, see `freezing.py`.
 
     Attributes:
-        freeze_updates: how many updates all of the encoder is frozen for, by fairseq's count; its wav2vec 2.0 and HuBERT
-            have it as `freeze_finetune_updates`.
+        freeze_updates: how many updates all of the encoder is frozen for, by fairseq's count; `freeze_finetune_updates`
+            of its wav2vec 2.0 and HuBERT.
     """
 
     freeze_updates = 0

@@ -1,7 +1,7 @@
 """Attention pooling: a learned query looks at the tokens of a clip.
 
-Source: the attentive probe of CAE (arXiv:2202.03026, section 4.2), one cross-attention without a residual connection and
-without a feed-forward network. V-JEPA's (arXiv:2404.08471, section 4.1) and timm's `AttentionPoolLatent` add both.
+Source: the attentive probe of CAE (arXiv:2202.03026), one cross-attention without a feed-forward network. Those of
+V-JEPA (arXiv:2404.08471) and timm (`AttentionPoolLatent`) add one, which makes them a deeper model than a probe has to be.
 
 Shapes: B batch, N tokens, D width.
 """

@@ -1,6 +1,7 @@
 """Freezing: parts of a classifier's encoder that finetuning leaves as they are, for good or at first.
 
-A frozen part has no gradients, so that it keeps no activations, and runs as in validation: no dropout, no stochastic depth.
+A frozen part has no gradients, so that it keeps no activations, and runs as in validation: without dropout and
+stochastic depth.
 """
 
 from collections.abc import Iterator
@@ -24,8 +25,8 @@ def check_freezing(freeze_encoder: bool, freeze_updates: int, trainable_layers: 
     """
     if not 0 <= trainable_layers <= num_layers:
         raise ValueError(
-            f"expected model.trainable_layers from 1 to {num_layers}, the encoder's layers, or 0 for all of the encoder, "
-            f"found {trainable_layers}; choose another number"
+            f"expected model.trainable_layers from 1 to {num_layers}, the encoder's layers, or 0 for all of it, found "
+            f"{trainable_layers}; choose another number"
         )
     others = {"freeze_updates": freeze_updates, "trainable_layers": trainable_layers}
     for name, value in others.items():

@@ -33,8 +33,8 @@ def check_pool(pool: str, cls_token: bool) -> None:
     """
     if pool not in (*POOLS, ATTENTION):
         raise ValueError(
-            f"expected a pooling (model.pool, --pool) out of {', '.join(POOLS)}, {ATTENTION}, found {pool!r}; choose one "
-            "of them"
+            f"expected a pooling (model.pool, --pool) out of {', '.join((*POOLS, ATTENTION))}, found {pool!r}; choose "
+            "one of them"
         )
     if pool.startswith("cls") and not cls_token:
         raise ValueError(

@@ -136,7 +136,8 @@ def test_two_processes_freeze_and_train_as_one(labelled_dir, pretrained, tmp_pat
     """fairseq's data parallel over gloo fills missing gradients with zeros."""
     start, weights = pretrained
     fields = [*SHARED, start, "model.freeze_updates=3", "optimization.max_epoch=1", "model.dropout=0.0"]
-    output = train_in_parallel(labelled_dir, tmp_path / "frozen", 2, *fields, "optimization.max_update=3", recipe=RECIPE)
+    stop = "optimization.max_update=3"
+    output = train_in_parallel(labelled_dir, tmp_path / "frozen", 2, *fields, stop, recipe=RECIPE)
     assert changed(weights, tmp_path / "frozen") == set() and num_states(tmp_path / "frozen") == 2
     assert "after update 3: trains" in output
     train_in_parallel(labelled_dir, tmp_path / "two", 2, *fields, recipe=RECIPE)
@@ -161,7 +162,7 @@ def test_a_frozen_encoder_of_random_weights_is_said(labelled_dir, tmp_path):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        (["model.freeze_encoder=true", "model.freeze_updates=5"], "without model.freeze_updates, found 5; set model.fr"),
+        (["model.freeze_encoder=true", "model.freeze_updates=5"], "without model.freeze_updates, found 5; set model."),
         (["model.trainable_layers=3"], "expected model.trainable_layers from 1 to 2, the encoder's layers"),
         (["model.freeze_updates=-1"], "expected freeze_updates to be a whole number from 0"),
     ],
@@ -190,7 +191,6 @@ def ddp_updates(rank, store, out, find_unused_parameters):
         optimizer.zero_grad()
         clips = 0.1 * torch.randn(4, 16000, generator=torch.Generator().manual_seed(update))
         parallel(clips[2 * rank : 2 * rank + 2]).square().mean().backward()
-        single = None
         if update >= 2:
             gradient = model.encoder.patch_embed.weight.grad
             (single,) = torch.autograd.grad(model(clips).square().mean(), [model.encoder.patch_embed.weight])
@@ -205,10 +205,10 @@ def ddp_updates(rank, store, out, find_unused_parameters):
 @pytest.mark.parametrize("find_unused_parameters", [True, False])
 def test_torchs_data_parallel_needs_to_know_of_unused_parameters(tmp_path, find_unused_parameters):
     """On GPUs fairseq uses it; with a CPU it cannot, so here it is used without fairseq."""
+    paths = (f"{tmp_path}/store", f"{tmp_path}/")
     processes = [
-        ForkedProcess(f"{tmp_path}/log{rank}", ddp_updates, rank, f"{tmp_path}/store", f"{tmp_path}/", find_unused_parameters)
-        for rank in (0, 1)
-    ]  # fmt: skip
+        ForkedProcess(f"{tmp_path}/log{rank}", ddp_updates, rank, *paths, find_unused_parameters) for rank in (0, 1)
+    ]
     codes = [process.wait() for process in processes]
     logs = "".join((tmp_path / f"log{rank}").read_text() for rank in (0, 1))
     if not find_unused_parameters:

@@ -156,7 +156,10 @@ def test_first_predictions_are_all_but_uniform(waveform):
 @pytest.mark.parametrize(
     "kwargs, message",
     [
-        (dict(pool="max"), r"expected a pooling \(model.pool, --pool\) out of mean, .*frequency\+std, attention, found 'max'"),
+        (
+            dict(pool="max"),
+            r"a pooling \(model.pool, --pool\) out of mean, .*\+std, attention, found 'max'; choose one",
+        ),
         (
             dict(pool="cls+max"),
             r"CLS token for the pooling cls\+max, found one without; choose mean .*cls_token=true",

@@ -17,7 +17,7 @@ WAVEFORM = 0.1 * torch.randn(2, 32000, generator=torch.Generator().manual_seed(0
         (dict(trainable_layers=-1), "model.trainable_layers from 1 to 2, .* found -1; choose another number"),
         (
             dict(freeze_encoder=True, freeze_updates=5),
-            "freeze_encoder=true, .* without model.freeze_updates, found 5; set model.freeze_encoder=false, or model.fr",
+            "freeze_encoder=true, .* without model.freeze_updates, found 5; set model.freeze_encoder=false, or",
         ),
         (
             dict(freeze_encoder=True, trainable_layers=1),
