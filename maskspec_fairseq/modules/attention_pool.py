@@ -1,7 +1,7 @@
 """Attention pooling: a learned query looks at the tokens of a clip.
 
 Source: the attentive probe of CAE (arXiv:2202.03026), one cross-attention without a feed-forward network. Those of
-V-JEPA (arXiv:2404.08471) and timm (`AttentionPoolLatent`) add one, which makes them a deeper model than a probe has to be.
+V-JEPA (arXiv:2404.08471) and timm (`AttentionPoolLatent`) add one, and are deeper models than a probe has to be.
 
 Shapes: B batch, N tokens, D width.
 """
