@@ -201,6 +201,19 @@ def resolve_named_checkpoints(model_cfg: Any, resolve: Callable[[str], str]) -> 
     return named
 
 
+def allow_unused_parameters(model_cfg: Any) -> None:
+    """Let torch's DistributedDataParallel train a model of which a part has no gradients in some updates.
+
+    By default it waits for the gradient of each parameter that it was built with. fairseq builds it after the model.
+
+    Args:
+        model_cfg: the section `model`, part of the whole config.
+    """
+    cfg = model_cfg._get_parent()
+    if cfg is not None:
+        cfg.distributed_training.find_unused_parameters = True
+
+
 # fairseq passes a learning-rate schedule its config and the optimizer, but not the iterator, so a schedule in epochs
 # has no other way to know how many updates an epoch has. A process trains one model on one training subset.
 _batches: Optional[int] = None

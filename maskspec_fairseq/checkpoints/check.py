@@ -14,11 +14,12 @@ from torch.overrides import TorchFunctionMode
 from maskspec_fairseq.audio.read import CHANNELS, clip_samples
 from maskspec_fairseq.fields import FLAG, TEXT, Field, either, list_of, number, one_of, whole
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
-from maskspec_fairseq.modules.pooling import POOLS
+from maskspec_fairseq.modules.pooling import ATTENTION, POOLS
 
 WIDTH = whole(4, 16384, step=4)  # sine and cosine of rows and columns take a quarter each
 FFN_WIDTH = whole(1, 65536)
-LAYERS = whole(1, 256)
+LAST_LAYER = 256
+LAYERS = whole(1, LAST_LAYER)
 HEADS = whole(1, 1024)
 SHARE = number(0, 1)
 RATE = whole(1, 768000)
@@ -55,11 +56,14 @@ MODEL: dict[str, Field] = {
     "dropout": SHARE,
     "drop_path": SHARE,
     "norm_pix_loss": FLAG,
-    "pool": one_of(*POOLS),
+    "pool": one_of(*POOLS, ATTENTION),
     "norm_after_pool": FLAG,
     "spec_augment_bins": whole(0, 100_000),
     "spec_augment_frames": whole(0, 100_000),
     "patchout": SHARE,
+    "freeze_encoder": FLAG,
+    "freeze_updates": whole(0, 1_000_000_000),
+    "trainable_layers": whole(0, LAST_LAYER),
     "pretrained": TEXT,
 }
 TASK: dict[str, Field] = {

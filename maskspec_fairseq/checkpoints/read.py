@@ -25,6 +25,7 @@ from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.patches import simplest_patch_size
+from maskspec_fairseq.modules.pooling import ATTENTION
 from maskspec_fairseq.modules.sizes import SIZES
 from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAINING_MODEL
 
@@ -167,7 +168,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
     loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order and the same
-    pooling. Learned positions (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
+    pooling, and the weights of the pooling `attention` from one that has them. Learned positions
+    (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
 
     Args:
         cfg: the classifier's config.
@@ -202,11 +204,14 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     left_out = ["decoder."]
     if not same_head:
         left_out.append("head.")
+    if cfg["pool"] != ATTENTION:
+        left_out.append("attention_pool.")
     if cfg["norm_after_pool"]:
         left_out.append("encoder.norm.")
     kept = {name: value for name, value in weights.items() if not name.startswith(tuple(left_out))}
     missing, left_over = model.load_state_dict(kept, strict=False)
-    missing = [name for name in missing if not name.startswith(("head.", "pool_norm.", *learned_here))]
+    new = ("head.", "pool_norm.", "attention_pool.", *learned_here)
+    missing = [name for name in missing if not name.startswith(new)]
     if missing or left_over:
         raise ValueError(
             f"{path}: expected every weight of the encoder and nothing else, found {listed(missing)} missing and "

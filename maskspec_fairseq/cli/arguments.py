@@ -52,15 +52,16 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
 
 def add_readout(parser: argparse.ArgumentParser, several_pools: bool = False) -> None:
     """Add --pool and --layers, the arguments of `load_model`; with several_pools, --pool is a list."""
-    from maskspec_fairseq.modules.pooling import POOLS  # here, because it imports torch
+    from maskspec_fairseq.modules.pooling import ATTENTION, POOLS  # here, because it imports torch
 
     parser.add_argument(
         "--pool",
-        choices=POOLS,
+        choices=(*POOLS, ATTENTION),
         metavar="POOL",
         nargs="+" if several_pools else None,
         action="extend" if several_pools else "store",
-        help=f"of the patches that hold sound: {', '.join(POOLS)} (default: that of the checkpoint)",
+        help=f"of the patches that hold sound: {', '.join(POOLS)}, or {ATTENTION} of a model "
+        "finetuned with it (default: that of the checkpoint)",
     )
     parser.add_argument(
         "--layers",

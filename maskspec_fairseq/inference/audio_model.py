@@ -21,7 +21,7 @@ from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
-from maskspec_fairseq.modules.pooling import check_pool
+from maskspec_fairseq.modules.pooling import ATTENTION, check_pool
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class AudioModel(nn.Module):
         """Let the embedding be another one of the same encoder, of the columns that hold sound alone; drop the head.
 
         Args:
-            pool: out of `POOLS`; that of the model if None.
+            pool: out of `POOLS`, or `ATTENTION` for a model that was finetuned with it; that of the model if None.
             layers: numbers of blocks, from 1, or "all"; those of the model if None.
 
         Raises:
@@ -107,6 +107,18 @@ class AudioModel(nn.Module):
             raise ValueError(
                 f"expected numbers of layers from 1 to {last}, the last one, or all, found {layers!r}; choose others"
             )
+        if pool == ATTENTION and self.network.attention_pool is None:
+            raise ValueError(
+                f"expected a model that was finetuned with model.pool={ATTENTION} for the pooling {ATTENTION}, found "
+                "one without its weights; finetune it so, or choose another pooling"
+            )
+        if pool == ATTENTION and set(chosen) != {last}:
+            raise ValueError(
+                f"expected layer {last}, the last one, for the pooling {ATTENTION}, which was trained on it, found "
+                f"{layers!r}; choose another pooling"
+            )
+        if pool != ATTENTION:
+            self.network.attention_pool = None
         self.layers = tuple(map(int, chosen))
         self.architecture["pool"] = self.network.pool = pool
         self.labels, self.network.head = [], nn.Identity()

@@ -70,8 +70,10 @@ def sweep(
     has_cls = model.architecture["cls_token"]
     pools = list(dict.fromkeys(pools or [pool for pool in POOLS if has_cls or not pool.startswith("cls")]))
     for pool in pools:
+        if pool not in POOLS:
+            raise ValueError(f"expected --pool with --sweep out of {', '.join(POOLS)}, found {pool!r}; leave it out")
         check_pool(pool, has_cls)
-    model.read_out(layers=layers or "all")
+    model.read_out(pools[0], layers or "all")
     model.layers = tuple(dict.fromkeys(model.layers))
     corpus = read_corpus(data, train, test)
 

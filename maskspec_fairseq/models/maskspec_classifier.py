@@ -1,16 +1,20 @@
 """Model `maskspec_classifier`: the encoder with a head, registered with fairseq."""
 
 from dataclasses import dataclass, field
-from typing import Any, List
+from typing import Any, List, Sequence
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
+from torch import nn
 
+from maskspec_fairseq.checkpoints.check import MODEL
 from maskspec_fairseq.checkpoints.read import model_arguments
+from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.freezing import check_freezing, freeze
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
-from maskspec_fairseq.modules.pooling import POOLS
+from maskspec_fairseq.modules.pooling import ATTENTION, POOLS
 from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.registered_names import FINETUNING_MODEL
 
@@ -35,13 +39,18 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     position_grid: List[int] = field(
         default_factory=list, metadata={"help": "rows and columns of learned positions; empty: sinusoidal ones"}
     )
-    pool: str = field(default="mean", metadata={"help": "of the patches: " + ", ".join(POOLS)})
+    pool: str = field(default="mean", metadata={"help": "of the patches: " + ", ".join((*POOLS, ATTENTION))})
     norm_after_pool: bool = field(default=False, metadata={"help": "pool, then a new norm (released code)"})
     dropout: float = field(default=0.0, metadata={"help": "dropout in every block"})
     drop_path: float = field(default=0.0, metadata={"help": "stochastic depth of the last block"})
     spec_augment_bins: int = field(default=0, metadata={"help": "widest band that SpecAugment hides, mel bins"})
     spec_augment_frames: int = field(default=0, metadata={"help": "longest stretch that SpecAugment hides, frames"})
     patchout: float = field(default=0.0, metadata={"help": "share of the patches left out in training"})
+    freeze_encoder: bool = field(default=False, metadata={"help": "the encoder is not trained"})
+    freeze_updates: int = field(default=0, metadata={"help": "updates before the encoder is trained"})
+    trainable_layers: int = field(
+        default=0, metadata={"help": "blocks of the encoder that are trained, the last ones; 0: the whole encoder"}
+    )
     # The task sets these from the data, and checkpoints carry them.
     num_classes: int = field(default=0, metadata={"help": "set by the task"})
     label_keys: List[str] = field(default_factory=list, metadata={"help": "set by the task"})
@@ -50,16 +59,48 @@ class MaskSpecClassifierConfig(FairseqDataclass):
 
 @register_model(FINETUNING_MODEL, dataclass=MaskSpecClassifierConfig)
 class MaskSpecClassifierModel(SpectrogramClassifier, BaseFairseqModel):
-    """See `SpectrogramClassifier`."""
+    """See `SpectrogramClassifier`; parts of the encoder may be frozen, see `freezing.py`.
+
+    Attributes:
+        freeze_updates: how many updates all of the encoder is frozen for, by fairseq's count; `freeze_finetune_updates`
+            of its wav2vec 2.0 and HuBERT.
+    """
+
+    freeze_updates = 0
+    _frozen: Sequence[nn.Module] = ()  # in eval mode in training
 
     @classmethod
     def build_model(cls, cfg: MaskSpecClassifierConfig, task=None) -> "MaskSpecClassifierModel":
-        """Build a new model; the task sets pretrained weights and statistics."""
-        model = cls(**model_arguments(SpectrogramClassifier, cfg))
+        """Build a new model; the task sets pretrained weights and statistics.
+
+        Raises:
+            ValueError: see `SpectrogramClassifier` and `check_freezing`.
+        """
+        arguments = model_arguments(SpectrogramClassifier, cfg)
+        freezing = {name: cfg[name] for name in ("freeze_encoder", "freeze_updates", "trainable_layers")}
+        check_fields(freezing, MODEL, "model")
+        check_freezing(**freezing, num_layers=cfg.encoder_layers)
+        model = cls(**arguments)
+        model._frozen = freeze(model.encoder, cfg.freeze_encoder, cfg.trainable_layers)
+        model.freeze_updates = cfg.freeze_updates
+        model.encoder_is_frozen = cfg.freeze_encoder or cfg.freeze_updates > 0
         for name, parameter in model.named_parameters():
             # fairseq's half-precision optimizers copy this attribute, and no other, to the parameters that they make.
             parameter.param_group = f"{layer_of(name, cfg.encoder_layers)}:{name}"  # type: ignore[attr-defined]
-        return model
+        return model.train()
+
+    def train(self, mode: bool = True) -> "MaskSpecClassifierModel":
+        super().train(mode)
+        for part in (self.encoder,) if self.encoder_is_frozen else self._frozen:
+            part.eval()
+        return self
+
+    def set_num_updates(self, num_updates: int) -> None:
+        """fairseq calls it before each update, with the number of updates that have been made."""
+        super().set_num_updates(num_updates)
+        if self.freeze_updates:
+            self.encoder_is_frozen = num_updates < self.freeze_updates
+            self.train(self.training)
 
 
 def layer_of(name: str, num_layers: int) -> int:

@@ -7,6 +7,7 @@ patch, D width, G vectors of an embedding, E = G * D, C classes.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Optional
 
 import numpy as np
@@ -14,11 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.clip_rng import PATCHOUT, check_clip_keys
+from maskspec_fairseq.modules.attention_pool import AttentionPool
 from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import PatchSize, patch_shape, patchify
-from maskspec_fairseq.modules.pooling import by_row, check_pool, num_vectors, pool_clips, pool_columns, to_grid
+from maskspec_fairseq.modules.pooling import (
+    ATTENTION,
+    by_row,
+    check_pool,
+    num_vectors,
+    pool_clips,
+    pool_columns,
+    to_grid,
+)
 from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.modules.spec_augment import spec_augment
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
@@ -85,6 +95,7 @@ class SpectrogramClassifier(nn.Module):
         self.spec_augment_bins = spec_augment_bins
         self.spec_augment_frames = spec_augment_frames
         self.patchout = patchout
+        self.encoder_is_frozen = False  # in training, see `freezing.py`
         self.encoder = SpectrogramEncoder(
             patch_size,
             encoder_embed_dim,
@@ -101,6 +112,7 @@ class SpectrogramClassifier(nn.Module):
             self.pool_norm = nn.LayerNorm(encoder_embed_dim, eps=LAYER_NORM_EPS)
             self.encoder.norm = nn.Identity()
         self.head: nn.Module = nn.Identity()
+        self.attention_pool = AttentionPool(encoder_embed_dim, encoder_attention_heads) if pool == ATTENTION else None
         if num_classes:
             head = nn.Linear(self.embedding_dim, num_classes)
             nn.init.trunc_normal_(head.weight, std=HEAD_INIT_STD)
@@ -206,6 +218,9 @@ class SpectrogramClassifier(nn.Module):
         cls_token = None if self.encoder.cls_token is None else tokens[:, 0]
         patches = self._patch_tokens(tokens)
         there = None if held is None else held[:, None]  # (B, 1, M)
+        if self.attention_pool is not None:
+            columns = None if there is None else there.expand(-1, grid[0], -1).flatten(1)  # (B, R * M)
+            return self.attention_pool(patches, columns)
         if visible is None:
             patches = patches.unflatten(1, grid)  # (B, R, M, D)
         elif by_row(self.pool):
@@ -238,7 +253,8 @@ class SpectrogramClassifier(nn.Module):
         grid = self.front_end.grid(waveform.shape[1])
         visible = self._kept(patches, clip_key)
         outputs: list[Tensor] = []
-        last = self.encoder(patches, visible, grid, clip_key, outputs if layers else None)
+        with torch.no_grad() if self.encoder_is_frozen else nullcontext():
+            last = self.encoder(patches, visible, grid, clip_key, outputs if layers else None)
         num_layers = len(self.encoder.blocks)
         tokens = {number: outputs[number - 1] for number in layers if number != num_layers}
         if not layers or num_layers in layers:

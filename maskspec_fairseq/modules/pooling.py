@@ -7,6 +7,7 @@
 | `frequency` | for each row of patches its mean over time, low frequencies first (MSM-MAE, arXiv:2204.12260) |
 | `+max` | after any of these, `mean+max` for example: the maximum over the same patches next to it |
 | `+std` | the same with the standard deviation |
+| `attention` | a learned query over all patches, whose weights finetuning trains, see `attention_pool.py` |
 
 The same patches are those of a row for `frequency`, and all of them for `mean` and `cls`.
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 POOLS = tuple(kind + spread for kind in ("mean", "cls", "frequency") for spread in ("", "+max", "+std"))
 EVERY = "every"  # not a pooling but the vectors of all of them, see `vectors_of`: what a sweep reads in one pass
+ATTENTION = "attention"  # not among them: it has weights of its own
 EMBEDDING_POOL = "mean"  # how a pretrained encoder is pooled unless something else is asked for
 MIN_VARIANCE = 1e-10  # the square root has no gradient at zero
 
@@ -30,8 +32,11 @@ def check_pool(pool: str, cls_token: bool) -> None:
     Raises:
         ValueError: unknown, or of a CLS token that the encoder lacks.
     """
-    if pool not in POOLS:
-        raise ValueError(f"expected a pooling (model.pool, --pool) out of {', '.join(POOLS)}, found {pool!r}")
+    if pool not in (*POOLS, ATTENTION):
+        raise ValueError(
+            f"expected a pooling (model.pool, --pool) out of {', '.join((*POOLS, ATTENTION))}, found {pool!r}; choose "
+            "one of them"
+        )
     if pool.startswith("cls") and not cls_token:
         raise ValueError(
             f"expected an encoder with a CLS token for the pooling {pool}, found one without; choose mean or "

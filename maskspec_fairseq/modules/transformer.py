@@ -204,6 +204,7 @@ class TokenStack(nn.Module):
             factors = stochastic_depth(check_clip_keys(clip_key, "drop_path"), self.drop_path_rates)
             scales = list(factors.to(tokens.device).unbind(1))  # (B, blocks, 2) -> (B, 2) per block
         for number, (block, scale) in enumerate(zip(self.blocks, scales), start=1):
+            scale = scale if block.training else None  # a frozen block is in eval mode
             tokens = block(tokens, scale, num_queries if number == len(self.blocks) else None)
             if layers is not None:
                 layers.append(tokens)

@@ -109,10 +109,12 @@ class MaskSpecAdamW(FairseqOptimizer):
                     "set optimizer.layer_decay=1.0 for this model"
                 )
             layers.append(int(layer))
-        last = max(layers)
-        logger.info(
-            "learning rate from x %.5f in layer 0 to x 1 in layer %d (the head)", self.cfg.layer_decay**last, last
-        )
+        first, last = min(layers), max(layers)  # a frozen layer has no parameters here
+        if first < last:
+            logger.info(
+                "learning rate from x %.5f in layer %d to x 1 in layer %d (the head)",
+                *(self.cfg.layer_decay ** (last - first), first, last),
+            )
         return [self.cfg.layer_decay ** (last - layer) for layer in layers]
 
     def state_dict(self) -> Dict[str, Any]:

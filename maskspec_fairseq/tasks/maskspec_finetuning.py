@@ -17,6 +17,8 @@ from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, join_labels, read_subset_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import list_folds
+from maskspec_fairseq.fairseq_compat import allow_unused_parameters
+from maskspec_fairseq.modules.freezing import count_parameters, encoder_parameters
 from maskspec_fairseq.registered_names import FINETUNING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 from maskspec_fairseq.tasks.validation_scores import ValidationScores
@@ -90,6 +92,11 @@ class MaskSpecFinetuningTask(AudioTask):
             cfg.label_names = [label.name for label in vocabulary]
         model = super().build_model(cfg)
         model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))  # refuses clips that are too short
+        if cfg.freeze_updates:
+            allow_unused_parameters(cfg)
+            logger.info("trains %s in the first %d updates", count_parameters(model, True), cfg.freeze_updates)
+        else:
+            logger.info("trains %s", count_parameters(model, False))
         if os.path.isfile(os.path.join(self.cfg.save_dir, "checkpoint_last.pt")):
             return model
         if cfg.pretrained:
@@ -99,6 +106,8 @@ class MaskSpecFinetuningTask(AudioTask):
         else:
             self.set_mel_statistics(model.front_end)
             logger.info("starting from random weights")
+            if cfg.freeze_encoder or cfg.freeze_updates or cfg.trainable_layers:
+                logger.warning("the frozen encoder has random weights, because model.pretrained is not given")
         return model
 
     def vocabulary(self) -> List[Label]:
@@ -172,6 +181,19 @@ class MaskSpecFinetuningTask(AudioTask):
     def begin_valid_epoch(self, epoch: int, model) -> None:
         super().begin_valid_epoch(epoch, model)
         self._in_a_run = True
+
+    def optimizer_step(self, optimizer, model, update_num) -> None:
+        """Take the step without the encoder in the first `model.freeze_updates` updates.
+
+        Some of fairseq's optimizers and data-parallel modules fill missing gradients with zeros, of which AdamW would
+        make moments and decay.
+        """
+        if update_num < model.freeze_updates:
+            for parameter in encoder_parameters(optimizer.optimizer):
+                parameter.grad = None
+        super().optimizer_step(optimizer, model, update_num)
+        if update_num + 1 == model.freeze_updates:
+            logger.info("after update %d: trains %s from here on", update_num + 1, count_parameters(model, False))
 
     def valid_step(self, sample, model, criterion):
         loss, sample_size, logging_output = super().valid_step(sample, model, criterion)

@@ -165,6 +165,17 @@ def test_fast_recipes_differ_from_the_papers_in_their_decoder_alone(size):
     assert all(papers[part] == fast[part] for part in papers if part != "model")
 
 
+@pytest.mark.parametrize("recipe", ["esc10", "esc50", "speech_commands_v2"])
+def test_an_attentive_probe_is_any_recipe_with_another_readout(recipe):
+    fold = [] if recipe == "speech_commands_v2" else ["task.fold=1"]
+    full, probe = (compose_recipe(f"finetuning/{recipe}", *fold, *more) for more in ([], ["+readout=attentive_probe"]))
+    assert {name for name in full.model if full.model[name] != probe.model[name]} == {"pool", "freeze_encoder"}
+    assert probe.model.pool == "attention" and probe.model.freeze_encoder
+    assert all(full[part] == probe[part] for part in full if part not in ("model", "optimization"))
+    if recipe == "esc10":
+        assert compose_recipe("finetuning/esc10_attentive_probe", *fold).model == probe.model
+
+
 @pytest.mark.parametrize("stage", BASES)
 def test_runs_do_not_share_a_directory(stage):
     directories = []

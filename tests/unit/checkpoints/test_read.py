@@ -78,6 +78,38 @@ def test_another_pooling_has_a_new_head(tmp_path, pool):
     assert torch.equal(model.head.weight, before)
 
 
+def test_attention_pooling_is_loaded_from_a_model_that_has_it(tmp_path):
+    """With the head for the same classes, without it for others; a model that pools otherwise leaves it behind."""
+    cfg = classifier_cfg(pool="attention")
+    finetuned = small_classifier(pool="attention")
+    torch.nn.init.normal_(finetuned.attention_pool.query)
+    path = save_checkpoint(tmp_path / "f.pt", finetuned, cfg)
+    assert torch.equal(load_classifier(path)[0](WAVEFORM), finetuned.eval()(WAVEFORM))
+    same = build_classifier(cfg)
+    assert ", head for 5 classes" in load_pretrained(same, cfg, path)
+    assert torch.equal(same.eval()(WAVEFORM), finetuned.eval()(WAVEFORM))
+    others = classifier_cfg("abc", pool="attention")
+    other = build_classifier(others)
+    assert "new head for 3 classes" in load_pretrained(other, others, path)
+    assert torch.equal(other.attention_pool.query, finetuned.attention_pool.query)
+    mean = build_classifier(classifier_cfg())
+    assert "new head for 5 classes" in load_pretrained(mean, classifier_cfg(), path)
+
+
+@pytest.mark.parametrize("before", ["pretrained", "finetuned by the mean"])
+def test_attention_pooling_is_new_on_an_encoder_without_it(tmp_path, before):
+    pretrained, found = small_autoencoder(), pretraining_cfg()
+    if before != "pretrained":
+        pretrained, found = small_classifier(), classifier_cfg()
+    path = save_checkpoint(tmp_path / "p.pt", pretrained, found)
+    cfg = classifier_cfg(pool="attention")
+    model = build_classifier(cfg)
+    query = model.attention_pool.query.clone()
+    assert "new head for 5 classes" in load_pretrained(model, cfg, path)
+    assert torch.equal(model.attention_pool.query, query)
+    assert torch.equal(model.encoder.patch_embed.weight, pretrained.encoder.patch_embed.weight)
+
+
 def test_learned_positions_begin_as_the_sinusoids_of_a_checkpoint_without(tmp_path):
     """The released code trains in finetuning the positions that its pretraining leaves as they are."""
     path = save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg())

@@ -199,14 +199,69 @@ def test_a_finetuned_model_pools_as_in_training_unless_it_is_read_otherwise(tmp_
 
 
 @pytest.mark.parametrize("norm_after_pool", [False, True])
-@pytest.mark.parametrize("pool", ["frequency+max", "cls+std", "mean+max"])
+@pytest.mark.parametrize("pool", ["frequency+max", "cls+std", "mean+max", "attention"])
 @torch.inference_mode()
 def test_a_finetuned_models_pooling_travels_in_its_folder(tmp_path, pool, norm_after_pool):
     model = small_audio_model(pool=pool, cls_token=True, norm_after_pool=norm_after_pool)
+    if pool == "attention":
+        torch.nn.init.normal_(model.network.attention_pool.query)
     write_folder(model, str(tmp_path))
     loaded, clip = maskspec_fairseq.load_model(str(tmp_path)), noise(RATE // 2)
-    assert loaded.labels == MODEL_LABELS and loaded.embed_dim == {"f": 16, "c": 2, "m": 2}[pool[0]] * WIDTH
+    assert loaded.labels == MODEL_LABELS and loaded.embed_dim == {"f": 16, "c": 2, "m": 2, "a": 1}[pool[0]] * WIDTH
     assert torch.equal(loaded(clip, RATE).logits, model(clip, RATE).logits)
+
+
+def attentive_model():
+    model = small_audio_model(pool="attention")
+    torch.nn.init.normal_(model.network.attention_pool.query)
+    return model
+
+
+@torch.inference_mode()
+def test_the_attention_pooling_of_a_finetuned_model_is_read_without_its_head_and_without_padding(tmp_path):
+    model = attentive_model()
+    write_folder(model, str(tmp_path / "m"))
+    clip = noise(RATE // 2, 1)
+    read = maskspec_fairseq.load_model(str(tmp_path / "m"), pool="attention")
+    network, padded = model.network, torch.nn.functional.pad(clip, (0, RATE // 2))
+    tokens = network.encoder(patchify(network.front_end(padded), 16), None, (ROWS, COLUMNS))
+    held = tokens.view(1, ROWS, COLUMNS, WIDTH)[:, :, :4].flatten(1, 2)
+    output = read(clip, RATE)
+    assert output.logits is None
+    torch.testing.assert_close(output.embedding, network.attention_pool(held)[:, 0], atol=1e-5, rtol=0)
+    write_folder(read, str(tmp_path / "again"))
+    assert torch.equal(maskspec_fairseq.load_model(str(tmp_path / "again"))(clip, RATE).embedding, output.embedding)
+
+
+@torch.inference_mode()
+def test_another_pooling_than_attention_leaves_its_weights_behind(tmp_path):
+    write_folder(attentive_model(), str(tmp_path / "m"))
+    read = maskspec_fairseq.load_model(str(tmp_path / "m"), pool="mean")
+    assert not any("attention_pool" in name for name in read.network.state_dict())
+    write_folder(read, str(tmp_path / "mean"))
+    again, clip = maskspec_fairseq.load_model(str(tmp_path / "mean")), noise(RATE)
+    torch.testing.assert_close(again(clip, RATE).embedding, read(clip, RATE).embedding)
+
+
+def test_attention_is_of_the_layer_that_it_was_trained_on(tmp_path):
+    with pytest.raises(ValueError, match=r"expected layer 2, the last one, for .* found \[1\]; choose another pooling"):
+        attentive_model().read_out(layers=[1])
+    assert attentive_model().read_out(layers=[2]).layers == (2,)
+
+
+@torch.no_grad()
+def test_onnxruntime_gives_the_outputs_of_attention_pooling(tmp_path, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = attentive_model()
+    write_folder(model, str(tmp_path / "m"))
+    assert export.main(["--checkpoint", str(tmp_path / "m"), "--out", str(tmp_path / "n"), "--onnx"]) == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "n" / "model.onnx"))
+    for length in (RATE // 2, 2 * RATE + 5):
+        clips = noise(length, 3)
+        logits, embedding = session.run(["logits", "embedding"], {"waveform": clips.numpy()})
+        output = model(clips, RATE)
+        np.testing.assert_allclose(embedding, output.embedding, atol=1e-4)
+        np.testing.assert_allclose(logits, output.logits, atol=1e-3)
 
 
 def test_a_folder_keeps_what_is_not_asked_for_otherwise(tmp_path):
@@ -229,6 +284,7 @@ def test_a_folder_without_layers_is_as_it_was(tmp_path):
         (["--layers", "3"], "expected numbers of layers from 1 to 2, the last one, or all, found [3]; choose others"),
         (["--layers", "0,1"], "from 1 to 2, the last one, or all, found [0, 1]"),
         (["--pool", "cls+max"], "CLS token for the pooling cls+max, found one without; choose mean or frequency"),
+        (["--pool", "attention"], "found one without its weights; finetune it so, or choose another pooling"),
     ],
 )
 @pytest.mark.parametrize("program", ["embed", "probe", "export"])

@@ -7,7 +7,7 @@ from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.float32_bits import to_bits
 from maskspec_fairseq.modules.masking import random_masking
 from maskspec_fairseq.modules.patches import patchify
-from maskspec_fairseq.modules.pooling import POOLS
+from maskspec_fairseq.modules.pooling import ATTENTION, POOLS
 from maskspec_fairseq.modules.positions import sincos_positions
 from maskspec_fairseq.modules.spec_augment import spec_augment
 from tests.factories import SMALL_ENCODER, small_classifier
@@ -80,7 +80,34 @@ def test_rows_are_pooled_over_the_patches_that_patchout_leaves(waveform, patchou
         assert torch.allclose(model(waveform, KEYS)[clip], model.head(torch.cat([*means, *maxima])), atol=1e-5)
 
 
-@pytest.mark.parametrize("pool", POOLS)
+def test_attention_is_over_the_patches_that_patchout_leaves_and_not_over_the_cls_token(waveform):
+    model = small_classifier(pool=ATTENTION, cls_token=True, patchout=0.4).train()
+    torch.nn.init.normal_(model.attention_pool.query)
+    tokens = model.encoder.norm(plain_tokens(model, model.front_end(waveform)))[:, 1:]
+    expected = model.head(model.attention_pool(tokens)[:, 0])
+    assert torch.allclose(model.eval()(waveform), expected, atol=1e-5)
+    columns = torch.tensor([[True] * 6, [True] * 2 + [False] * 4])  # (B, M)
+    held = model.embed(waveform, held=columns)
+    first = model.attention_pool(tokens.view(2, 8, 6, 32)[1:, :, :2].flatten(1, 2))[:, 0]
+    assert torch.allclose(held, torch.cat([model.attention_pool(tokens)[:1, 0], first]), atol=1e-5)
+
+    hidden = random_masking(KEYS, 48, 0.4, stream=PATCHOUT)
+    tokens = model.encoder.patch_embed(patchify(model.front_end(waveform), 16)) + sincos_positions(8, 6, 32)
+    model.train()
+    for clip, row in enumerate(hidden):
+        kept = model.encoder.run_blocks(torch.cat([model.encoder.cls_token, tokens[clip : clip + 1, ~row]], dim=1))
+        expected = model.head(model.attention_pool(kept[:, 1:])[0, 0])
+        assert torch.allclose(model(waveform, KEYS)[clip], expected, atol=1e-5)
+
+
+def test_columns_are_means_under_attention_pooling(waveform):
+    attention, mean = small_classifier(pool=ATTENTION).eval(), small_classifier().eval()
+    mean.load_state_dict({name: value for name, value in attention.state_dict().items() if name in mean.state_dict()})
+    assert attention.embedding_dim == attention.column_dim == 32
+    assert torch.equal(attention.embed_columns(waveform), mean.embed_columns(waveform))
+
+
+@pytest.mark.parametrize("pool", [*POOLS, ATTENTION])
 def test_every_pooling_trains_with_patchout_even_on_a_single_column(pool):
     model = small_classifier(pool=pool, cls_token=True, norm_after_pool=True, patchout=0.4).train()
     logits = model(0.1 * torch.randn(2, 5120, generator=torch.Generator().manual_seed(0)), KEYS)
@@ -129,7 +156,10 @@ def test_first_predictions_are_all_but_uniform(waveform):
 @pytest.mark.parametrize(
     "kwargs, message",
     [
-        (dict(pool="max"), r"expected a pooling \(model.pool, --pool\) out of mean, .*frequency\+std, found 'max'"),
+        (
+            dict(pool="max"),
+            r"a pooling \(model.pool, --pool\) out of mean, .*\+std, attention, found 'max'; choose one",
+        ),
         (
             dict(pool="cls+max"),
             r"CLS token for the pooling cls\+max, found one without; choose mean .*cls_token=true",
