@@ -80,7 +80,7 @@ def classifier_cfg(labels="abcde", **kwargs):
     cfg = dict(
         SMALL_ENCODER, **FRONT_END_FIELDS, _name="maskspec_classifier", cls_token=False, pool="mean",
         norm_after_pool=False, dropout=0.0, drop_path=0.0, spec_augment_bins=0, spec_augment_frames=0, patchout=0.0,
-        num_classes=len(labels), label_keys=list(labels), label_names=list(labels),
+        head="linear", num_classes=len(labels), label_keys=list(labels), label_names=list(labels),
     )  # fmt: skip
     return {**cfg, **kwargs}
 
