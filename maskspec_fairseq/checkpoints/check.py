@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskspec_fairseq.audio.read import CHANNELS, clip_samples
 from maskspec_fairseq.fields import FLAG, TEXT, Field, list_of, number, one_of, whole
-from maskspec_fairseq.modules.frame_head import HEADS
+from maskspec_fairseq.modules.frame_head import HEAD_KINDS
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.pooling import POOLS
 
@@ -57,7 +57,7 @@ MODEL: dict[str, Field] = {
     "norm_pix_loss": FLAG,
     "pool": one_of(*POOLS),
     "norm_after_pool": FLAG,
-    "head": one_of(*HEADS),
+    "head": one_of(*HEAD_KINDS),
     "spec_augment_bins": whole(0, 100_000),
     "spec_augment_frames": whole(0, 100_000),
     "patchout": SHARE,

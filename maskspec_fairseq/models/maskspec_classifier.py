@@ -9,7 +9,7 @@ from omegaconf import II
 
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
-from maskspec_fairseq.modules.frame_head import HEADS
+from maskspec_fairseq.modules.frame_head import HEAD_KINDS
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.pooling import POOLS
 from maskspec_fairseq.modules.sizes import BASE
@@ -42,7 +42,7 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     spec_augment_bins: int = field(default=0, metadata={"help": "widest band that SpecAugment hides, mel bins"})
     spec_augment_frames: int = field(default=0, metadata={"help": "longest stretch that SpecAugment hides, frames"})
     patchout: float = field(default=0.0, metadata={"help": "share of the patches left out in training"})
-    head: str = field(default="linear", metadata={"help": "per clip or per column of patches: " + ", ".join(HEADS)})
+    head: str = field(default="linear", metadata={"help": "per clip or per column of patches: " + ", ".join(HEAD_KINDS)})
     # The task sets these from the data, and checkpoints carry them.
     num_classes: int = field(default=0, metadata={"help": "set by the task"})
     label_keys: List[str] = field(default_factory=list, metadata={"help": "set by the task"})

@@ -5,7 +5,7 @@ Shapes: B batch, M columns, C classes.
 
 from torch import Tensor
 
-HEADS = ("linear", "frames")
+HEAD_KINDS = ("linear", "frames")
 
 
 def check_head(head: str, pool: str, patchout: float) -> None:
@@ -14,8 +14,8 @@ def check_head(head: str, pool: str, patchout: float) -> None:
     Raises:
         ValueError: unknown; or a head on columns of patches where pooling or patchout leave none.
     """
-    if head not in HEADS:
-        raise ValueError(f"expected model.head out of {', '.join(HEADS)}, found {head!r}")
+    if head not in HEAD_KINDS:
+        raise ValueError(f"expected model.head out of {', '.join(HEAD_KINDS)}, found {head!r}")
     if head == "frames" and pool not in ("mean", "frequency"):
         raise ValueError(
             f"expected model.pool=mean or frequency, how a column of patches is pooled, for model.head=frames, found "
