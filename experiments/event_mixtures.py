@@ -1,9 +1,9 @@
 """Mixtures of ESC-10 clips in noise with known times: `python -m experiments.event_mixtures ESC-10 --out DIR`.
 
-A mixture is 10 s of pink noise at 32 kHz with one to four sounds in it, which may overlap. A sound is the longest stretch
-of an ESC-10 clip without a pause, at most 3 s of it, so that its start and end are those of something heard. Training
-mixtures are of folds 2 to 5, test mixtures of fold 1. DIR gets audio/{train,test}_NNNN.flac and, as DESED has them,
-train.tsv and test.tsv. The same seed makes the same files.
+A mixture is 10 s of pink noise at 32 kHz with one to four sounds in it, which may overlap. A sound is the longest
+stretch of an ESC-10 clip without a pause, at most 3 s of it, so that its start and end are those of something heard.
+Training mixtures are of folds 2 to 5, test mixtures of fold 1. DIR gets audio/{train,test}_NNNN.flac and, as DESED has
+them, train.tsv and test.tsv. The same seed makes the same files.
 """
 
 import argparse

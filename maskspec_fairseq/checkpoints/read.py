@@ -165,7 +165,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
     loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order, the same pooling
-    and the same kind of head. Learned positions (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
+    and the same kind of head. Learned positions (`model.position_grid`) of an encoder whose positions were sinusoidal
+    begin as those.
 
     Args:
         cfg: the classifier's config.

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> None:
     write_folder(model, args.out)
     if args.onnx:
         write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))
-    head = f"a head for {len(model.labels)} classes" if model.labels else "no head"
+    kind = " in frames" if model.network.head_of_frames else ""
+    head = f"a head for {len(model.labels)} classes{kind}" if model.labels else "no head"
     print(f"{args.out}: width {model.embed_dim}, {head}, {model.sample_rate} Hz, {model.clip_sec} s")
 
 

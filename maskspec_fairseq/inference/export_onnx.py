@@ -33,8 +33,14 @@ def write_onnx(model: AudioModel, path: str) -> None:
 
     Raises:
         ImportError: the packages for it are not installed.
+        ValueError: the model has a head of frames.
         OSError: the file cannot be written.
     """
+    if model.network.head_of_frames:
+        raise ValueError(
+            "expected a model with a head of clips for ONNX, found model.head=frames; export the folder alone, without "
+            "--onnx"
+        )
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:

@@ -42,7 +42,9 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     spec_augment_bins: int = field(default=0, metadata={"help": "widest band that SpecAugment hides, mel bins"})
     spec_augment_frames: int = field(default=0, metadata={"help": "longest stretch that SpecAugment hides, frames"})
     patchout: float = field(default=0.0, metadata={"help": "share of the patches left out in training"})
-    head: str = field(default="linear", metadata={"help": "per clip or per column of patches: " + ", ".join(HEAD_KINDS)})
+    head: str = field(
+        default="linear", metadata={"help": "per clip or per column of patches: " + ", ".join(HEAD_KINDS)}
+    )
     # The task sets these from the data, and checkpoints carry them.
     num_classes: int = field(default=0, metadata={"help": "set by the task"})
     label_keys: List[str] = field(default_factory=list, metadata={"help": "set by the task"})
