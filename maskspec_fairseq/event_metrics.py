@@ -1,8 +1,8 @@
 """F1 of sound events in time, by segments and by events. No torch here.
 
 Source: Mesaros, Heittola and Virtanen, "Metrics for polyphonic sound event detection", Applied Sciences 6(6), 2016, and
-its implementation sed_eval 0.2.1, which gives the same numbers. It is no dependency: dcase_util, which it needs, imports
-pkg_resources, which setuptools 82 and newer do not have.
+its implementation sed_eval 0.2.1, which gives the same numbers. It is not a dependency: dcase_util, which it needs,
+imports pkg_resources, which setuptools 82 and newer do not have.
 
 Shapes: R events of the truth, P predicted ones.
 """

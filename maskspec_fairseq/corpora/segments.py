@@ -1,7 +1,7 @@
-"""Labels in time, as a table (`file,start,end,label`, or DESED's) or as Audacity's label files: train and valid, by file.
+"""Labels in time, as tables (`file,start,end,label`, or DESED's) or as Audacity's label files: train and valid, by file.
 
-Without --events each labelled part is a clip; with it clips are whole files, or pieces of one length, with what sounds in
-them and when.
+Without --events each labelled part is a clip; with it clips are whole files, or pieces of one length, with what sounds
+in them and when.
 """
 
 import argparse
@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "labels",
         nargs="+",
         metavar="[SUBSET=]LABELS",
-        help="table with the header file,start,end,label or filename,onset,offset,event_label, in s, between tabs if it "
-        "ends in .tsv; or a directory of Audacity's label files, each called as its audio file and ending in .txt. "
+        help="table with the header file,start,end,label or filename,onset,offset,event_label, in s, between tabs if "
+        "it ends in .tsv; or a directory of Audacity's label files, each called as its audio file and ending in .txt. "
         "Without SUBSET= a part of the files is held out",
     )
     parser.add_argument("--audio-dir", type=Path, required=True, metavar="DIR", help="where the audio files are")
@@ -246,8 +246,8 @@ def clips_with_events(
         parts = [(file, frames)] if cutting is None else cut(file, frames, rate, cutting)
         if len(parts) > 1 and untimed[file]:
             raise ManifestError(
-                f"{untimed[file][0][0].where}: expected a start and an end in {file!r}, which is cut into pieces, found "
-                f"none; {CURE}, or leave files whole by --segment-sec 0"
+                f"{untimed[file][0][0].where}: expected a start and an end in {file!r}, which is cut into pieces, "
+                f"found none; {CURE}, or leave files whole by --segment-sec 0"
             )
         for path, length in parts:
             piece = split_piece(path) if path != file else None

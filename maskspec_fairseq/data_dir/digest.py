@@ -12,7 +12,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def digest_clips(directory: str, subsets: Sequence[str], labels: bool) -> str:
-    """Of the clips of some subsets in their order, of their labels and events if there are any; not of the audio's root.
+    """Of the clips of some subsets in their order, of their labels and events if any; not of the audio's root.
 
     Raises:
         ManifestError: a subset has no manifest.

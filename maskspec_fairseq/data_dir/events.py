@@ -113,7 +113,7 @@ def read_events(path: PathLike, vocabulary: Sequence[Label], manifest: Manifest,
                 raise ManifestError(f"{where}: expected a key of {LABELS_FILE}, found {key!r}; correct the event")
             if numbers[key] not in present:
                 raise ManifestError(
-                    f"{where}: expected events of the classes that the clip has in its .lbl, found {key!r}; add it there"
+                    f"{where}: expected events of classes that the clip has in the .lbl, found {key!r}; add it there"
                 )
             events.append((start, end, numbers[key]))
         packed.append(events)

@@ -168,7 +168,8 @@ def check_frames(models: dict[str, AudioModel], hop_sec: Optional[float], detect
         )
     if detection and not in_frames:
         raise ValueError(
-            "expected --threshold and --median-sec with a model of model.head=frames, found one of clips; leave them out"
+            "expected --threshold and --median-sec with a model of model.head=frames, found one of clips; leave "
+            "them out"
         )
     return bool(in_frames)
 

@@ -179,8 +179,10 @@ class MaskSpecFinetuningTask(AudioTask):
             weights = clip_weights(targets.present(), len(vocabulary), cfg.clip_sampling)
         frames = None
         if self._columns is not None:
-            parts = zip(subsets, manifests, labels)
-            events = [read_subset_events(self.data_dir, name, vocabulary, *part) for name, *part in parts]
+            events = [
+                read_subset_events(self.data_dir, name, vocabulary, manifest, of_clips)
+                for name, manifest, of_clips in zip(subsets, manifests, labels)
+            ]
             frames = FrameTargets(join_events(events), targets, self._columns)
         return {
             "targets": targets,
