@@ -186,9 +186,9 @@ def collect(args: argparse.Namespace) -> Corpus:
             )
     vocabulary = vocabulary_of(name for names in classes.values() for name in names)
     if args.events:
-        clips = clips_with_events(segments, headers, vocabulary, pieces.cutting_of(args))
+        clips = list(clips_with_events(segments, headers, vocabulary, pieces.cutting_of(args)))
     else:
-        clips = labelled_parts(segments, headers, vocabulary)
+        clips = list(labelled_parts(segments, headers, vocabulary))
     named = sorted(set(subset_of.values()))
     if "" in named and len(named) > 1:
         raise ManifestError(f"expected SUBSET= before all tables or none, found {args.labels}; add it")
