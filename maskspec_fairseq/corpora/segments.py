@@ -1,4 +1,4 @@
-"""Labels in time, as tables (`file,start,end,label`, or DESED's) or as Audacity's label files: train and valid, by file.
+"""Labels in time, as tables (`file,start,end,label`, or DESED's) or as Audacity's label files: train and valid by file.
 
 Without --events each labelled part is a clip; with it clips are whole files, or pieces of one length, with what sounds
 in them and when.

@@ -159,7 +159,9 @@ def test_subsets_may_be_named(audio, tmp_path):
     assert list(read_clips(data, "train")) == ["one/a.wav"]
     assert read_clips(data, "test") == {"#c.wav": ([], ""), "b.flac": (["rain"], "2000:16000:rain")}
     both = ["segments", f"train={train}", f"test={train}", "--audio-dir", audio, "--events", "--out", data]
-    assert "expected each file in one subset, found 'one/a.wav' in 'train' and 'test'" in run_build(*both, code=2).stderr
+    assert (
+        "expected each file in one subset, found 'one/a.wav' in 'train' and 'test'" in run_build(*both, code=2).stderr
+    )
     mixed = ["segments", f"train={train}", valid, "--audio-dir", audio, "--events", "--out", data]
     assert "expected SUBSET= before all tables or none" in run_build(*mixed, code=2).stderr
     # a build without events leaves none behind
@@ -186,7 +188,9 @@ def test_events_that_do_not_fit_are_refused(audio, tmp_path, rows, arguments, me
 def test_pieces_are_cut_with_events_alone(audio, tmp_path):
     labels = write_csv(tmp_path / "labels.csv", ROWS)
     build = ["segments", labels, "--audio-dir", audio, "--out", tmp_path / "data", "--segment-sec", 1]
-    assert "expected --segment-sec and --segment-hop with --events, found them alone" in run_build(*build, code=2).stderr
+    assert (
+        "expected --segment-sec and --segment-hop with --events, found them alone" in run_build(*build, code=2).stderr
+    )
 
 
 def test_check_names_events_that_do_not_fit(audio, tmp_path):
