@@ -224,7 +224,8 @@ def test_an_exported_folder_keeps_the_head_and_onnx_is_refused(tmp_path, capsys)
     waveform = noise(40000)
     with torch.no_grad():
         assert torch.equal(again.frame_logits(waveform, RATE)[0], model.frame_logits(waveform, RATE)[0])
-    assert export.main(["--checkpoint", first, "--out", str(tmp_path / "again"), "--onnx"]) == 2
+    assert export.main(["--checkpoint", first, "--out", str(tmp_path / "onnx"), "--onnx"]) == 2
+    assert not (tmp_path / "onnx").exists()
     assert "found model.head=frames; export the folder alone, without --onnx" in capsys.readouterr().err
     assert load_model(first, layers=[1]).labels == []  # another readout has no head
     with pytest.raises(ValueError, match="expected a model with a head of frames, found one of clips; finetune it"):
