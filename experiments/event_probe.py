@@ -38,14 +38,14 @@ def tiny_model(data: str, seed: int) -> AudioModel:
     return model.eval()
 
 
-@torch.inference_mode()
-def frames_of(model: AudioModel, data: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Embeddings of all frames, (N, W'), their targets, (N, C), and which are known, (N, C)."""
+@torch.no_grad()
+def frames_of(model: AudioModel, data: str, clips: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Embeddings of the frames of the first clips, (N, W'), their targets, (N, C), and which are known, (N, C)."""
     manifest, vocabulary = read_manifest(f"{data}/train.tsv"), read_vocabulary(f"{data}/labels.csv")
     labels = read_subset_labels(data, "train", vocabulary, len(manifest), target_is_multilabel=True)
     events = read_subset_events(data, "train", vocabulary, manifest, labels)
     embeddings, targets, known = [], [], []
-    for index in range(len(manifest)):
+    for index in range(min(clips, len(manifest))):
         crop = load_crop(manifest.full_path(index), model.sample_rate, channel=model.channel)
         frames, _ = model.frame_embeddings(torch.from_numpy(crop.waveform)[None], model.sample_rate)
         hop, samples = model.network.front_end.hop_length, len(crop.waveform)
@@ -54,7 +54,7 @@ def frames_of(model: AudioModel, data: str) -> tuple[torch.Tensor, torch.Tensor,
         embeddings.append(frames[0])
         targets.append(torch.from_numpy(target))
         known.append(torch.from_numpy(is_known))
-    return torch.cat(embeddings).clone(), torch.cat(targets), torch.cat(known)
+    return torch.cat(embeddings), torch.cat(targets), torch.cat(known)
 
 
 def fit_head(embeddings: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> nn.Linear:
@@ -86,12 +86,13 @@ def main() -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="for the model's folder")
     parser.add_argument("--pretrained", metavar="CHECKPOINT", help="an encoder (default: random weights)")
     parser.add_argument("--pool", choices=("mean", "frequency"), default="frequency", help="of a column's rows")
+    parser.add_argument("--clips", type=int, default=200, metavar="N", help="of train (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights")
     args = parser.parse_args()
     encoder = load_model(args.pretrained) if args.pretrained else tiny_model(args.data, args.seed)
     encoder.read_out(args.pool)
     encoder.clip_sec, encoder.layers = CLIP_SEC, ()
-    head = fit_head(*frames_of(encoder, args.data))
+    head = fit_head(*frames_of(encoder, args.data, args.clips))
     architecture = {**encoder.architecture, "head": "frames"}
     labels = read_vocabulary(f"{args.data}/labels.csv")
     model = AudioModel(architecture, CLIP_SEC, encoder.channel, labels, target_is_multilabel=True)
