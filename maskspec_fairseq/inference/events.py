@@ -58,7 +58,7 @@ def find_events(frames: Frames, labels: Sequence[str], detection: Detection) -> 
     active = np.nan_to_num(scores, nan=0.0) >= detection.threshold  # (N, C)
     size = 2 * math.floor((detection.median_sec / step_sec - 1) / 2 + 0.5) + 1  # the nearest odd number
     if size > 1:
-        active = median_filter(active.astype(np.uint8), size=(size, 1), mode="nearest").astype(bool)
+        active = median_filter(active.astype(np.uint8), size=(size, 1), mode="constant").astype(bool)
     edges = np.diff(active.astype(np.int8), axis=0, prepend=0, append=0)  # (N + 1, C)
     events = []
     for number, label in enumerate(labels):

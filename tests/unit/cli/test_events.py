@@ -131,6 +131,9 @@ def test_a_median_filter_closes_gaps_and_drops_blips():
     assert event[:3] == (0.1, 0.6, "a") and event.score == pytest.approx(np.mean(scores[1:6]))
     assert find_events(frames._replace(scores=np.ones((12, 1))), ["a"], Detection())[0][:2] == (0.0, 1.15)
     assert not find_events(frames._replace(scores=np.full((12, 1), np.nan)), ["a"], Detection())
+    blip = np.zeros((12, 1))
+    blip[-1] = 1  # a last window that is mostly padding is less certain
+    assert not find_events(frames._replace(scores=blip), ["a"], Detection(0.5, 0.3))
 
 
 @pytest.fixture()
