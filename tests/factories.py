@@ -80,7 +80,7 @@ def classifier_cfg(labels="abcde", **kwargs):
     cfg = dict(
         SMALL_ENCODER, **FRONT_END_FIELDS, _name="maskspec_classifier", cls_token=False, pool="mean",
         norm_after_pool=False, dropout=0.0, drop_path=0.0, spec_augment_bins=0, spec_augment_frames=0, patchout=0.0,
-        num_classes=len(labels), label_keys=list(labels), label_names=list(labels),
+        head="linear", num_classes=len(labels), label_keys=list(labels), label_names=list(labels),
     )  # fmt: skip
     return {**cfg, **kwargs}
 
@@ -143,11 +143,10 @@ def noise(samples: int, clips: int = 2) -> torch.Tensor:
 TAG_LABELS = [Label("/m/dog", "Dog, bark"), Label("rain", "rain"), Label("/m/säge", "Säge")]
 
 
-def tagging_model(labels=tuple(TAG_LABELS), multilabel=False, channel="mix", seed=0):
+def tagging_model(labels=tuple(TAG_LABELS), multilabel=False, channel="mix", seed=0, clip_sec=0.5, **architecture):
     """A model for clips of 0.5 s, whose scores differ from clip to clip."""
     torch.manual_seed(seed)
-    architecture = dict(encoder_embed_dim=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_embed_dim=64)
-    model = AudioModel(architecture, 0.5, channel, labels, multilabel)
+    model = AudioModel({**SMALL_ENCODER, **architecture}, clip_sec, channel, labels, multilabel)
     if labels:
         torch.nn.init.normal_(model.network.head.get_parameter("weight"), std=0.5)
     return model.eval()

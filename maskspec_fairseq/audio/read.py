@@ -8,7 +8,7 @@ Shapes: T samples, C channels.
 import logging
 import math
 import mmap
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 import soundfile
@@ -115,9 +115,33 @@ def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[Exact
         ) from error
 
 
+class Crop(NamedTuple):
+    """A waveform, float32 (T,), and where it comes from.
+
+    Attributes:
+        waveform: padded with zeros.
+        num_samples: how many of the samples come from the file.
+        start: its first frame in the file.
+        rate: of the file, Hz.
+    """
+
+    waveform: np.ndarray
+    num_samples: int
+    start: int
+    rate: int
+
+
 def read_audio(
     path: str, clip_sec: Optional[float] = None, rng: Optional[np.random.Generator] = None
 ) -> tuple[np.ndarray, int]:
+    """Decode a file or a crop of it, see `_read_crop`: float32 (T, C) and the file's sample rate, Hz."""
+    audio, rate, _ = _read_crop(path, clip_sec, rng)
+    return audio, rate
+
+
+def _read_crop(
+    path: str, clip_sec: Optional[float] = None, rng: Optional[np.random.Generator] = None
+) -> tuple[np.ndarray, int, int]:
     """Decode a file or a crop of it; only the crop is read.
 
     Args:
@@ -125,7 +149,7 @@ def read_audio(
         rng: draws where the crop of a longer file starts; None for its beginning.
 
     Returns:
-        float32 (T, C) and the file's sample rate, Hz.
+        float32 (T, C), the file's sample rate, Hz, and the crop's first frame.
 
     Raises:
         AudioError: the file cannot be decoded, is empty, is shorter than its header says, or holds NaN, infinity or
@@ -150,7 +174,7 @@ def read_audio(
             f"{path}: expected {wanted} frames from frame {start} of {total}, found {len(audio)}; is the file cut off?"
         )
     check_sound(path, audio)
-    return audio, rate
+    return audio, rate, start
 
 
 def check_sound(path: str, audio: np.ndarray) -> None:
@@ -190,15 +214,31 @@ def load_clip(
         sample_rate: of the result, Hz.
         clip_sec: length of the result, s; None for that of the file.
         channel: see `mix_down`.
-        rng: see `read_audio`.
+        rng: draws where the crop of a longer file starts; None for its beginning.
 
     Returns:
         float32 (T,) with T = round(clip_sec * sample_rate), and how many of the samples come from the file.
 
     Raises:
-        AudioError: see `read_audio`; or the clip is too short for a single sample.
+        AudioError: see `load_crop`.
     """
-    audio, rate = read_audio(path, clip_sec, rng)
+    crop = load_crop(path, sample_rate, clip_sec, channel, rng)
+    return crop.waveform, crop.num_samples
+
+
+def load_crop(
+    path: str,
+    sample_rate: int,
+    clip_sec: Optional[float] = None,
+    channel: str = "mix",
+    rng: Optional[np.random.Generator] = None,
+) -> Crop:
+    """`load_clip`, and which part of the file the clip is.
+
+    Raises:
+        AudioError: see `_read_crop`; or the clip is too short for a single sample.
+    """
+    audio, rate, start = _read_crop(path, clip_sec, rng)
     waveform = mix_down(audio, channel)
     if rate != sample_rate:
         waveform = soxr.resample(waveform, rate, sample_rate, quality="HQ")
@@ -209,7 +249,7 @@ def load_clip(
     clip = np.ascontiguousarray(waveform[:length])  # usually no copy
     if num_samples < length:
         clip = np.pad(clip, (0, length - num_samples))
-    return clip, num_samples
+    return Crop(clip, num_samples, start, rate)
 
 
 def clip_samples(clip_sec: float, sample_rate: int) -> int:

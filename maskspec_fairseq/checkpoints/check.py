@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskspec_fairseq.audio.read import CHANNELS, clip_samples
 from maskspec_fairseq.fields import FLAG, TEXT, Field, either, list_of, number, one_of, whole
+from maskspec_fairseq.modules.frame_head import HEAD_KINDS
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.pooling import ATTENTION, POOLS
 
@@ -58,6 +59,7 @@ MODEL: dict[str, Field] = {
     "norm_pix_loss": FLAG,
     "pool": one_of(*POOLS, ATTENTION),
     "norm_after_pool": FLAG,
+    "head": one_of(*HEAD_KINDS),
     "spec_augment_bins": whole(0, 100_000),
     "spec_augment_frames": whole(0, 100_000),
     "patchout": SHARE,
@@ -78,7 +80,7 @@ STATISTICS = ("front_end.mel_mean", "front_end.mel_std")
 SHAPES = (
     "patch_size", "encoder_embed_dim", "encoder_layers", "encoder_ffn_embed_dim", "cls_token", "position_grid",
     "decoder_embed_dim", "decoder_layers", "decoder_ffn_embed_dim", "pool", "norm_after_pool",
-    "num_classes",
+    "head", "num_classes",
 )  # fmt: skip
 LARGEST = 1e6  # weight; sums of products with larger ones leave float32
 LEAST_DEVIATION = 1e-6  # of a log-mel

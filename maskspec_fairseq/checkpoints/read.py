@@ -32,7 +32,7 @@ from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAIN
 ENCODER_FIELDS = tuple(ENCODER)
 MODULES: dict[str, type[nn.Module]] = {PRETRAINING_MODEL: MaskedAutoencoder, FINETUNING_MODEL: SpectrogramClassifier}
 # Fields that older checkpoints lack, with the values of those models.
-NEWER_FIELDS: dict[str, Any] = {"position_grid": [], "decoder_share": 1.0}
+NEWER_FIELDS: dict[str, Any] = {"position_grid": [], "decoder_share": 1.0, "head": "linear"}
 # The override `size=` that makes an encoder of a width.
 SIZE_OF_WIDTH = {size.encoder_embed_dim: name for name, size in SIZES.items()}
 # How torch 2.1 and newer name a function or class that they refuse to load.
@@ -167,8 +167,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
     """Load the encoder of a pretraining or finetuning checkpoint into a classifier.
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
-    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order and the same
-    pooling, and the weights of the pooling `attention` from one that has them. Learned positions
+    loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order, the same pooling
+    and the same kind of head, and the weights of the pooling `attention` from one that has them. Learned positions
     (`model.position_grid`) of an encoder whose positions were sinusoidal begin as those.
 
     Args:
@@ -200,7 +200,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         )
     check_model(state, path)
     same_classes = list(found.get("label_keys", [])) == list(cfg["label_keys"])
-    same_head = same_classes and found.get("pool", "mean") == cfg["pool"]
+    same_head = same_classes and found.get("pool", "mean") == cfg["pool"] and found.get("head") == cfg["head"]
     left_out = ["decoder."]
     if not same_head:
         left_out.append("head.")

@@ -5,9 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Optional
 
-from maskspec_fairseq.argument_types import int_at_least, layers
+from maskspec_fairseq.argument_types import fraction, int_at_least, layers, seconds_or_zero
 from maskspec_fairseq.corpora.builder import find_audio
+from maskspec_fairseq.inference.events import Detection
 
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -48,6 +50,26 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
         metavar="N",
         help="windows of one file that are encoded together, on a CPU at most 4 (default: %(default)s)",
     )
+
+
+def add_detection(parser: argparse.ArgumentParser) -> None:
+    """Add --threshold and --median-sec, by which events are made of the scores of frames."""
+    parser.add_argument(
+        "--threshold", type=fraction, metavar="P", help="score from which on a frame is part of an event (default: 0.5)"
+    )
+    parser.add_argument(
+        "--median-sec",
+        type=seconds_or_zero,
+        metavar="S",
+        help="s, length of the median filter over frames, 0 for none (default: 0.45)",
+    )
+
+
+def detection_of(args: argparse.Namespace) -> Optional[Detection]:
+    """What `add_detection` asks for, with the defaults for what is not given; None if neither is given."""
+    named = {"threshold": args.threshold, "median_sec": args.median_sec}
+    given = {name: value for name, value in named.items() if value is not None}
+    return Detection(**given) if given else None
 
 
 def add_readout(parser: argparse.ArgumentParser, several_pools: bool = False) -> None:

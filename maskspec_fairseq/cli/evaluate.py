@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import int_at_least, seconds
-from maskspec_fairseq.cli.arguments import add_device, make_parser
+from maskspec_fairseq.cli.arguments import add_detection, add_device, detection_of, make_parser
 from maskspec_fairseq.cli.program import printable, run_program
 from maskspec_fairseq.inference.evaluate import evaluate, write_evaluation
 
@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=int_at_least(0), default=1, metavar="N", help="processes that load (default: %(default)s)"
     )
+    add_detection(parser)
     add_device(parser)
     parser.add_argument("--out", metavar="DIR", help="for scores.json, predictions.csv and a picture (default: none)")
     return parser
@@ -54,7 +55,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     evaluation = evaluate(
-        args.checkpoint, args.data, args.subset, args.hop_sec, args.batch_size, args.workers, args.device
+        args.checkpoint,
+        args.data,
+        args.subset,
+        args.hop_sec,
+        args.batch_size,
+        args.workers,
+        args.device,
+        detection_of(args),
     )
     if args.out:
         write_evaluation(evaluation, args.out)

@@ -10,7 +10,7 @@ from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.export_folder import write_folder
-from maskspec_fairseq.inference.export_onnx import write_onnx
+from maskspec_fairseq.inference.export_onnx import check_onnx, write_onnx
 from maskspec_fairseq.inference.load import load_model
 
 ONNX_FILE = "model.onnx"
@@ -31,10 +31,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     model = load_model(args.checkpoint, args.pool, args.layers)
+    if args.onnx:
+        check_onnx(model)  # before anything is written
     write_folder(model, args.out)
     if args.onnx:
         write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))
-    head = f"a head for {len(model.labels)} classes" if model.labels else "no head"
+    kind = " in frames" if model.network.head_of_frames else ""
+    head = f"a head for {len(model.labels)} classes{kind}" if model.labels else "no head"
     print(f"{args.out}: width {model.embed_dim}, {head}, {model.sample_rate} Hz, {model.clip_sec} s")
 
 

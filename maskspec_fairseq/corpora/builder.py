@@ -26,6 +26,7 @@ from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import AudioReader, open_audio
 from maskspec_fairseq.corpora.pieces import LONG_SEC, Cutting, Part, cut
 from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.events import Event, write_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.lines import problem_of_text
 from maskspec_fairseq.data_dir.manifest import Manifest, problem_of_path, write_manifest, write_rejected
@@ -54,12 +55,14 @@ class Clip:
         labels: None if the corpus has no labels.
         copies: further files of the same clip, used if the first one is broken.
         part: of the file, if the corpus has no other file to hold out; None for all of it.
+        events: when the labels begin and end, in a corpus that is not cut; None if the corpus does not say.
     """
 
     path: str
     labels: Optional[ClipLabels] = None
     copies: Sequence[str] = ()
     part: Optional[Part] = None
+    events: Optional[Sequence[Event]] = None
 
 
 @dataclass
@@ -279,7 +282,7 @@ def write_corpus(
     summary, empty, replaced, num_rejected, num_undecodable = [], [], [], 0, 0
     pieces: Counter[str] = Counter()  # of each file that is cut
     for subset, clips in opened.items():
-        paths, frames, labels, rejected = [], [], [], []
+        paths, frames, labels, events, rejected = [], [], [], [], []
         for clip, header in clips:
             path, header = first_usable(root, clip, header, min_sec, min_rate)
             if header.reason:
@@ -298,6 +301,8 @@ def write_corpus(
                 frames.append(num_frames)
                 if clip.labels is not None:
                     labels.append(clip.labels)
+                if clip.events is not None:
+                    events.append(clip.events)
             if path != clip.path:
                 replaced.append(clip.path)
         num_rejected += len(rejected)
@@ -307,6 +312,8 @@ def write_corpus(
         files[f"{subset}.tsv"] = partial(write_manifest, manifest=Manifest(root, paths, frames))
         if corpus.vocabulary is not None:
             files[f"{subset}.lbl"] = partial(write_labels, clips=labels)
+        if events:
+            files[f"{subset}.events"] = partial(write_events, clips=events)
         summary.append(f"{subset} {len(paths)}")
         if not paths:
             empty.append(subset)
@@ -315,7 +322,8 @@ def write_corpus(
     if corpus.vocabulary is not None:
         files[LABELS_FILE] = partial(write_vocabulary, labels=corpus.vocabulary)
     # files of an earlier build that this one does not write would contradict it
-    stale = {LABELS_FILE, MEL_STATS_FILE, *(f"{subset}.lbl" for subset in corpus.subsets)} - set(files)
+    of_subsets = (f"{subset}{extension}" for subset in corpus.subsets for extension in (".lbl", ".events"))
+    stale = {LABELS_FILE, MEL_STATS_FILE, *of_subsets} - set(files)
     write_together(out, files, stale)
     if empty:
         print(

@@ -9,7 +9,7 @@ from pathlib import Path
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, LABELS_HEADER
 
-SUBSET_FILE = re.compile(r"([^.].*?)(?:\.rejected)?\.(?:tsv|lbl)")
+SUBSET_FILE = re.compile(r"([^.].*?)(?:\.rejected)?\.(?:tsv|lbl|events)")
 CLIP_LINE = re.compile(r"[^\t]+\t\d+\n?")
 
 
@@ -44,7 +44,7 @@ def check_overwritable(out: Path, subsets: Iterable[str]) -> None:
     if others:
         raise ManifestError(
             f"--out {out}: expected no subsets but {', '.join(subsets)}, found {', '.join(others)}, of another build; "
-            "name another --out, or first remove the .tsv, .rejected.tsv and .lbl of those"
+            "name another --out, or first remove the .tsv, .rejected.tsv, .lbl and .events of those"
         )
     for subset in subsets:
         path = out / f"{subset}.tsv"

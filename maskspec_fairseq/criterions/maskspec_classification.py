@@ -1,4 +1,7 @@
-"""Criterion `maskspec_classification`: cross-entropy for one class per clip, binary cross-entropy for several."""
+"""Criterion `maskspec_classification`: cross-entropy for one class per clip, binary cross-entropy for several.
+
+A head of frames is trained by the binary cross-entropy of each column of patches, where it is known.
+"""
 
 from dataclasses import dataclass, field
 
@@ -8,6 +11,7 @@ from omegaconf import II
 
 from maskspec_fairseq.criterions.common_metrics import log_common_metrics
 from maskspec_fairseq.criterions.non_finite import drop_if_not_finite
+from maskspec_fairseq.modules.frame_head import pool_frames
 from maskspec_fairseq.modules.losses import binary_cross_entropy, smooth, soft_cross_entropy
 from maskspec_fairseq.registered_names import CLASSIFICATION_CRITERION
 
@@ -47,14 +51,15 @@ class MaskSpecClassificationCriterion(FairseqCriterion):
 
         In validation the logging output also has `logits`, float32 (B, C), which the task removes.
         """
-        logits = model(**sample["net_input"]).float()  # (B, C)
-        target, known = sample["target"].float(), sample["known"]
+        logits = model(**sample["net_input"]).float()  # (B, C), or (B, M, C) of a head of frames
+        prefix = "frame_" if logits.dim() == 3 else ""
+        target, known = sample[f"{prefix}target"].float(), sample[f"{prefix}known"]
         if self.training:
             target = smooth(target, self.label_smoothing)
         if self.target_is_multilabel:
             loss, sample_size = binary_cross_entropy(logits, target, known)
             if self.normalise_by == "all":
-                sample_size = sample["nsentences"] * known.shape[1]
+                sample_size = sample["nsentences"] * known[0].numel()
         else:
             loss, sample_size = soft_cross_entropy(logits, target, known)
         logging_output = {
@@ -65,7 +70,8 @@ class MaskSpecClassificationCriterion(FairseqCriterion):
             "sample_size": sample_size,
         }
         if not self.training:
-            return loss, sample_size, {**logging_output, "logits": logits.detach()}
+            of_clips = pool_frames(logits) if logits.dim() == 3 else logits
+            return loss, sample_size, {**logging_output, "logits": of_clips.detach()}
         return drop_if_not_finite(model, loss, sample_size, logging_output)
 
     @staticmethod

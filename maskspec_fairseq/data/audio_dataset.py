@@ -11,10 +11,11 @@ import torch
 from fairseq.data import FairseqDataset
 
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.read import CHANNELS, clip_samples, load_clip
+from maskspec_fairseq.audio.read import CHANNELS, clip_samples, load_crop
 from maskspec_fairseq.clip_rng import CROP, REPLACEMENT, clip_rng
 from maskspec_fairseq.data.clip_targets import ClipTargets
-from maskspec_fairseq.data.waveform_augmentation import LabelledClip, WaveformAugmentation
+from maskspec_fairseq.data.frame_targets import Frames, FrameTargets, mix_frames
+from maskspec_fairseq.data.waveform_augmentation import LabelledClip, MixPlan, WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import draw
 from maskspec_fairseq.data_dir.manifest import Manifest
 from maskspec_fairseq.modules.float32_bits import to_bits
@@ -31,12 +32,16 @@ class LoadedClip:
     num_samples: its samples before the padding.
     source: the line of the manifest that it was read from, which is not the requested one if that could not be read.
     bad_audio: a message for every file that could not be read.
+    start: its first frame in the file.
+    rate: of the file, Hz.
     """
 
     waveform: np.ndarray
     num_samples: int
     source: int
     bad_audio: list[str]
+    start: int
+    rate: int
 
 
 def _labelled(clip: LoadedClip, targets: ClipTargets) -> LabelledClip:
@@ -63,6 +68,7 @@ class AudioDataset(FairseqDataset):
         augmentation: applied to labelled clips in training.
         sampling_weights: (N,), weights by which the clips of an epoch are drawn in training; None: every clip, once.
         num_draws: number of clips per epoch that are drawn by the weights.
+        frames: the targets of the clips' columns of patches, for a head of frames.
 
     Raises:
         ValueError: unknown channel or on_bad_audio, or clip_sec not above 0.
@@ -81,6 +87,7 @@ class AudioDataset(FairseqDataset):
         augmentation: Optional[WaveformAugmentation] = None,
         sampling_weights: Optional[np.ndarray] = None,
         num_draws: int = 0,
+        frames: Optional[FrameTargets] = None,
     ) -> None:
         super().__init__()
         if channel not in CHANNELS:
@@ -100,6 +107,7 @@ class AudioDataset(FairseqDataset):
         self.augmentation = augmentation if augmentation and training else WaveformAugmentation()
         self.sampling_weights = sampling_weights if training else None
         self.num_draws = num_draws
+        self.frames = frames
         self.epoch = 1
         self._drawn: Optional[np.ndarray] = None
 
@@ -131,7 +139,7 @@ class AudioDataset(FairseqDataset):
             _labelled(clip, self.targets),
             *(None if partner is None else _labelled(partner, self.targets) for partner in partners),
         )
-        return {
+        item = {
             "id": index,
             "waveform": torch.from_numpy(mixed.clip.waveform),
             "num_samples": clip.num_samples,
@@ -143,6 +151,32 @@ class AudioDataset(FairseqDataset):
             "mix_waveform": None if mixed.second is None else torch.from_numpy(mixed.second),
             "mix_ratio": mixed.ratio,
         }
+        if self.frames is not None:
+            item["frame_target"], item["frame_known"] = self._frames_of(key, plan, clip, *partners)
+        return item
+
+    def _frames_of(
+        self,
+        key: list[int],
+        plan: MixPlan,
+        clip: LoadedClip,
+        wave_partner: Optional[LoadedClip],
+        spec_partner: Optional[LoadedClip],
+    ) -> Frames:
+        """The targets of the columns of a clip, mixed and rolled as `WaveformAugmentation.apply` does with it."""
+        assert self.frames is not None
+        shift = self.augmentation.shift(key, self.sample_rate)
+        first, second = (
+            None if loaded is None else self.frames.of(loaded.source, loaded.start, loaded.rate, shift)
+            for loaded in (clip, wave_partner)
+        )
+        assert first is not None
+        mixed = mix_frames(first, second, plan.wave_ratio)
+        if spec_partner is None or plan.spec_partner is None:
+            return mixed
+        shift = self.augmentation.shift([*key[:2], plan.spec_partner], self.sample_rate)
+        third = self.frames.of(spec_partner.source, spec_partner.start, spec_partner.rate, shift)
+        return mix_frames(mixed, third, plan.spec_ratio)
 
     def _load(self, index: int) -> LoadedClip:
         key = self._clip_key(index)
@@ -152,8 +186,8 @@ class AudioDataset(FairseqDataset):
             source = index if not bad_audio else self._replacement(key, len(bad_audio))
             try:
                 path = self.manifest.full_path(source)
-                clip = load_clip(path, self.sample_rate, self.clip_sec, self.channel, crop_rng)
-                return LoadedClip(*clip, source, bad_audio)
+                crop = load_crop(path, self.sample_rate, self.clip_sec, self.channel, crop_rng)
+                return LoadedClip(crop.waveform, crop.num_samples, source, bad_audio, crop.start, crop.rate)
             except AudioError as error:
                 bad_audio.append(str(error))
                 if not self.training or self.on_bad_audio == "raise" or len(bad_audio) > MAX_REPLACEMENTS:
@@ -174,6 +208,7 @@ class AudioDataset(FairseqDataset):
         replaced: number of clips that were replaced by another one (clips that are mixed in are not counted).
         target, known: float64 (B, C) from 0 to 1 (which `common.fp16` does not convert), and bool (B, C); only with
             labels.
+        frame_target, frame_known: the same of the columns of patches, (B, M, C); only with events.
 
         A GPU whose share of an epoch is one batch short gets no items: a clip of nothing but padding, of which nothing
         is scored, takes their place. (fairseq itself, given an empty sample, drops the sample size of every batch
@@ -200,6 +235,9 @@ class AudioDataset(FairseqDataset):
             return sample
         sample["target"] = torch.from_numpy(np.stack([item["target"] for item in items])).double()
         sample["known"] = torch.from_numpy(np.stack([item["known"] for item in items]))
+        if self.frames is not None:
+            sample["frame_target"] = torch.from_numpy(np.stack([item["frame_target"] for item in items])).double()
+            sample["frame_known"] = torch.from_numpy(np.stack([item["frame_known"] for item in items]))
         if items[0]["mix_waveform"] is not None:
             net_input["mix_waveform"] = to_bits(torch.stack([item["mix_waveform"] for item in items]))
             net_input["mix_ratio"] = torch.tensor([item["mix_ratio"] for item in items], dtype=torch.float64)
@@ -257,6 +295,8 @@ class AudioDataset(FairseqDataset):
         if self.targets is not None:
             nothing = np.zeros(self.targets.num_classes, dtype=np.float32)
             item.update(target=nothing, known=nothing.astype(bool), mix_waveform=None)
+        if self.frames is not None:
+            item["frame_target"], item["frame_known"] = self.frames.nothing()
         return item
 
     def _clip_key(self, index: int) -> list[int]:

@@ -108,6 +108,10 @@ class WaveformAugmentation:
         target, known = _mixed_targets(clip, spec_partner, plan.spec_ratio)
         return MixedClip(LabelledClip(waveform, target, known), second, plan.spec_ratio)
 
+    def shift(self, key: Sequence[int], sample_rate: int) -> int:
+        """By how many samples a clip is rolled."""
+        return draw_shift(clip_rng(key, ROLL), round(self.roll_sec * sample_rate)) if self.roll_sec else 0
+
     def _roll_and_scale(self, key: Sequence[int], waveform: np.ndarray, sample_rate: int) -> np.ndarray:
         if self.roll_sec:
             waveform = roll(waveform, clip_rng(key, ROLL), round(self.roll_sec * sample_rate))
@@ -194,9 +198,18 @@ def roll(waveform: np.ndarray, rng: np.random.Generator, max_samples: int) -> np
     Raises:
         ValueError: max_samples is below 0.
     """
+    return np.roll(waveform, draw_shift(rng, max_samples))
+
+
+def draw_shift(rng: np.random.Generator, max_samples: int) -> int:
+    """How far `roll` shifts, samples.
+
+    Raises:
+        ValueError: max_samples is below 0.
+    """
     if max_samples < 0:
         raise ValueError(f"expected a roll of at least 0 samples, found {max_samples}")
-    return np.roll(waveform, rng.integers(-max_samples, max_samples, endpoint=True))
+    return int(rng.integers(-max_samples, max_samples, endpoint=True))
 
 
 def change_gain(waveform: np.ndarray, rng: np.random.Generator, max_db: float) -> np.ndarray:

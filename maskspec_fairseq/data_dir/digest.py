@@ -12,7 +12,7 @@ CHUNK_BYTES = 1 << 20
 
 
 def digest_clips(directory: str, subsets: Sequence[str], labels: bool) -> str:
-    """Of the clips of some subsets in their order, and of their labels if there are any; not of the audio's root.
+    """Of the clips of some subsets in their order, of their labels and events if any; not of the audio's root.
 
     Raises:
         ManifestError: a subset has no manifest.
@@ -22,8 +22,8 @@ def digest_clips(directory: str, subsets: Sequence[str], labels: bool) -> str:
     for subset in subsets:
         manifest = os.path.join(directory, f"{subset}.tsv")
         check_manifest(manifest)
-        label_file = os.path.join(directory, f"{subset}.lbl")
-        for path in [manifest, label_file] if labels and os.path.isfile(label_file) else [manifest]:
+        label_files = [os.path.join(directory, f"{subset}{extension}") for extension in (".lbl", ".events")]
+        for path in [manifest, *filter(os.path.isfile, label_files if labels else [])]:
             with open(path, "rb") as stream:
                 if path == manifest:
                     stream.readline()

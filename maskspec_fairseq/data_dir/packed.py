@@ -56,17 +56,21 @@ class PackedStrings(_Packed):
 
 
 class PackedRows(_Packed):
-    """A sequence of rows of small integers, packed. An item is an int32 array (length of the row,), a copy."""
+    """A sequence of rows of integers, packed. An item is an array (length of the row,), a copy.
 
-    def __init__(self, rows: Iterable[Iterable[int]] = ()) -> None:
-        super().__init__(array("i"), rows)
+    Args:
+        typecode: of `array`: "i" for int32, "q" for int64.
+    """
+
+    def __init__(self, rows: Iterable[Iterable[int]] = (), typecode: str = "i") -> None:
+        super().__init__(array(typecode), rows)
 
     def __getitem__(self, index: int) -> np.ndarray:  # type: ignore[override]  # no slices
         return np.asarray(super().__getitem__(index))
 
     @property
     def values(self) -> np.ndarray:
-        """The values of all rows, one after the other, int32 (sum of lengths,)."""
+        """The values of all rows, one after the other, (sum of lengths,)."""
         return np.asarray(self._buffer)
 
     @property

@@ -21,6 +21,7 @@ from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.frame_head import pool_frames
 from maskspec_fairseq.modules.pooling import ATTENTION, check_pool
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ MAX_WINDOWS = 16  # encoded together
 MAX_PEAK = 10.0  # 20 dB above full scale; louder samples have another scale
 MAX_WINDOWS_ON_CPU = 4  # larger batches fit a CPU's cache less well, and take longer per window
 # The arguments of `SpectrogramClassifier` that define a model; the others are for training.
-ARCHITECTURE = (*ENCODER_FIELDS, "pool", "norm_after_pool")
+ARCHITECTURE = (*ENCODER_FIELDS, "pool", "norm_after_pool", "head")
 Layers = Union[Sequence[int], Literal["all"]]
 
 
@@ -37,8 +38,8 @@ Layers = Union[Sequence[int], Literal["all"]]
 class AudioOutput:
     """What a model computes for a batch of clips.
 
-    logits: (B, C), None for a model without a head.
-    embedding: (B, E), the pooled embedding, the head's input.
+    logits: (B, C), None for a model without a head; of one with a head of frames, their maximum over time.
+    embedding: (B, E), the pooled embedding, the head's input if it is one of clips.
     """
 
     logits: Optional[Tensor]
@@ -120,7 +121,8 @@ class AudioModel(nn.Module):
         if pool != ATTENTION:
             self.network.attention_pool = None
         self.layers = tuple(map(int, chosen))
-        self.architecture["pool"] = self.network.pool = pool
+        self.architecture.update(pool=pool, head="linear")
+        self.network.pool, self.network.head_of_frames = pool, False
         self.labels, self.network.head = [], nn.Identity()
         return self
 
@@ -177,11 +179,40 @@ class AudioModel(nn.Module):
                 whole number, a scale that is not a positive number, or lengths that are not of these clips.
         """
         if lengths is None:
-            embedding = self.embed(self.resample(waveform, sample_rate, scale))
+            clips = [self.resample(waveform, sample_rate, scale)]
+            embedding = self.embed(clips[0])
         else:
             clips = [self.resample(clip[None], sample_rate, scale) for clip in unpad(waveform, lengths)]
             embedding = self.embed_clips(clips)
-        return AudioOutput(self.network.head(embedding) if self.labels else None, embedding)
+        if not self.labels:
+            return AudioOutput(None, embedding)
+        if not self.network.head_of_frames:
+            return AudioOutput(self.network.head(embedding), embedding)
+        frames = [self.frame_logits(clip, self.sample_rate)[0] for clip in clips]  # (B, N, C), or (1, N', C) each
+        return AudioOutput(torch.cat([pool_frames(logits) for logits in frames]), embedding)
+
+    def frame_logits(self, waveform: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
+        """Logits of the columns of patches, for a model with a head of frames.
+
+        A clip longer than the model's length is cut into windows without overlap, see `frame_embeddings`.
+
+        Args:
+            waveform: see `forward`.
+            sample_rate: see `forward`.
+
+        Returns:
+            (B, N, C), and (N,), the times of the columns' middles, s.
+
+        Raises:
+            ValueError: see `forward`; or the head is one of clips.
+        """
+        if not self.network.head_of_frames:
+            raise ValueError(
+                "expected a model with a head of frames, found one of clips; finetune it with model.head=frames "
+                "(config/finetuning/events.yaml)"
+            )
+        frames, times = self.frame_embeddings(waveform, sample_rate)
+        return self.network.head(frames), times
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits (..., C) -> probabilities of the classes (..., C)."""

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskspec_fairseq.audio.stream import stream_clip
 from maskspec_fairseq.audio.windows import Window, cut, cut_evenly
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
+from maskspec_fairseq.inference.events import Frames
 
 
 class Span(NamedTuple):
@@ -78,6 +79,29 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor,
         AudioError: see `load_clip`.
         ValueError: a number of passes that does not divide a column.
     """
+    frames, times, _ = _stream_frames(model, path, nn.Identity(), MAX_WINDOWS, passes)
+    return frames, times
+
+
+@torch.inference_mode()
+def frame_scores(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Frames:
+    """The scores of the columns of patches of the whole file, which is read once and in blocks.
+
+    Args:
+        model: with a head of frames.
+        batch_size: how many windows are encoded together.
+
+    Raises:
+        AudioError: see `load_clip`.
+    """
+    logits, times, seconds = _stream_frames(model, path, model.network.head, batch_size)
+    return Frames(model.scores(logits).numpy(), times.numpy(), model.column_samples / model.sample_rate, seconds)
+
+
+def _stream_frames(
+    model: AudioModel, path: str, head: nn.Module, batch_size: int, passes: int = 1
+) -> tuple[Tensor, Tensor, float]:
+    """What `head` makes of the frames of a file, on the CPU, their times, s, and the length of the file, s."""
     size, hop, margin = model.frame_windows(passes)
     num_samples = 0
 
@@ -90,12 +114,12 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor,
     # With these zeros after the clip, the first window that reaches the end is the last one that begins in the clip.
     before, after = (np.zeros(length, dtype=np.float32) for length in (margin, size - hop))
     parts = []
-    for batch in _batches(cut(chain([before], clip(), [after]), size, hop), MAX_WINDOWS):
+    for batch in _batches(cut(chain([before], clip(), [after]), size, hop), batch_size):
         samples = np.stack([np.pad(window.samples, (0, size - len(window.samples))) for window in batch])
         waveform = model.resample(torch.from_numpy(samples), model.sample_rate)  # (b, size)
-        parts.append(model.embed_frames(waveform, passes).flatten(0, 1).float().cpu())
+        parts.append(head(model.embed_frames(waveform, passes).flatten(0, 1)).float().cpu())
     first, times = model.frame_times(num_samples, passes)
-    return torch.cat(parts)[first : first + len(times)], times
+    return torch.cat(parts)[first : first + len(times)], times, num_samples / model.sample_rate
 
 
 @torch.inference_mode()

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -23,16 +24,27 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import PathLike, write_together
-from maskspec_fairseq.audio.read import clip_samples, load_clip
+from maskspec_fairseq.audio.read import clip_samples, load_clip, load_crop
 from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data_dir.events import PackedEvents, events_path, read_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_subset_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, num_rejected, read_manifest
+from maskspec_fairseq.event_metrics import TimedEvent, event_scores
 from maskspec_fairseq.inference.audio_model import AudioModel, cut_windows
+from maskspec_fairseq.inference.events import Detection, Frames, find_events, write_events_table
 from maskspec_fairseq.inference.load import load_labelled_model
 from maskspec_fairseq.metrics import summarise
 from maskspec_fairseq.plots import draw_class_scores, draw_confusion
 
 MAX_CONFUSION_CLASSES = 60  # more of them cannot be read in a picture
+
+
+@dataclass
+class EventEvaluation:
+    """The events of each clip, those of the truth and those that were found."""
+
+    truth: list[list[TimedEvent]]
+    found: list[list[TimedEvent]]
 
 
 @dataclass
@@ -43,6 +55,7 @@ class Evaluation:
     manifest, vocabulary, targets: the clips, the classes, and which clip has which.
     logits: float32 (N, C).
     class_scores: float64 (C,), average precision or recall, NaN for a class without clips.
+    events: None unless the model has a head of frames and the subset has events.
     """
 
     summary: dict[str, Any]
@@ -51,6 +64,7 @@ class Evaluation:
     targets: ClipTargets
     logits: np.ndarray
     class_scores: np.ndarray
+    events: Optional[EventEvaluation] = None
 
 
 def evaluate(
@@ -61,8 +75,12 @@ def evaluate(
     batch_size: int = 32,
     workers: int = 1,
     device: str = "cpu",
+    detection: Optional[Detection] = None,
 ) -> Evaluation:
     """Score one model, or several by the mean of their logits.
+
+    The logits of a clip by a model with a head of frames are their maximum over time. If the subset has events, its
+    events are scored, too.
 
     Args:
         checkpoints: of finetuning runs, or folders of maskspec-export. Each model is applied to its own channel, in
@@ -73,24 +91,37 @@ def evaluate(
         batch_size: how many windows, of any clips, are encoded together.
         workers: processes that load audio; 0 to load in this one.
         device: name of a torch device.
+        detection: how events are made of the scores of frames; the defaults if None.
 
     Raises:
         AudioError: a clip cannot be read.
-        ManifestError: the subset or its labels cannot be read.
-        ValueError: not a finetuned model, other classes than the data's, models of both kinds of task, or a hop longer
-            than a model's windows.
+        ManifestError: the subset, its labels or its events cannot be read.
+        ValueError: not a finetuned model, other classes than the data's, models of both kinds of task, a hop longer
+            than a model's windows, a head of frames with other models or with a hop, or a detection without it.
         OSError: a checkpoint cannot be read.
     """
     manifest = read_manifest(os.path.join(data, f"{subset}.tsv"))
     vocabulary = read_vocabulary(os.path.join(data, LABELS_FILE))
     models = {path: load_labelled_model(path) for path in checkpoints}
     target_is_multilabel = common_task(models, vocabulary, data)
+    in_frames = check_frames(models, hop_sec, detection)
     hops = {path: hop_samples(model, hop_sec, path) for path, model in models.items()}
-    targets = ClipTargets(read_subset_labels(data, subset, vocabulary, len(manifest), target_is_multilabel))
+    labels = read_subset_labels(data, subset, vocabulary, len(manifest), target_is_multilabel)
+    targets = ClipTargets(labels)
     target, known = targets.stacked()
+    has_events = in_frames and os.path.isfile(events_path(data, subset))
+    events = read_events(events_path(data, subset), vocabulary, manifest, labels) if has_events else None
     total = np.zeros(target.shape)
+    of_events = None
     for path in checkpoints:
-        total += predict(models[path].to(device), manifest, hops[path], batch_size, workers, os.path.basename(path))
+        model, title = models[path].to(device), os.path.basename(path)
+        if in_frames:
+            clips = predict_frames(model, manifest, batch_size, workers, title)
+            total += np.stack([logits.max(axis=0) for logits, _ in clips])
+            if events is not None and events.total:
+                of_events = compare_events(model, clips, events, detection or Detection())
+        else:
+            total += predict(model, manifest, hops[path], batch_size, workers, title)
         models[path].cpu()
     logits = (total / len(checkpoints)).astype(np.float32)
     scores, class_scores = summarise(logits, target > 0.5, known, target_is_multilabel)
@@ -106,7 +137,41 @@ def evaluate(
             label.key: None if np.isnan(value) else float(value) for label, value in zip(vocabulary, class_scores)
         },
     }
-    return Evaluation(summary, manifest, vocabulary, targets, logits, class_scores)
+    if of_events is not None:
+        event_summary, classes = event_scores(of_events.truth, of_events.found)
+        scores.update(event_summary)
+        summary["event_classes"] = classes
+        summary["detection"] = (detection or Detection())._asdict()
+    return Evaluation(summary, manifest, vocabulary, targets, logits, class_scores, of_events)
+
+
+def check_frames(models: dict[str, AudioModel], hop_sec: Optional[float], detection: Optional[Detection]) -> bool:
+    """Whether the one model that is to be scored has a head of frames.
+
+    Args:
+        models: by the path that each was loaded from.
+        hop_sec, detection: as in `evaluate`.
+
+    Raises:
+        ValueError: it is not the only one, or the hop or the detection is not for it.
+    """
+    in_frames = [path for path, model in models.items() if model.network.head_of_frames]
+    if in_frames and len(models) > 1:
+        raise ValueError(
+            f"expected a model with a head of frames alone, found {in_frames[0]} among {len(models)} checkpoints; "
+            "evaluate them separately"
+        )
+    if in_frames and hop_sec is not None:
+        raise ValueError(
+            f"expected no --hop-sec for {in_frames[0]}, whose windows follow each other so that each frame is scored "
+            f"once, found {hop_sec:g}; leave it out"
+        )
+    if detection and not in_frames:
+        raise ValueError(
+            "expected --threshold and --median-sec with a model of model.head=frames, found one of clips; leave "
+            "them out"
+        )
+    return bool(in_frames)
 
 
 def common_task(models: dict[str, AudioModel], vocabulary: Sequence[Label], directory: str) -> bool:
@@ -178,6 +243,30 @@ class WindowedClips(Dataset):
         return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
 
 
+class FramedClips(WindowedClips):
+    """The clips of a manifest as the windows that `AudioModel.frame_embeddings` cuts: (K, W), samples and file's rate.
+
+    Args:
+        manifest: the clips.
+        model: with a head of frames.
+    """
+
+    def __init__(self, manifest: Manifest, model: AudioModel) -> None:
+        size, hop, _ = model.frame_windows(passes=1)
+        super().__init__(manifest, model, hop)
+        self.size = size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:  # type: ignore[override]
+        crop = load_crop(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
+        waveform = torch.from_numpy(crop.waveform)
+        beyond = (-(-len(waveform) // self.hop) - 1) * self.hop + self.size - len(waveform)
+        return (
+            torch.nn.functional.pad(waveform, (0, max(0, beyond))).unfold(0, self.size, self.hop),
+            len(waveform),
+            crop.rate,
+        )
+
+
 @contextmanager
 def hold_interrupts() -> Iterator[None]:
     """Let Ctrl-C, which reaches every process of a terminal, wait while a loader starts its processes.
@@ -228,6 +317,74 @@ def predict(
     return model.network.head(mean).float().cpu().numpy()
 
 
+class ClipTiming(NamedTuple):
+    """How many samples a clip has at the model's rate, and the rate of its file, Hz."""
+
+    num_samples: int
+    rate: int
+
+
+@torch.inference_mode()
+def predict_frames(
+    model: AudioModel, manifest: Manifest, batch_size: int, workers: int, title: str = ""
+) -> list[tuple[np.ndarray, ClipTiming]]:
+    """The logits of the frames of every clip, float32 (S, C) each, as `AudioModel.frame_logits` computes them.
+
+    Args:
+        model: with a head of frames.
+        manifest, batch_size, workers, title: as in `predict`.
+
+    Raises:
+        AudioError: a clip cannot be read.
+    """
+    timings: list[ClipTiming] = []
+
+    def windows_of(clips: Iterable[tuple[Tensor, int, int]]) -> Iterator[Tensor]:
+        for windows, num_samples, rate in clips:
+            timings.append(ClipTiming(num_samples, rate))
+            yield windows
+
+    with hold_interrupts():
+        clips = iter(DataLoader(FramedClips(manifest, model), batch_size=None, num_workers=workers))
+    parts: list[list[np.ndarray]] = [[] for _ in range(len(manifest))]
+    with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
+        for owners, batch in batches(windows_of(clips), batch_size):
+            logits = model.network.head(model.embed_frames(batch.to(model.device), passes=1)).float().cpu().numpy()
+            for owner, of_window in zip(owners.tolist(), logits):  # (M, C)
+                parts[owner].append(of_window)
+            bar.update(int(owners[-1]) + 1 - bar.n)
+    found = []
+    for windows, timing in zip(parts, timings):
+        first, times = model.frame_times(timing.num_samples, passes=1)
+        found.append((np.concatenate(windows)[first : first + len(times)], timing))
+    return found
+
+
+def compare_events(
+    model: AudioModel, clips: Sequence[tuple[np.ndarray, ClipTiming]], events: PackedEvents, detection: Detection
+) -> EventEvaluation:
+    """The events of the truth and those that are found, with the names of classes.
+
+    Args:
+        model: with a head of frames.
+        clips: of `predict_frames`.
+        events: the truth.
+        detection: see there.
+    """
+    names = [label.name for label in model.labels]
+    step_sec = model.column_samples / model.sample_rate
+    truth, found = [], []
+    for (logits, timing), rows in zip(clips, events):
+        _, times = model.frame_times(timing.num_samples, passes=1)
+        scores = model.scores(torch.from_numpy(logits)).numpy()
+        frames = Frames(scores, times.numpy(), step_sec, timing.num_samples / model.sample_rate)
+        found.append(find_events(frames, names, detection))
+        truth.append(
+            [TimedEvent(start / timing.rate, end / timing.rate, names[number]) for start, end, number in rows.tolist()]
+        )
+    return EventEvaluation(truth, found)
+
+
 def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Collect the windows of consecutive clips, (K, W) each: the numbers of their clips, (B,), and the windows, (B, W).
 
@@ -249,6 +406,8 @@ def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[tuple[Tensor, 
 def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
     """Write `scores.json`, `predictions.csv` and a picture, `confusion.png` or `classes.png`, together.
 
+    Of events also `events.tsv`, those that were found, and `reference.tsv`, the truth, both as DESED has them.
+
     Args:
         directory: created if missing.
 
@@ -267,12 +426,17 @@ def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:
         draw_confusion(target.argmax(axis=1), evaluation.logits.argmax(axis=1), names, title, str(path))
 
     one_class = score == "recall" and len(names) <= MAX_CONFUSION_CLASSES
-    files = {
+    files: dict[str, Callable[[Path], None]] = {
         "predictions.csv": lambda path: write_predictions(path, evaluation),
         **({"confusion.png": draw_matrix} if one_class else {"classes.png": draw_classes}),
         "scores.json": lambda path: write_scores(path, evaluation.summary),
     }
-    write_together(directory, files)
+    if evaluation.events is not None:
+        paths, both = list(evaluation.manifest.paths), evaluation.events
+        for name, clips, with_scores in (("events.tsv", both.found, True), ("reference.tsv", both.truth, False)):
+            rows = [(path, event) for path, events in zip(paths, clips) for event in events]
+            files[name] = partial(write_events_table, rows=rows, scores=with_scores)
+    write_together(directory, files, stale={"events.tsv", "reference.tsv"} - set(files))
 
 
 def picture_title(summary: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ FIELDS: dict[str, Field] = {
     "layers": list_of(LAYERS),
     **OF_LABELS,
 }
-OPTIONAL = ("layers", *OF_LABELS)
+OPTIONAL = ("head", "layers", *OF_LABELS)  # folders of before there were heads of frames have no `head`
 
 
 def write_folder(model: AudioModel, directory: str) -> None:
@@ -167,8 +167,12 @@ def read_config(config: Any, path: str) -> dict[str, Any]:
             f"{path}: expected layers up to {config['num_hidden_layers']}, and no label_keys with layers, found layers "
             f"{reprlib.repr(layers)} and {len(keys)} label_keys; export the model again"
         )
+    fields = {name: TRANSFORMERS_NAMES.get(name, name) for name in ARCHITECTURE}
     return {
-        "architecture": {name: config[TRANSFORMERS_NAMES.get(name, name)] for name in ARCHITECTURE},
+        "architecture": {
+            "head": "linear",
+            **{name: config[field] for name, field in fields.items() if field in config},
+        },
         "clip_sec": config["clip_sec"],
         "channel": config["channel"],
         "labels": [Label(key, names[number]) for number, key in zip(numbers, keys)],

@@ -21,6 +21,19 @@ class _Traced(nn.Module):
         return (self.model.network.head(embedding), embedding) if self.model.labels else (embedding,)
 
 
+def check_onnx(model: AudioModel) -> None:
+    """Check that a model can be written as ONNX.
+
+    Raises:
+        ValueError: it has a head of frames.
+    """
+    if model.network.head_of_frames:
+        raise ValueError(
+            "expected a model with a head of clips for ONNX, found model.head=frames; export the folder alone, without "
+            "--onnx"
+        )
+
+
 def write_onnx(model: AudioModel, path: str) -> None:
     """Write a model.
 
@@ -33,8 +46,10 @@ def write_onnx(model: AudioModel, path: str) -> None:
 
     Raises:
         ImportError: the packages for it are not installed.
+        ValueError: see `check_onnx`.
         OSError: the file cannot be written.
     """
+    check_onnx(model)
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:

@@ -1,15 +1,18 @@
-"""Tag audio files: the classes with the highest scores, for a whole file or for windows of it.
+"""Tag audio files: the classes with the highest scores, for a whole file or for windows of it, or events in time.
 
-Shapes: C classes, D width.
+Shapes: N frames, C classes, D width.
 """
 
 from typing import Any, Optional
 
 import torch
+from torch import Tensor
 
 from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
-from maskspec_fairseq.inference.embed_files import Span, embed_file, embed_spans
+from maskspec_fairseq.inference.embed_files import embed_file, embed_spans, frame_scores
+from maskspec_fairseq.inference.events import Detection, find_events
 
 
 def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float]) -> tuple[int, int]:
@@ -56,17 +59,67 @@ def tag_file(
     Raises:
         AudioError: see `load_clip`.
     """
-    if windows is None:
-        return [tag_span(model, path, embed_file(model, path, batch_size), top_k)]
-    return [tag_span(model, path, span, top_k) for span in embed_spans(model, path, *windows, batch_size=batch_size)]
+    if model.network.head_of_frames:
+        return _tag_frames(model, path, top_k, windows, batch_size)
+    spans = [embed_file(model, path, batch_size)] if windows is None else embed_spans(model, path, *windows, batch_size)
+    return [
+        tag_span(model, path, span.start_sec, span.end_sec, _clip_scores(model, span.embedding), top_k)
+        for span in spans
+    ]
+
+
+def events_of_file(
+    model: AudioModel, path: str, detection: Detection, batch_size: int = MAX_WINDOWS
+) -> list[TimedEvent]:
+    """What sounds in a file, and when; the labels are names of classes.
+
+    Args:
+        model: with a head of frames.
+        path: of the file.
+        detection: see there.
+        batch_size: how many windows of the model's length are encoded together.
+
+    Raises:
+        AudioError: see `load_clip`.
+    """
+    return find_events(frame_scores(model, path, batch_size), [label.name for label in model.labels], detection)
 
 
 @torch.inference_mode()
-def tag_span(model: AudioModel, path: str, span: Span, top_k: int) -> dict[str, Any]:
-    """What `tag_file` returns for one span of a file."""
-    scores = model.scores(model.network.head(span.embedding.to(model.device))).cpu()  # (C,)
+def _clip_scores(model: AudioModel, embedding: Tensor) -> Tensor:
+    """(D,) -> (C,) on the CPU."""
+    return model.scores(model.network.head(embedding.to(model.device))).cpu()
+
+
+def _tag_frames(
+    model: AudioModel, path: str, top_k: int, windows: Optional[tuple[int, int]], batch_size: int
+) -> list[dict[str, Any]]:
+    """What `tag_file` returns for a model with a head of frames: of each span the maximum over its frames.
+
+    A span in which no frame has its middle gets the nearest one.
+    """
+    scores, times, _, seconds = frame_scores(model, path, batch_size)
+    spans = [(0.0, seconds)]
+    if windows is not None:
+        size, hop = windows
+        beyond = max(0, round(seconds * model.sample_rate) - size)
+        starts = [number * hop / model.sample_rate for number in range(1 + -(-beyond // hop))]
+        spans = [(start, min(start + size / model.sample_rate, seconds)) for start in starts]
+    results = []
+    for start, end in spans:
+        within = (times >= start) & (times < end)
+        if not within.any():
+            within[abs(times - (start + end) / 2).argmin()] = True
+        results.append(tag_span(model, path, start, end, torch.from_numpy(scores[within].max(axis=0)), top_k))
+    return results
+
+
+def tag_span(
+    model: AudioModel, path: str, start_sec: float, end_sec: float, scores: Tensor, top_k: int
+) -> dict[str, Any]:
+    """What `tag_file` returns for one span of a file, with the scores (C,)."""
     tags = [
         {"key": model.labels[n].key, "name": model.labels[n].name, "score": round(scores[n].item(), 6)}
         for n in scores.argsort(descending=True, stable=True)[:top_k].tolist()
     ]
-    return {"file": path, "start_sec": round(span.start_sec, 6), "end_sec": round(span.end_sec, 6), "tags": tags}
+    return {"file": path, "start_sec": round(start_sec, 6), "end_sec": round(end_sec, 6), "tags": tags}

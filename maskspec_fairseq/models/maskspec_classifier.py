@@ -12,6 +12,7 @@ from maskspec_fairseq.checkpoints.check import MODEL
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.modules.frame_head import HEAD_KINDS
 from maskspec_fairseq.modules.freezing import check_freezing, freeze
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.pooling import ATTENTION, POOLS
@@ -46,6 +47,9 @@ class MaskSpecClassifierConfig(FairseqDataclass):
     spec_augment_bins: int = field(default=0, metadata={"help": "widest band that SpecAugment hides, mel bins"})
     spec_augment_frames: int = field(default=0, metadata={"help": "longest stretch that SpecAugment hides, frames"})
     patchout: float = field(default=0.0, metadata={"help": "share of the patches left out in training"})
+    head: str = field(
+        default="linear", metadata={"help": "per clip or per column of patches: " + ", ".join(HEAD_KINDS)}
+    )
     freeze_encoder: bool = field(default=False, metadata={"help": "the encoder is not trained"})
     freeze_updates: int = field(default=0, metadata={"help": "updates before the encoder is trained"})
     trainable_layers: int = field(

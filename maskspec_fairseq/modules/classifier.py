@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from maskspec_fairseq.clip_rng import PATCHOUT, check_clip_keys
 from maskspec_fairseq.modules.attention_pool import AttentionPool
 from maskspec_fairseq.modules.encoder import SpectrogramEncoder
+from maskspec_fairseq.modules.frame_head import check_head
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import PatchSize, patch_shape, patchify
@@ -50,6 +51,7 @@ class SpectrogramClassifier(nn.Module):
             (released code).
         spec_augment_bins, spec_augment_frames: widest band and stretch that SpecAugment hides in training, 0 for none.
         patchout: share of the patches that is left out in training (PaSST, arXiv:2110.05069), 0 for none.
+        head: "linear", one layer on the embedding of the clip, or "frames", one on that of each column of patches.
 
     Raises:
         ValueError: an argument outside its range, or a front end that the sample rate or the patch size does not fit.
@@ -84,9 +86,11 @@ class SpectrogramClassifier(nn.Module):
         spec_augment_bins: int = 0,
         spec_augment_frames: int = 0,
         patchout: float = 0.0,
+        head: str = "linear",
     ) -> None:
         super().__init__()
         check_pool(pool, cls_token)
+        check_head(head, pool, patchout)
         if not 0 <= patchout < 1:
             raise ValueError(f"expected model.patchout from 0 to below 1, found {patchout}")
         self.front_end = LogMel(front_end, sample_rate, patch_size, mel_jitter)
@@ -111,13 +115,14 @@ class SpectrogramClassifier(nn.Module):
         if norm_after_pool:
             self.pool_norm = nn.LayerNorm(encoder_embed_dim, eps=LAYER_NORM_EPS)
             self.encoder.norm = nn.Identity()
+        self.head_of_frames = head == "frames"
         self.head: nn.Module = nn.Identity()
         self.attention_pool = AttentionPool(encoder_embed_dim, encoder_attention_heads) if pool == ATTENTION else None
         if num_classes:
-            head = nn.Linear(self.embedding_dim, num_classes)
-            nn.init.trunc_normal_(head.weight, std=HEAD_INIT_STD)
-            nn.init.zeros_(head.bias)
-            self.head = head
+            layer = nn.Linear(self.column_dim if self.head_of_frames else self.embedding_dim, num_classes)
+            nn.init.trunc_normal_(layer.weight, std=HEAD_INIT_STD)
+            nn.init.zeros_(layer.bias)
+            self.head = layer
 
     def forward(
         self,
@@ -126,7 +131,7 @@ class SpectrogramClassifier(nn.Module):
         mix_waveform: Optional[Tensor] = None,
         mix_ratio: Optional[Tensor] = None,
     ) -> Tensor:
-        """Logits of the clips.
+        """Logits of the clips, or of their columns of patches.
 
         Args:
             waveform: (B, T), floats or float32 bits (see `float32_bits.py`).
@@ -135,12 +140,14 @@ class SpectrogramClassifier(nn.Module):
             mix_ratio: (B,), share of the log-mels of `waveform`, needed with `mix_waveform`.
 
         Returns:
-            (B, C).
+            (B, C), or (B, M, C) with a head of frames, of which `pool_frames` makes those of the clips.
 
         Raises:
             ValueError: no keys where training draws, no ratio where log-mels are mixed, or a waveform that the front
                 end refuses (see `LogMel.forward`).
         """
+        if self.head_of_frames:
+            return self.head(self.embed_columns(waveform, (), clip_key, mix_waveform, mix_ratio))
         return self.head(self.embed(waveform, clip_key, mix_waveform, mix_ratio))
 
     @property
@@ -183,10 +190,18 @@ class SpectrogramClassifier(nn.Module):
         }  # (B, G, D) each
         return self._side_by_side(pooled, layers)
 
-    def embed_columns(self, waveform: Tensor, layers: Sequence[int] = ()) -> Tensor:
+    def embed_columns(
+        self,
+        waveform: Tensor,
+        layers: Sequence[int] = (),
+        clip_key: Optional[np.ndarray] = None,
+        mix_waveform: Optional[Tensor] = None,
+        mix_ratio: Optional[Tensor] = None,
+    ) -> Tensor:
         """Embed each column of patches: a vector per 160 ms, with patches of 16 frames of 10 ms.
 
-        It is the mean over the column, or its rows side by side where the pooling keeps them apart.
+        It is the mean over the column, or its rows side by side where the pooling keeps them apart. There is no
+        patchout; the other arguments are those of `forward`.
 
         Args:
             waveform: (B, T).
@@ -199,7 +214,7 @@ class SpectrogramClassifier(nn.Module):
             ValueError: a waveform that the front end refuses (see `LogMel.forward`).
         """
         grid = self.front_end.grid(waveform.shape[1])
-        tokens, _ = self._encode(waveform, layers)
+        tokens, _ = self._encode(waveform, layers, clip_key, mix_waveform, mix_ratio)
         columns = {
             number: pool_columns(self.pool, self._patch_tokens(output).unflatten(1, grid))  # (B, M, G, D)
             for number, output in tokens.items()

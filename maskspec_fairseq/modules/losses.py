@@ -29,8 +29,8 @@ def masked_spectrogram_loss(prediction: Tensor, target: Tensor, scored: Tensor) 
 
 
 def smooth(target: Tensor, smoothing: float) -> Tensor:
-    """Label smoothing of targets (B, C) from 0 to 1: a share of each is spread evenly over all classes."""
-    return target * (1 - smoothing) + smoothing / target.shape[1]
+    """Label smoothing of targets (..., C) from 0 to 1: a share of each is spread evenly over all classes."""
+    return target * (1 - smoothing) + smoothing / target.shape[-1]
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,9 +53,9 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, known: Tensor) -> tuple
     """Binary cross-entropy over the labels that are known.
 
     Args:
-        logits: (B, C).
-        target: (B, C) from 0 to 1.
-        known: bool (B, C).
+        logits: (B, C), or (B, M, C) for those of M columns of patches.
+        target: of the same shape, from 0 to 1.
+        known: bool, of the same shape.
 
     Returns:
         The sum over known labels, and their number.

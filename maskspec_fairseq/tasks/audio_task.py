@@ -15,7 +15,7 @@ from maskspec_fairseq.checkpoints.check import TASK
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.resumable_iterator import ResumableIterator
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.manifest import check_manifest, join_manifests, read_manifest
+from maskspec_fairseq.data_dir.manifest import Manifest, check_manifest, join_manifests, read_manifest
 from maskspec_fairseq.data_dir.mel_stats import read_mel_statistics
 from maskspec_fairseq.fairseq_compat import (
     check_devices,
@@ -165,15 +165,15 @@ class AudioTask(FairseqTask):
         subsets = self.subsets_of(self.cfg.train_subset)
         front_end.set_statistics(*read_mel_statistics(self.data_dir, front_end.settings(), subsets))
 
-    def dataset_arguments(self, split: str, num_clips: List[int]) -> Dict[str, Any]:
-        """Further arguments of the dataset of a split, whose manifests have `num_clips` clips each."""
+    def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:
+        """Further arguments of the dataset of a split."""
         return {}
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg=None, **kwargs) -> None:
         """Load a split; only `dataset.train_subset` is cropped at random and shuffled."""
         cfg = task_cfg or self.cfg
         manifests = [read_manifest(path) for path in self.manifest_paths(split)]
-        num_clips = [len(manifest) for manifest in manifests]
+        arguments = self.dataset_arguments(split, manifests)
         manifest = join_manifests(manifests)
         del manifests  # hundreds of MB for AudioSet
         self.datasets[split] = AudioDataset(
@@ -184,7 +184,7 @@ class AudioTask(FairseqTask):
             seed=cfg.seed,
             training=split == self.cfg.train_subset,
             on_bad_audio=cfg.on_bad_audio,
-            **self.dataset_arguments(split, num_clips),
+            **arguments,
         )
         logger.info("loaded %d clips of %s", len(self.datasets[split]), ", ".join(self.subsets_of(split)))
 

@@ -3,7 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from fairseq import metrics
 from fairseq.tasks import register_task
@@ -12,12 +12,15 @@ from omegaconf import II, open_dict
 from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.checkpoints.read import load_pretrained
 from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.frame_targets import ColumnGrid, FrameTargets
 from maskspec_fairseq.data.waveform_augmentation import WaveformAugmentation
 from maskspec_fairseq.data.weighted_sampling import clip_weights
 from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.events import join_events, read_subset_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, join_labels, read_subset_labels, read_vocabulary
-from maskspec_fairseq.data_dir.manifest import list_folds
+from maskspec_fairseq.data_dir.manifest import Manifest, list_folds
 from maskspec_fairseq.fairseq_compat import allow_unused_parameters
+from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.freezing import count_parameters, encoder_parameters
 from maskspec_fairseq.registered_names import FINETUNING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
@@ -60,6 +63,7 @@ class MaskSpecFinetuningTask(AudioTask):
         self._scores = ValidationScores(cfg.target_is_multilabel)
         self._num_to_score = 0  # clips of the subset that was loaded last
         self._in_a_run = False
+        self._columns: Optional[ColumnGrid] = None  # of a model with a head of frames
 
     def build_model(self, cfg, from_checkpoint: bool = False):
         """Build the model for the labels of the data, starting from `model.pretrained`.
@@ -69,10 +73,18 @@ class MaskSpecFinetuningTask(AudioTask):
         Raises:
             ManifestError: the data have no classes.
             ValueError: see `load_pretrained` and `AudioTask.build_model`; `checkpoint.best_checkpoint_metric` does not
-                exist for such labels; or `task.clip_sampling` is given by its former name.
+                exist for such labels; `task.clip_sampling` is given by its former name; or a head of frames is for one
+                class per clip.
         """
         if from_checkpoint:
-            return super().build_model(cfg, from_checkpoint)
+            model = super().build_model(cfg, from_checkpoint)
+            self._columns = self.column_grid(model)
+            return model
+        if cfg.head == "frames" and not self.cfg.target_is_multilabel:
+            raise ValueError(
+                "expected task.target_is_multilabel=true for model.head=frames, found false; set it: sounds overlap, "
+                "and in most frames there is none"
+            )
         if self.cfg.sampling != self.cfg.clip_sampling:
             raise ValueError(
                 f"expected task.clip_sampling, found its former name task.sampling={self.cfg.sampling}; "
@@ -92,6 +104,7 @@ class MaskSpecFinetuningTask(AudioTask):
             cfg.label_names = [label.name for label in vocabulary]
         model = super().build_model(cfg)
         model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))  # refuses clips that are too short
+        self._columns = self.column_grid(model)
         if cfg.freeze_updates:
             allow_unused_parameters(cfg)
             logger.info("trains %s in the first %d updates", count_parameters(model, True), cfg.freeze_updates)
@@ -109,6 +122,14 @@ class MaskSpecFinetuningTask(AudioTask):
             if cfg.freeze_encoder or cfg.freeze_updates or cfg.trainable_layers:
                 logger.warning("the frozen encoder has random weights, because model.pretrained is not given")
         return model
+
+    def column_grid(self, model: SpectrogramClassifier) -> Optional[ColumnGrid]:
+        """Where a clip's columns of patches are, for a model with a head of frames; None for another."""
+        if not model.head_of_frames:
+            return None
+        samples = clip_samples(self.cfg.clip_sec, self.cfg.sample_rate)
+        columns, hop = model.front_end.grid(samples)[1], model.front_end.hop_length
+        return ColumnGrid(self.cfg.sample_rate, samples, columns, model.patch_size[1] * hop, -hop / 2)
 
     def vocabulary(self) -> List[Label]:
         """The classes of the data.
@@ -148,24 +169,33 @@ class MaskSpecFinetuningTask(AudioTask):
         held_out = split != self.cfg.train_subset
         return [f"fold{fold}" for fold in folds if (fold == self.cfg.fold) == held_out]
 
-    def dataset_arguments(self, split: str, num_clips: List[int]) -> Dict[str, Any]:
+    def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:
         """Targets, augmentation and sampling of a split.
 
         Raises:
-            ManifestError: label files that are missing, do not fit the manifests, or have nothing to score by.
+            ManifestError: label files that are missing, do not fit the manifests, or have nothing to score by; or the
+                same of files of events, for a model with a head of frames.
         """
-        vocabulary = self.vocabulary()
+        vocabulary, subsets = self.vocabulary(), self.subsets_of(split)
         labels = [
-            read_subset_labels(self.data_dir, name, vocabulary, clips, self.cfg.target_is_multilabel)
-            for name, clips in zip(self.subsets_of(split), num_clips)
+            read_subset_labels(self.data_dir, name, vocabulary, len(manifest), self.cfg.target_is_multilabel)
+            for name, manifest in zip(subsets, manifests)
         ]
         targets = ClipTargets(join_labels(labels))
         cfg = self.cfg
         weights = None
         if split == cfg.train_subset and cfg.clip_sampling != "all":
             weights = clip_weights(targets.present(), len(vocabulary), cfg.clip_sampling)
+        frames = None
+        if self._columns is not None:
+            events = [
+                read_subset_events(self.data_dir, name, vocabulary, manifest, of_clips)
+                for name, manifest, of_clips in zip(subsets, manifests, labels)
+            ]
+            frames = FrameTargets(join_events(events), targets, self._columns)
         return {
             "targets": targets,
+            "frames": frames,
             "augmentation": WaveformAugmentation(
                 cfg.wave_mixup, cfg.wave_mixup_alpha, cfg.spec_mixup_alpha, cfg.roll_sec, cfg.gain_db
             ),

@@ -11,7 +11,7 @@ from tests.factories import REPOSITORY
 PACKAGE = REPOSITORY / "maskspec_fairseq"
 LAYER = {
     "fairseq_compat": 0, "argument_types": 0, "atomic_write": 0, "clip_rng": 0, "metrics": 0, "registered_names": 0,
-    "hydra_override": 0, "training_log": 0, "fields": 0,
+    "hydra_override": 0, "training_log": 0, "fields": 0, "event_metrics": 0,
     "audio": 1, "data_dir": 1, "modules": 1, "plots": 1,
     "checkpoints": 2, "data": 2,
     "corpora": 3, "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "conversion": 3, "inference": 3,
@@ -23,6 +23,7 @@ NO_TORCH = (
     "argument_types",
     "atomic_write",
     "clip_rng",
+    "event_metrics",
     "metrics",
     "registered_names",
     "hydra_override",

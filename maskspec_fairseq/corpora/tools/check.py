@@ -1,4 +1,4 @@
-"""Check a data directory: files, lengths, rates, labels, and clips that are listed twice."""
+"""Check a data directory: files, lengths, rates, labels, events, and clips that are listed twice."""
 
 import argparse
 import filecmp
@@ -19,6 +19,7 @@ from maskspec_fairseq.audio.read import open_audio, read_audio
 from maskspec_fairseq.corpora.audioset import CLIP_NAME
 from maskspec_fairseq.corpora.builder import in_parallel
 from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.events import PackedEvents, events_path, read_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, PackedLabels, read_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest
 
@@ -35,11 +36,13 @@ class Subset:
         path: of the manifest.
         manifest: its content.
         labels: None if it has none.
+        events: None if it has none.
     """
 
     path: Path
     manifest: Manifest
     labels: Optional[PackedLabels]
+    events: Optional[PackedEvents] = None
 
     def line(self, index: int) -> str:
         """Where a clip is listed, for messages."""
@@ -132,7 +135,11 @@ def read_subsets(data_dir: Path) -> tuple[Optional[list[Label]], list[Subset], l
                     f"{lacking}, line 1: expected a file that goes with {there.name}, found none; build again"
                 )
             if vocabulary is not None:
-                subsets[-1].labels = read_labels(lbl, vocabulary, len(subsets[-1].manifest))
+                subset = subsets[-1]
+                subset.labels = read_labels(lbl, vocabulary, len(subset.manifest))
+                file = events_path(str(data_dir), path.stem)
+                if os.path.exists(file):
+                    subset.events = read_events(file, vocabulary, subset.manifest, subset.labels)
         except ManifestError as error:
             errors.append(str(error))
     return vocabulary, subsets, errors
@@ -262,6 +269,9 @@ def run(args: argparse.Namespace) -> int:
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths)).rstrip())
     for line in unused:
         print(line)
+    for subset in subsets:
+        if subset.events is not None:
+            print(f"{subset.path.stem}: {subset.events.total} events")
     for kind in kinds:
         for message in kind[:SHOWN]:
             print(f"maskspec-build: {message}", file=sys.stderr)

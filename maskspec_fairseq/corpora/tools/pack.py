@@ -167,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
         files[f"{subset}.zip"] = partial(write_pack, tsv=tsv)
         files[f"{subset}.tsv"] = partial(write_tsv, subset=subset)
     others = [LABELS_FILE, MEL_STATS_FILE]
-    others += [f"{subset}{extension}" for subset in subsets for extension in (".lbl", ".rejected.tsv")]
+    others += [f"{subset}{extension}" for subset in subsets for extension in (".lbl", ".events", ".rejected.tsv")]
     for name in others:
         if (args.data_dir / name).is_file():
             files[name] = partial(copy, source=args.data_dir / name)

@@ -313,3 +313,24 @@ def test_a_storage_of_the_older_format_is_no_larger_than_the_file(tmp_path):
 def stored_size(content):
     """Bytes of the directory of a zip, by its end."""
     return struct.unpack("<L", content[content.rindex(b"PK\x05\x06") + 12 :][:4])[0]
+
+
+@pytest.mark.parametrize("head", ["linear", "frames"])
+def test_the_head_is_loaded_into_one_of_its_kind(tmp_path, head):
+    source = small_classifier(head="frames")
+    path = save_checkpoint(tmp_path / "c.pt", source, classifier_cfg(head="frames"))
+    cfg = classifier_cfg(head=head)
+    model = build_classifier(cfg)
+    found = load_pretrained(model, cfg, path)
+    assert torch.equal(model.head.weight, source.head.weight) == (head == "frames")
+    assert ("new head" in found) == (head == "linear")
+
+
+def test_a_checkpoint_of_before_there_were_heads_of_frames_has_one_of_clips(tmp_path):
+    cfg = classifier_cfg()
+    del cfg["head"]
+    source = small_classifier()
+    path = save_checkpoint(tmp_path / "c.pt", source, cfg)
+    model = build_classifier(classifier_cfg())
+    assert " head for" in load_pretrained(model, classifier_cfg(), path)
+    assert torch.equal(model.head.weight, source.head.weight)

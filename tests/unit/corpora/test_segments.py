@@ -103,3 +103,100 @@ def test_names_that_look_the_same_are_the_same(audio, tmp_path):
     composed = unicodedata.normalize("NFC", "é.flac")
     labels = write_csv(tmp_path / "labels.csv", [(composed, "0", "1", "rain"), ("#c.wav", "0", "1", "rain")])
     assert "train 1, valid 1" in run_build("segments", labels, "--audio-dir", audio, "--out", tmp_path / "data").stdout
+
+
+EVENT_ROWS = [
+    ("one/a.wav", "0", "0.5", "Dog"), ("one/a.wav", "0.25", "1.75", "rain"), ("one/a.wav", "1.5", "2", "Dog"),
+    ("b.flac", "0.25", "2", "rain"), ("b.flac", "", "", "Dog"), ("#c.wav", "", "", ""),
+]  # fmt: skip
+
+
+def read_clips(directory, subset):
+    """Path, keys and events of each clip."""
+    manifest, keys = read_subset(directory, subset)
+    lines = (directory / f"{subset}.events").read_text().splitlines()
+    return {path: (sorted(labels), line) for path, labels, line in zip(manifest.paths, keys, lines)}
+
+
+def write_desed(path, rows):
+    lines = ["\t".join(row) for row in [("filename", "onset", "offset", "event_label"), *rows]]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("write, target", [(write_csv, "labels.csv"), (write_desed, "labels.tsv")])
+def test_files_become_clips_with_their_events(audio, tmp_path, write, target):
+    labels = write(tmp_path / target, EVENT_ROWS)
+    run_build("segments", labels, "--audio-dir", audio, "--events", "--out", tmp_path / "data", "--stats-clips", 0)
+    assert {**read_clips(tmp_path / "data", "train"), **read_clips(tmp_path / "data", "valid")} == {
+        "one/a.wav": (["dog", "rain"], "0:4000:dog,2000:14000:rain,12000:16000:dog"),
+        "b.flac": (["dog", "rain"], "2000:16000:rain"),  # when the dog barks is unknown
+        "#c.wav": ([], ""),  # nothing sounds there
+    }
+    assert "events\n" in run_build("check", tmp_path / "data").stdout
+
+
+def test_long_files_are_cut_with_the_events_of_each_piece(audio, tmp_path):
+    labels = write_csv(tmp_path / "labels.csv", [*EVENT_ROWS[:3], ("b.flac", "0.25", "2", "rain")])
+    arguments = ["--audio-dir", audio, "--events", "--segment-sec", 1, "--out", tmp_path / "data", "--stats-clips", 0]
+    run_build("segments", f"train={labels}", *arguments)
+    assert read_clips(tmp_path / "data", "train") == {
+        "b.flac:0:8000": (["rain"], "2000:8000:rain"), "b.flac:8000:8000": (["rain"], "0:8000:rain"),
+        "one/a.wav:0:8000": (["dog", "rain"], "0:4000:dog,2000:8000:rain"),
+        "one/a.wav:8000:8000": (["dog", "rain"], "0:6000:rain,4000:8000:dog"),
+    }  # fmt: skip
+    run_build("pack", tmp_path / "data", "--out", tmp_path / "packed")
+    packed, loose = (list(read_clips(tmp_path / name, "train").values()) for name in ("packed", "data"))
+    assert packed == loose and "no errors" in run_build("check", tmp_path / "packed").stdout
+
+
+def test_subsets_may_be_named(audio, tmp_path):
+    train = write_csv(tmp_path / "a.csv", EVENT_ROWS[:3])
+    valid = write_audacity(tmp_path / "labels", [("b.flac", "0.25", "2", "rain")])
+    (valid / "#c.txt").write_text("")  # nothing is labelled there
+    data = tmp_path / "data"
+    run_build("segments", f"train={train}", f"test={valid}", "--audio-dir", audio, "--events", "--out", data)
+    assert list(read_clips(data, "train")) == ["one/a.wav"]
+    assert read_clips(data, "test") == {"#c.wav": ([], ""), "b.flac": (["rain"], "2000:16000:rain")}
+    both = ["segments", f"train={train}", f"test={train}", "--audio-dir", audio, "--events", "--out", data]
+    assert (
+        "expected each file in one subset, found 'one/a.wav' in 'train' and 'test'" in run_build(*both, code=2).stderr
+    )
+    mixed = ["segments", f"train={train}", valid, "--audio-dir", audio, "--events", "--out", data]
+    assert "expected SUBSET= before all tables or none" in run_build(*mixed, code=2).stderr
+    # a build without events leaves none behind
+    run_build("segments", f"train={train}", f"test={valid}", "--audio-dir", audio, "--out", data)
+    assert not list(data.glob("*.events"))
+
+
+@pytest.mark.parametrize(
+    "rows, arguments, message",
+    [
+        ([("one/a.wav", "1", "2.1", "Dog")], [], "a later end within the 2.000 s of one/a.wav, found '1' and '2.1'"),
+        ([("one/a.wav", "1", "", "Dog")], [], "a later end within the 2.000 s of one/a.wav, found '1' and ''"),
+        ([("one/a.wav", "1", "2", "")], [], "expected a label, found ''"),
+        (EVENT_ROWS, ["--segment-sec", 1], "expected a start and an end in 'b.flac', which is cut into pieces, found"),
+    ],
+)
+def test_events_that_do_not_fit_are_refused(audio, tmp_path, rows, arguments, message):
+    labels = write_csv(tmp_path / "labels.csv", rows)
+    build = ["segments", labels, "--audio-dir", audio, "--events", "--out", tmp_path / "data", *arguments]
+    done = run_build(*build, code=2)
+    assert f"{labels}, line " in done.stderr and message in done.stderr and not (tmp_path / "data").exists()
+
+
+def test_pieces_are_cut_with_events_alone(audio, tmp_path):
+    labels = write_csv(tmp_path / "labels.csv", ROWS)
+    build = ["segments", labels, "--audio-dir", audio, "--out", tmp_path / "data", "--segment-sec", 1]
+    assert (
+        "expected --segment-sec and --segment-hop with --events, found them alone" in run_build(*build, code=2).stderr
+    )
+
+
+def test_check_names_events_that_do_not_fit(audio, tmp_path):
+    labels = write_csv(tmp_path / "labels.csv", EVENT_ROWS)
+    run_build("segments", f"train={labels}", "--audio-dir", audio, "--events", "--out", tmp_path / "data")
+    path = tmp_path / "data" / "train.events"
+    path.write_text(path.read_text().replace("14000:rain", "16001:rain"))
+    done = run_build("check", tmp_path / "data", code=2)
+    assert "train.events, line 3: expected a start and a later end within the 16000 frames of the clip" in done.stderr

@@ -118,3 +118,32 @@ def test_losses_take_known_and_counted_apart():
     _, clips = soft_cross_entropy(LOGITS[:2], torch.eye(4)[:2], known)
     _, labels = binary_cross_entropy(LOGITS[:2], torch.eye(4)[:2], known)
     assert int(clips) == 1 and int(labels) == 7
+
+
+FRAME_LOGITS = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1))
+
+
+def with_frames(known=None, **kwargs):
+    rng = np.random.default_rng(0)
+    frames = {"frame_target": torch.from_numpy(rng.integers(0, 2, (3, 5, 4))).double()}
+    frames["frame_known"] = torch.ones(3, 5, 4, dtype=torch.bool) if known is None else known
+    return {**sample_of(np.zeros((3, 4)), **kwargs), **frames}
+
+
+def test_frames_are_scored_by_torchs_binary_cross_entropy_where_they_are_known():
+    known = torch.from_numpy(np.random.default_rng(1).integers(0, 2, (3, 5, 4)).astype(bool))
+    logits = FRAME_LOGITS.clone().requires_grad_()
+    sample = with_frames(known)
+    loss, size, log = make(multilabel=True)(lambda: logits, sample)
+    expected = nn.functional.binary_cross_entropy_with_logits(
+        FRAME_LOGITS[known], sample["frame_target"][known].float(), reduction="sum"
+    )
+    assert torch.allclose(loss, expected) and size == known.sum() == log["sample_size"]
+    loss.backward()
+    assert torch.equal(logits.grad != 0, known)
+    assert make(multilabel=True, normalise_by="all")(lambda: FRAME_LOGITS, sample)[1] == 3 * 5 * 4
+
+
+def test_validation_scores_clips_by_the_maximum_of_their_frames():
+    log = make(multilabel=True).eval()(lambda: FRAME_LOGITS, with_frames())[2]
+    assert torch.equal(log["logits"], FRAME_LOGITS.max(dim=1).values)

@@ -6,6 +6,7 @@ import torch
 from omegaconf import OmegaConf
 
 from maskspec_fairseq.data_dir import ManifestError
+from maskspec_fairseq.data_dir.digest import digest_clips
 from maskspec_fairseq.data_dir.labels import ClipLabels, write_labels
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from maskspec_fairseq.models.maskspec_classifier import layer_of
@@ -243,3 +244,59 @@ def test_the_former_name_of_clip_sampling_is_refused_with_the_new_one_but_in_a_c
         finetuning_task(folds, fold=1, sampling="psla").build_model(classifier_config())
     cfg = classifier_config(num_classes=2)
     assert finetuning_task(folds, fold=1, sampling="psla").build_model(cfg, from_checkpoint=True)
+
+
+@pytest.fixture()
+def with_events(folds):
+    """Every clip of the folds sounds in its second quarter; of the first clip of each fold it is unknown when."""
+    for fold in (1, 2, 3):
+        manifest = read_manifest(folds / f"fold{fold}.tsv")
+        keys = (folds / f"fold{fold}.lbl").read_text().split()
+        lines = [f"{n // 4}:{n // 2}:{key}" for n, key in zip(manifest.frames.tolist(), keys)]
+        (folds / f"fold{fold}.events").write_text("\n".join(["", *lines[1:], ""]))
+    return folds
+
+
+FRAMES = dict(target_is_multilabel=True, fold=1)
+
+
+def test_a_head_of_frames_gets_targets_of_its_columns(with_events):
+    task = finetuning_task(with_events, **FRAMES)
+    model = task.build_model(classifier_config(head="frames"))
+    for split in ("train", "valid"):
+        task.load_dataset(split)
+    valid = task.dataset("valid")
+    sample = valid.collater([valid[0], valid[1]])
+    logits = model.eval()(**sample["net_input"])
+    assert logits.shape == sample["frame_target"].shape == (2, 6, 2)
+    assert sample["frame_known"].all(dim=1).tolist() == [[False, True], [True, True]]
+    assert sample["frame_target"][0].sum() == 0 and 0 < sample["frame_target"][1, :, 1].sum() < 6
+    assert len(task.dataset("train")) == 16 and task.dataset("train")[15]["frame_target"].max() == 1
+
+
+def test_a_checkpoint_brings_the_columns_of_its_head(with_events):
+    cfg = classifier_config(head="frames")
+    finetuning_task(with_events, **FRAMES).build_model(cfg)
+    task = finetuning_task(with_events, **FRAMES)
+    task.build_model(cfg, from_checkpoint=True)  # as fairseq-validate does
+    task.load_dataset("valid")
+    assert task.dataset("valid")[1]["frame_target"].shape == (6, 2)
+
+
+def test_what_a_head_of_frames_cannot_be_trained_on_is_refused(with_events, folds):
+    with pytest.raises(ValueError, match="target_is_multilabel=true for model.head=frames, found false; set it"):
+        finetuning_task(with_events, fold=1).build_model(classifier_config(head="frames"))
+    with pytest.raises(ValueError, match="found model.patchout=0.5; set it to 0"):
+        finetuning_task(with_events, **FRAMES).build_model(classifier_config(head="frames", patchout=0.5))
+    (with_events / "fold1.events").unlink()
+    task = finetuning_task(with_events, **FRAMES)
+    task.build_model(classifier_config(head="frames"))
+    with pytest.raises(ManifestError, match="events of fold1 in .* for model.head=frames, found no such file; build"):
+        task.load_dataset("valid")
+
+
+def test_events_are_part_of_what_a_run_is_trained_on(with_events):
+    before = digest_clips(str(with_events), ["fold1"], labels=True)
+    path = with_events / "fold1.events"
+    path.write_text(path.read_text().replace(":low", "1:low", 1))
+    assert digest_clips(str(with_events), ["fold1"], labels=True) != before

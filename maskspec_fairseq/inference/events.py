@@ -1,0 +1,92 @@
+"""From the scores of frames to events: a threshold, a median filter, and the stretches above.
+
+Shapes: N frames, C classes.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from maskspec_fairseq.atomic_write import PathLike
+from maskspec_fairseq.event_metrics import TimedEvent
+
+HEADER = ("filename", "onset", "offset", "event_label")  # of DESED's tables
+
+
+class Frames(NamedTuple):
+    """The scores of a file's frames.
+
+    Attributes:
+        scores: float (N, C), probabilities.
+        times: (N,), their middles, s.
+        step_sec: from one frame to the next, s.
+        end_sec: length of the file, s.
+    """
+
+    scores: np.ndarray
+    times: np.ndarray
+    step_sec: float
+    end_sec: float
+
+
+class Detection(NamedTuple):
+    """How events are made of scores.
+
+    Attributes:
+        threshold: a frame with a score of at least this is part of an event.
+        median_sec: length of the median filter over time, s; 0 for none.
+    """
+
+    threshold: float = 0.5
+    median_sec: float = 0.45  # of the baseline of DCASE task 4
+
+
+def find_events(frames: Frames, labels: Sequence[str], detection: Detection) -> list[TimedEvent]:
+    """The events of a file, by start. The score of one is the mean of its frames, before the filter.
+
+    Args:
+        frames: of the file; no event ends after it.
+        labels: C names.
+        detection: see there.
+    """
+    from scipy.ndimage import median_filter
+
+    scores, times, step_sec, end_sec = frames
+    # the median commutes with the threshold; NaN would spoil the window around it
+    active = np.nan_to_num(scores, nan=0.0) >= detection.threshold  # (N, C)
+    size = 2 * math.floor((detection.median_sec / step_sec - 1) / 2 + 0.5) + 1  # the nearest odd number
+    if size > 1:
+        active = median_filter(active.astype(np.uint8), size=(size, 1), mode="constant").astype(bool)
+    edges = np.diff(active.astype(np.int8), axis=0, prepend=0, append=0)  # (N + 1, C)
+    events = []
+    for number, label in enumerate(labels):
+        for first, last in zip(np.flatnonzero(edges[:, number] == 1), np.flatnonzero(edges[:, number] == -1)):
+            start, end = max(0.0, times[first] - step_sec / 2), min(end_sec, times[last - 1] + step_sec / 2)
+            score = float(scores[first:last, number].mean())
+            events.append(TimedEvent(round(float(start), 3), round(float(end), 3), label, round(score, 6)))
+    return sorted(events, key=lambda event: event[:3])
+
+
+def write_events_table(path: PathLike, rows: Iterable[tuple[str, TimedEvent]], scores: bool = False) -> None:
+    """Write a table as DESED has them, which sed_eval and psds_eval read: `HEADER` between tabs, times in s.
+
+    Args:
+        rows: file and event.
+        scores: whether to write the events' scores as a further column.
+    """
+    with open(path, "w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(f"{line}\n" for line in table_lines(rows, scores))
+
+
+def table_lines(rows: Iterable[tuple[str, TimedEvent]], scores: bool) -> Iterator[str]:
+    """The lines of `write_events_table`; tabs and line breaks in names are escaped."""
+    yield "\t".join([*HEADER, "score"] if scores else HEADER)
+    for file, event in rows:
+        cells = [_escaped(file), f"{event.start:.3f}", f"{event.end:.3f}", _escaped(event.label)]
+        yield "\t".join([*cells, f"{event.score:.4f}"] if scores else cells)
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
