@@ -18,7 +18,7 @@ from maskspec_fairseq.registered_names import MODELS
 # How a model is trained, not what it computes: checkpoints may differ in these.
 TRAINING_FIELDS = (
     "pretrained", "mel_jitter", "mask_ratio", "decoder_share", "dropout", "drop_path", "spec_augment_bins",
-    "spec_augment_frames", "patchout", "freeze_encoder", "freeze_updates", "trainable_layers",
+    "spec_augment_frames", "patchout", "embedding_pool", "freeze_encoder", "freeze_updates", "trainable_layers",
 )  # fmt: skip
 
 

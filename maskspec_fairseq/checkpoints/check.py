@@ -57,6 +57,7 @@ MODEL: dict[str, Field] = {
     "dropout": SHARE,
     "drop_path": SHARE,
     "norm_pix_loss": FLAG,
+    "embedding_pool": one_of(*POOLS),
     "pool": one_of(*POOLS, ATTENTION),
     "norm_after_pool": FLAG,
     "head": one_of(*HEAD_KINDS),

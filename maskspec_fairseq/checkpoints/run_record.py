@@ -20,8 +20,8 @@ TASK_FIELDS = (
     "common.seed", "dataset.train_subset", "task.fold", "task.clip_sec", "task.channel", "task.target_is_multilabel",
     "task.clip_sampling",
 )  # fmt: skip
-# Fields of the model that follow from others, are only shown, or name a file.
-OTHER_MODEL_FIELDS = {"num_classes", "label_names", "pretrained"}
+# Fields of the model that follow from others, are only shown, name a file, or are for who loads a checkpoint.
+OTHER_MODEL_FIELDS = {"num_classes", "label_names", "pretrained", "embedding_pool"}
 FILE_FIELDS = ("task.data", "model.pretrained", "checkpoint.finetune_from_model")
 
 Source = Optional[dict[str, Optional[str]]]  # `path`, absolute, and `sha256`, None where it is not known

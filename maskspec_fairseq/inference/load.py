@@ -7,7 +7,7 @@ from maskspec_fairseq.checkpoints.read import check_model, read_checkpoint
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, Layers, load_weights
 from maskspec_fairseq.inference.export_folder import read_folder
-from maskspec_fairseq.modules.pooling import EMBEDDING_POOL
+from maskspec_fairseq.modules.pooling import FORMER_EMBEDDING_POOL
 from maskspec_fairseq.registered_names import MODELS
 
 
@@ -37,7 +37,7 @@ def _read(path: str) -> AudioModel:
     check_model(state, path)
     cfg, task = state["cfg"]["model"], state["cfg"]["task"]
     architecture = {name: cfg[name] for name in ARCHITECTURE if name in cfg}
-    architecture.setdefault("pool", EMBEDDING_POOL)  # of a pretraining
+    architecture.setdefault("pool", cfg.get("embedding_pool", FORMER_EMBEDDING_POOL))  # of a pretraining
     labels = [Label(*pair) for pair in zip(cfg.get("label_keys", ()), cfg.get("label_names", ()))]
     model = AudioModel(architecture, task["clip_sec"], task["channel"], labels, task.get("target_is_multilabel", False))
     dropped = ("decoder.",) if labels else ("decoder.", "head.")

@@ -7,16 +7,22 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import II
 
+from maskspec_fairseq.checkpoints.check import MODEL
 from maskspec_fairseq.checkpoints.read import model_arguments
+from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.pooling import EMBEDDING_POOL, POOLS, check_pool
 from maskspec_fairseq.modules.sizes import BASE
 from maskspec_fairseq.registered_names import PRETRAINING_MODEL
 
 
 @dataclass
 class MaskSpecConfig(FairseqDataclass):
-    """The arguments of `MaskedAutoencoder`, by the same names; the defaults are the paper's base model."""
+    """The arguments of `MaskedAutoencoder`, by the same names; the defaults are the paper's base model.
+
+    `embedding_pool` is not one of them: nothing is pooled in pretraining, and who loads the checkpoint reads it there.
+    """
 
     front_end: str = field(default="paper", metadata={"help": "log-mel: " + ", ".join(FRONT_ENDS)})
     sample_rate: int = II("task.sample_rate")
@@ -48,6 +54,9 @@ class MaskSpecConfig(FairseqDataclass):
     dropout: float = field(default=0.0, metadata={"help": "dropout in every block"})
     drop_path: float = field(default=0.0, metadata={"help": "stochastic depth of the encoder's last block"})
     norm_pix_loss: bool = field(default=False, metadata={"help": "normalise each target patch (released scripts)"})
+    embedding_pool: str = field(
+        default=EMBEDDING_POOL, metadata={"help": "of the embeddings of the pretrained encoder: " + ", ".join(POOLS)}
+    )
 
 
 @register_model(PRETRAINING_MODEL, dataclass=MaskSpecConfig)
@@ -56,5 +65,11 @@ class MaskSpecModel(MaskedAutoencoder, BaseFairseqModel):
 
     @classmethod
     def build_model(cls, cfg: MaskSpecConfig, task=None) -> "MaskSpecModel":
-        """Build a new model; the task sets its mel statistics."""
+        """Build a new model; the task sets its mel statistics.
+
+        Raises:
+            ValueError: see `MaskedAutoencoder` and `check_pool`; or an unknown `embedding_pool`.
+        """
+        check_fields({"embedding_pool": cfg.embedding_pool}, MODEL, "model")
+        check_pool(cfg.embedding_pool, cfg.cls_token)
         return cls(**model_arguments(MaskedAutoencoder, cfg))

@@ -22,7 +22,8 @@ from torch import Tensor
 POOLS = tuple(kind + spread for kind in ("mean", "cls", "frequency") for spread in ("", "+max", "+std"))
 EVERY = "every"  # not a pooling but the vectors of all of them, see `vectors_of`: what a sweep reads in one pass
 ATTENTION = "attention"  # not among them: it has weights of its own
-EMBEDDING_POOL = "mean"  # how a pretrained encoder is pooled unless something else is asked for
+EMBEDDING_POOL = "frequency+std"  # of a pretrained encoder, unless its config or the user says otherwise
+FORMER_EMBEDDING_POOL = "mean"  # of pretrained encoders whose config does not say it
 MIN_VARIANCE = 1e-10  # the square root has no gradient at zero
 
 

@@ -100,3 +100,10 @@ def test_a_record_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(ValueError, match="run.json: expected the files that the run started from, .*; remove it"):
         compare(tmp_path, {})
+
+
+def test_how_embeddings_are_pooled_may_change(tmp_path):
+    """Nothing is pooled in pretraining."""
+    last = {**last_cfg(), "model": {"mask_ratio": 0.75, "embedding_pool": "mean"}}
+    model = {"mask_ratio": 0.75, "embedding_pool": "frequency"}
+    assert differences_from_run(str(tmp_path), last, model, SimpleNamespace(**TASK), {}) == []

@@ -353,3 +353,18 @@ def test_a_folder_is_not_mixed_from_two_readouts(data, tmp_path, capsys):
     assert embed.main([*arguments, "--pool", "frequency"]) == 0
     assert embed.main([*arguments, "--pool", "frequency+max"]) == 2
     assert "pool 'frequency', not 'frequency+max'" in capsys.readouterr().err
+
+
+@torch.inference_mode()
+def test_a_pretrained_model_has_the_embedding_that_its_checkpoint_names(tmp_path, capsys):
+    """And one whose checkpoint names none, as of before there was a choice, the mean; exports keep it."""
+    network, clip = small_autoencoder(cls_token=True), noise(RATE, 1)
+    for named, expected in ({}, "mean"), ({"embedding_pool": "frequency+max"}, "frequency+max"):
+        cfg = pretraining_cfg(cls_token=True, **named)
+        model = maskspec_fairseq.load_model(save_checkpoint(tmp_path / "c.pt", network, cfg))
+        assert model.architecture["pool"] == expected
+        found = model(clip, RATE).embedding[0]
+        torch.testing.assert_close(found, plain(model.network, clip[0], expected, None), atol=2e-5, rtol=0)
+        folder = str(tmp_path / expected)
+        assert export.main(["--checkpoint", str(tmp_path / "c.pt"), "--out", folder]) == 0
+        assert torch.equal(maskspec_fairseq.load_model(folder)(clip, RATE).embedding[0], found)
