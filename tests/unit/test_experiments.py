@@ -14,7 +14,7 @@ from maskspec_fairseq.cli.programs import PROGRAMS
 from tests.factories import REPOSITORY
 
 LISTS = sorted((REPOSITORY / "experiments").glob("*.yaml"))
-SHELL = ("cp", "mkdir", "rm", "test", "touch", "for", "ln", "number=${path##*_};", "done")
+SHELL = ("python", "cp", "mkdir", "rm", "test", "touch", "for", "ln", "number=${path##*_};", "done")
 SCORES = json.dumps({"scores": {"accuracy": 0.75}})
 LOG = "\n".join(
     f'[2026-01-01 00:00:00,000][{kind}][INFO] - {{"epoch": {epoch}, {entry}}}'
