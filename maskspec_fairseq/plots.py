@@ -6,6 +6,7 @@ from typing import Any, Optional
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 DPI = 110
 FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
@@ -13,6 +14,11 @@ FREQUENCY_TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000, 12000)
 
 def save(figure: Figure, path: str) -> None:
     """Write a picture. Characters that its font lacks, such as those of a file called in Japanese, are boxes in it."""
+    for text in figure.findobj(Text):  # a $ in the name of a file or a class is a $, and begins no formula
+        if text.get_wrap():  # lines are broken by the width of the formula, whatever parse_math says
+            text.set_text(text.get_text().replace("$", r"\$"))
+        else:
+            text.set_parse_math(False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from")
         figure.savefig(path, dpi=DPI)
@@ -115,7 +121,7 @@ def draw_sweep(result: Mapping[str, Any], path: str) -> None:
     gray lines across.
 
     Args:
-        result: what `sweep` returns.
+        result: what `sweep` returns, with the names `checkpoint` and `data` for the title.
         path: of the picture.
 
     Raises:

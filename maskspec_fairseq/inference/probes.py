@@ -84,9 +84,10 @@ def fit_linear(
     if features.shape[1] > len(features):
         values, vectors = eigh((scaled @ scaled.T).astype(np.float64), driver="evd")  # (N,), (N, N)
         held = values > NOISE * values[-1]
-        singular = np.sqrt(values[held])  # (K,)
-        rotated = (vectors[:, held] * singular).astype(np.float32)  # (N, K)
-        dual = (vectors[:, held] / singular).T  # (K, N): rotated = scaled @ (dual @ scaled).T
+        if held.any():  # clips that are all the same differ in no direction
+            singular = np.sqrt(values[held])  # (K,)
+            rotated = (vectors[:, held] * singular).astype(np.float32)  # (N, K)
+            dual = (vectors[:, held] / singular).T  # (K, N): rotated = scaled @ (dual @ scaled).T
 
     def fit(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(Q, C', D) and (Q, C'), where C' is 1 for two classes."""

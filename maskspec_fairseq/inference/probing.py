@@ -129,9 +129,12 @@ def list_splits(directory: str, train: Optional[Sequence[str]], test: Optional[s
     """The given split, or one per fold.
 
     Raises:
-        ManifestError: there are neither, or the subset to score is fitted to.
+        ManifestError: there are neither, the subset to score is fitted to, or one is named twice.
     """
     if train and test:
+        twice = [name for number, name in enumerate(train) if name in train[:number]]
+        if twice:
+            raise ManifestError(f"expected each subset of --train once, found {twice[0]} twice; name it once")
         if test in train:
             raise ManifestError(
                 f"expected --test out of other subsets than --train, found {test} in both; leave it out of --train"
@@ -147,9 +150,12 @@ def list_splits(directory: str, train: Optional[Sequence[str]], test: Optional[s
 
 
 def random_weights(model: AudioModel) -> AudioModel:
-    """A model of the same sizes, statistics and pooling, not trained, with the same weights at each call."""
+    """A model of the same sizes, statistics and pooling, not trained, with the same weights at each call.
+
+    It has the labels of a finetuned model, which pools padding, too.
+    """
     torch.manual_seed(1)
-    other = AudioModel(model.architecture, model.clip_sec, model.channel, layers=model.layers).eval()
+    other = AudioModel(model.architecture, model.clip_sec, model.channel, model.labels, layers=model.layers).eval()
     other.network.front_end.load_state_dict(model.network.front_end.state_dict())
     return other.to(model.device)
 

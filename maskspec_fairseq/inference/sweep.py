@@ -74,7 +74,7 @@ def sweep(
             raise ValueError(f"expected --pool with --sweep out of {', '.join(POOLS)}, found {pool!r}; leave it out")
         check_pool(pool, has_cls)
     model.read_out(pools[0], layers or "all")
-    model.layers = tuple(dict.fromkeys(model.layers))
+    model.layers = tuple(sorted({*model.layers}))
     corpus = read_corpus(data, train, test)
 
     num_values = len(corpus.files) * len(model.layers) * len(pools) * model.network.encoder.embed_dim

@@ -124,6 +124,21 @@ class MaskSpecAdamW(FairseqOptimizer):
         return state
 
     def load_state_dict(self, state_dict: Dict[str, Any], optimizer_overrides: Optional[Dict[str, Any]] = None) -> None:
+        """Load the state of a checkpoint.
+
+        Raises:
+            ValueError: it is that of other parameters, as of a run that froze other parts.
+        """
+        expected, found = (
+            [len(group["params"]) for group in groups] for groups in (self.param_groups, state_dict["param_groups"])
+        )
+        if expected != found:
+            raise ValueError(
+                f"expected a checkpoint with optimizer state for {sum(expected)} parameters in {len(expected)} groups, "
+                f"those that train here, found {sum(found)} in {len(found)}; take model.freeze_encoder, "
+                "model.trainable_layers and optimizer.layer_decay of its run, or start another run from its weights by "
+                "model.pretrained"
+            )
         # The checkpoint's groups name the kernel of its run; this torch and this device may have another.
         here = {name: self.param_groups[0][name] for name in ("fused", "foreach") if name in self.param_groups[0]}
         groups = [{**group, **here} for group in state_dict["param_groups"]]

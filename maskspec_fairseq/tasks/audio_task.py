@@ -79,6 +79,7 @@ class AudioTask(FairseqTask):
         self._skipped_in = -1  # the last update in which this process dropped a batch
         self._skipped_clips = ""
         self._updates_logged = False
+        self._named_checkpoints: Dict[str, str] = {}  # that fairseq loads after the model is built
 
     @classmethod
     def setup_task(cls, cfg: AudioTaskConfig, **kwargs) -> "AudioTask":
@@ -132,9 +133,9 @@ class AudioTask(FairseqTask):
                 )
             check_fields({name: self.cfg[name] for name in ("sample_rate", "clip_sec", "channel")}, TASK, "task")
             check_devices(self.cfg.cpu, self.cfg.fp16 or self.cfg.bf16 or self.cfg.amp)
-            named = claim_run_directory(self, cfg)
+            self._named_checkpoints = claim_run_directory(self, cfg)
             remember_interrupts()
-            log_start(self.cfg, named.get("restore_file", ""))
+            log_start(self.cfg, self._named_checkpoints.get("restore_file", ""))
         return super().build_model(cfg)
 
     def build_criterion(self, cfg, from_checkpoint: bool = False):

@@ -118,6 +118,9 @@ class MaskSpecFinetuningTask(AudioTask):
                 self.set_mel_statistics(model.front_end)
         else:
             self.set_mel_statistics(model.front_end)
+            if self._named_checkpoints:
+                logger.info("starting from %s", ", ".join(self._named_checkpoints.values()))
+                return model
             logger.info("starting from random weights")
             if cfg.freeze_encoder or cfg.freeze_updates or cfg.trainable_layers:
                 logger.warning("the frozen encoder has random weights, because model.pretrained is not given")

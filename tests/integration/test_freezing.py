@@ -156,7 +156,13 @@ def test_two_processes_freeze_and_train_as_one(labelled_dir, pretrained, tmp_pat
 def test_a_frozen_encoder_of_random_weights_is_said(labelled_dir, tmp_path):
     fields = ["model.freeze_encoder=true", "optimization.max_update=1", "lr_scheduler.warmup_epochs=0"]
     output = train(labelled_dir, tmp_path, *fields, recipe=RECIPE)
-    assert "the frozen encoder has random weights, because model.pretrained is not given" in output
+    warning = "the frozen encoder has random weights, because model.pretrained is not given"
+    assert warning in output
+    path = f"{tmp_path}/checkpoints/checkpoint_last.pt"
+    output = train(labelled_dir, tmp_path / "again", *fields, f"checkpoint.finetune_from_model={path}", recipe=RECIPE)
+    assert f"starting from {path}" in output and warning not in output and "starting from random" not in output
+    before = {name: value for name, value in checkpoint(tmp_path)["model"].items() if name.startswith("encoder.")}
+    assert changed(before, tmp_path / "again") == set()
 
 
 @pytest.mark.parametrize(

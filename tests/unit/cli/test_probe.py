@@ -1,9 +1,11 @@
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from sklearn.metrics import accuracy_score
 
 from maskspec_fairseq.cli import probe
@@ -14,7 +16,7 @@ from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.probes import PROBES
 from maskspec_fairseq.inference.probing import random_weights
 from maskspec_fairseq.metrics import accuracy, multilabel_scores
-from tests.factories import small_audio_model, write_tone
+from tests.factories import MODEL_LABELS, noise, small_audio_model, write_tone
 
 KEYS = ["low", "middle", "high"]
 
@@ -175,6 +177,28 @@ def test_several_processes_give_the_scores_of_one(data, monkeypatch):
     assert sweep(data) == alone
 
 
+def test_a_sweep_shows_its_layers_from_low_to_high_once(data, monkeypatch):
+    """Whatever their order in --layers; and a path with a $ is a title, not a formula."""
+    drawn, plot = [], Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda axis, *args, **style: drawn.append(args) or plot(axis, *args, **style))
+    model = shutil.copytree(data / "m", data / "x^{$y_$")
+    picture = data / "sweep.png"
+    arguments = ["--checkpoint", str(model), "--layers", "2,1,2", "--pool", "mean", "--plot", str(picture)]
+    result = sweep(data, *arguments)
+    assert result["layers"] == [1, 2] == [row["layer"] for row in result["readouts"]]
+    assert [args[0] for args in drawn] == [(1, 2)] * 2 and picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_random_encoder_pools_padding_where_the_model_does():
+    """A finetuned model pools as in its training; without its readout another one is no baseline of it."""
+    for labels, pools_padding in ((MODEL_LABELS, True), ([], False)):
+        other = random_weights(small_audio_model(labels))
+        short = noise(8000)
+        padded = torch.nn.functional.pad(short, (0, other.window_samples - 8000))
+        with torch.no_grad():
+            assert torch.allclose(other.embed(short), other.embed(padded), atol=1e-6) == pools_padding
+
+
 def test_random_encoder_has_the_statistics_and_other_weights():
     model = small_audio_model([])
     other = random_weights(model)
@@ -187,6 +211,7 @@ def test_what_is_missing_is_named(data, capsys):
         (["--train", "fold1"], "or --train SUBSET and --test SUBSET"),
         (["--train", "fold1", "--test", "fold9"], "fold9.tsv"),
         (["--train", "fold1", "fold2", "--test", "fold2"], "found fold2 in both; leave it out of --train"),
+        (["--train", "fold1", "fold1", "--test", "fold2"], "each subset of --train once, found fold1 twice; name it"),
         (["--pool", "mean", "frequency"], "expected one --pool without --sweep, found mean, frequency; add --sweep"),
         (["--plot", "a.png"], "expected --plot with --sweep"),
         (["--sweep", "--plot", "a.jpg"], "expected --plot as the name of a PNG, found a.jpg"),

@@ -94,3 +94,11 @@ def test_few_clips_and_classes_are_probed_all_the_same(clips):
     subsets = {"train": np.arange(clips), "test": np.arange(3, 6)}
     found = score_probes(rows, target, np.ones_like(target), subsets, [(["train"], "test")], True)
     assert found.test["linear"] == {"test": pytest.approx(1 / 3, abs=1e-4)}  # the only class that was seen
+
+
+@pytest.mark.parametrize("features", [3, 30])
+def test_clips_that_are_all_the_same_are_told_apart_by_how_many_have_a_class(features):
+    target = np.eye(2, dtype=bool)[[0, 1, 1, 1, 1, 0]]
+    same, known = np.full((6, features), 0.1, dtype=np.float32), np.ones((6, 2), dtype=bool)
+    for predicted in fit_linear(same, target, known, False)(same):
+        assert np.allclose(predicted, [1 / 3, 2 / 3], atol=1e-3)

@@ -120,6 +120,18 @@ def test_decay_is_decoupled_and_spares_what_has_one_dimension():
     assert torch.allclose(weight, torch.full((2, 2), 1 - 1e-3 * 0.5)) and torch.equal(bias.data, torch.ones(2))
 
 
+@pytest.mark.parametrize("frozen, layer_decay", [(1, 1.0), (0, 0.5)])
+def test_the_state_of_other_parameters_is_refused(frozen, layer_decay):
+    """As where a run resumes with other parts frozen, or with other rates per layer."""
+    parameters = [*two_parameters(), nn.Parameter(torch.ones(2, 2))]
+    for layer, parameter in enumerate(parameters):
+        parameter.param_group = f"{layer}:parameter"
+    state = adamw(parameters).state_dict()
+    with pytest.raises(ValueError, match="found 3 in 2; take model.freeze_encoder, .* by model.pretrained"):
+        adamw(parameters[frozen:], layer_decay=layer_decay).load_state_dict(state)
+    adamw(parameters).load_state_dict(state)
+
+
 def test_flattened_parameters_are_refused():
     with pytest.raises(ValueError, match="found none, .* set common.fp16_no_flatten_grads=true"):
         adamw([nn.Parameter(torch.zeros(100))])
