@@ -244,7 +244,7 @@ class WindowedClips(Dataset):
 
 
 class FramedClips(WindowedClips):
-    """The clips of a manifest as the windows that `AudioModel.frame_embeddings` cuts: (K, W), samples and file's rate.
+    """The clips of a manifest as the windows that `AudioModel.frame_logits` cuts: (K, W), samples and file's rate.
 
     Args:
         manifest: the clips.
@@ -252,19 +252,12 @@ class FramedClips(WindowedClips):
     """
 
     def __init__(self, manifest: Manifest, model: AudioModel) -> None:
-        size, hop, _ = model.frame_windows(passes=1)
-        super().__init__(manifest, model, hop)
-        self.size = size
+        self.scored = model.scored_windows
+        super().__init__(manifest, model, self.scored.hop)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:  # type: ignore[override]
         crop = load_crop(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
-        waveform = torch.from_numpy(crop.waveform)
-        beyond = (-(-len(waveform) // self.hop) - 1) * self.hop + self.size - len(waveform)
-        return (
-            torch.nn.functional.pad(waveform, (0, max(0, beyond))).unfold(0, self.size, self.hop),
-            len(waveform),
-            crop.rate,
-        )
+        return self.scored.cut(torch.from_numpy(crop.waveform)[None])[0], len(crop.waveform), crop.rate
 
 
 @contextmanager
@@ -355,8 +348,8 @@ def predict_frames(
             bar.update(int(owners[-1]) + 1 - bar.n)
     found = []
     for windows, timing in zip(parts, timings):
-        first, times = model.frame_times(timing.num_samples, passes=1)
-        found.append((np.concatenate(windows)[first : first + len(times)], timing))
+        columns = torch.from_numpy(np.stack(windows))[None]  # (1, K, M, C)
+        found.append((model.scored_windows.join(columns, timing.num_samples)[0].numpy(), timing))
     return found
 
 
