@@ -26,6 +26,7 @@ from tqdm import tqdm
 from maskspec_fairseq.atomic_write import PathLike, write_together
 from maskspec_fairseq.audio.read import clip_samples, load_clip, load_crop
 from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.frame_targets import times_known
 from maskspec_fairseq.data_dir.events import PackedEvents, events_path, read_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_subset_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, num_rejected, read_manifest
@@ -119,7 +120,7 @@ def evaluate(
             clips = predict_frames(model, manifest, batch_size, workers, title)
             total += np.stack([logits.max(axis=0) for logits, _ in clips])
             if events is not None and events.total:
-                of_events = compare_events(model, clips, events, detection or Detection())
+                of_events = compare_events(model, clips, events, targets, detection or Detection())
         else:
             total += predict(model, manifest, hops[path], batch_size, workers, title)
         models[path].cpu()
@@ -354,24 +355,32 @@ def predict_frames(
 
 
 def compare_events(
-    model: AudioModel, clips: Sequence[tuple[np.ndarray, ClipTiming]], events: PackedEvents, detection: Detection
+    model: AudioModel,
+    clips: Sequence[tuple[np.ndarray, ClipTiming]],
+    events: PackedEvents,
+    targets: ClipTargets,
+    detection: Detection,
 ) -> EventEvaluation:
     """The events of the truth and those that are found, with the names of classes.
+
+    A class whose times in a clip are unknown is left out there: what is found of it is neither right nor wrong.
 
     Args:
         model: with a head of frames.
         clips: of `predict_frames`.
         events: the truth.
+        targets: what is known of each clip as a whole.
         detection: see there.
     """
     names = [label.name for label in model.labels]
     step_sec = model.column_samples / model.sample_rate
     truth, found = [], []
-    for (logits, timing), rows in zip(clips, events):
+    for index, ((logits, timing), rows) in enumerate(zip(clips, events)):
         _, times = model.frame_times(timing.num_samples, passes=1)
         scores = model.scores(torch.from_numpy(logits)).numpy()
         frames = Frames(scores, times.numpy(), step_sec, timing.num_samples / model.sample_rate)
-        found.append(find_events(frames, names, detection))
+        known = {names[number] for number in np.flatnonzero(times_known(events, targets, index))}
+        found.append([event for event in find_events(frames, names, detection) if event.label in known])
         truth.append(
             [TimedEvent(start / timing.rate, end / timing.rate, names[number]) for start, end, number in rows.tolist()]
         )
