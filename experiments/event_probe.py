@@ -47,11 +47,13 @@ def frames_of(model: AudioModel, data: str, clips: int) -> tuple[torch.Tensor, t
     embeddings, targets, known = [], [], []
     for index in range(min(clips, len(manifest))):
         crop = load_crop(manifest.full_path(index), model.sample_rate, channel=model.channel)
-        frames, _ = model.frame_embeddings(torch.from_numpy(crop.waveform)[None], model.sample_rate)
+        windows = model.scored_windows.cut(torch.from_numpy(crop.waveform)[None])[0]  # (K, W)
+        columns = model.embed_frames(windows, passes=1)[None]  # (1, K, M, W')
+        frames = model.scored_windows.join(columns, len(crop.waveform))[0]  # (N, W')
         hop, samples = model.network.front_end.hop_length, len(crop.waveform)
-        grid = ColumnGrid(model.sample_rate, samples, frames.shape[1], model.column_samples, -hop / 2)
+        grid = ColumnGrid(model.sample_rate, samples, len(frames), model.column_samples, -hop / 2)
         target, is_known = FrameTargets(events, ClipTargets(labels), grid).of(index, crop.start, crop.rate)
-        embeddings.append(frames[0])
+        embeddings.append(frames)
         targets.append(torch.from_numpy(target))
         known.append(torch.from_numpy(is_known))
     return torch.cat(embeddings), torch.cat(targets), torch.cat(known)

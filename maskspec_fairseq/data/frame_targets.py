@@ -64,12 +64,22 @@ class ColumnGrid:
         return min(max(math.floor(self._position(sample) + 0.5), 0), self.num_columns)
 
 
+def times_known(events: PackedEvents, targets: ClipTargets, clip: int) -> np.ndarray:
+    """Of which classes it is known when they sound in a clip, bool (C,).
+
+    They are those with events and those that are absent, but not those that are present at times unknown, or unknown.
+    """
+    present, known_in_clip = targets[clip]
+    known = known_in_clip & (present == 0)
+    known[events[clip][:, 2]] = True
+    return known
+
+
 class FrameTargets:
     """Targets of the columns of every clip, made on access.
 
-    What is known of a class in a clip follows from its labels and events: in a clip with events of the class, it sounds
-    within these and nowhere else; a class that is absent from the clip sounds nowhere; of any other (present at times
-    unknown, or unknown) nothing is known in any column.
+    In a clip with events of a class, it sounds within these and nowhere else; a class that is absent from the clip
+    sounds nowhere; of any other nothing is known in any column, see `times_known`.
 
     Args:
         events: of the clips.
@@ -94,12 +104,10 @@ class FrameTargets:
         Returns:
             float32 (M, C) of 0 and 1, and bool (M, C), whether they are known.
         """
-        present, known_in_clip = self.targets[clip]
-        known = np.tile(known_in_clip & (present == 0), (self.grid.num_columns, 1))
+        known = np.tile(times_known(self.events, self.targets, clip), (self.grid.num_columns, 1))
         target = np.zeros(known.shape, dtype=np.float32)
         samples_per_frame = self.grid.sample_rate / rate
         for first, last, number in self.events[clip].tolist():
-            known[:, number] = True
             span = ((first - start) * samples_per_frame, (last - start) * samples_per_frame)
             for column, end in self.grid.columns(*span, shift):
                 target[column:end, number] = 1

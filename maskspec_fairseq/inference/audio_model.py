@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
 from maskspec_fairseq.data_dir.labels import Label
+from maskspec_fairseq.inference.scored_windows import ScoredWindows
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.frame_head import pool_frames
 from maskspec_fairseq.modules.pooling import ATTENTION, check_pool
@@ -152,6 +153,17 @@ class AudioModel(nn.Module):
         return self.network.patch_size[1] * self.network.front_end.hop_length
 
     @property
+    def scored_windows(self) -> ScoredWindows:
+        """How a clip is cut for a head of frames."""
+        columns = self.network.front_end.grid(self.window_samples)[1]
+        return ScoredWindows(self.window_samples, columns, self.column_samples, self._column_middle)
+
+    @property
+    def _column_middle(self) -> int:
+        """Samples from the beginning of a window to the middle of its first column; frames are centred."""
+        return (self.network.patch_size[1] - 1) * self.network.front_end.hop_length // 2
+
+    @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
@@ -194,7 +206,8 @@ class AudioModel(nn.Module):
     def frame_logits(self, waveform: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
         """Logits of the columns of patches, for a model with a head of frames.
 
-        A clip longer than the model's length is cut into windows without overlap, see `frame_embeddings`.
+        A clip longer than the model's length is cut into windows, the last of which ends with the clip, see
+        `ScoredWindows`.
 
         Args:
             waveform: see `forward`.
@@ -211,8 +224,12 @@ class AudioModel(nn.Module):
                 "expected a model with a head of frames, found one of clips; finetune it with model.head=frames "
                 "(config/finetuning/events.yaml)"
             )
-        frames, times = self.frame_embeddings(waveform, sample_rate)
-        return self.network.head(frames), times
+        waveform = self.resample(waveform, sample_rate)
+        scored = self.scored_windows
+        windows = scored.cut(waveform)  # (B, K, W)
+        logits = self.network.head(self.embed_frames(windows.flatten(0, 1), passes=1))  # (B * K, M, C)
+        _, times = self.frame_times(waveform.shape[1], passes=1)
+        return scored.join(logits.unflatten(0, windows.shape[:2]), waveform.shape[1]), times.to(waveform.device)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Logits (..., C) -> probabilities of the classes (..., C)."""
@@ -336,8 +353,7 @@ class AudioModel(nn.Module):
             The number of the first frame, and the times of it and of those that follow, float64 (N,), s.
         """
         step = self.column_samples // passes
-        middle = (self.network.patch_size[1] - 1) * self.network.front_end.hop_length // 2
-        offset = middle - self.frame_windows(passes)[2]  # of frame 0, samples
+        offset = self._column_middle - self.frame_windows(passes)[2]  # of frame 0, samples
         first = max(0, -(offset // step))  # the first at 0 or later
         last = max(first + 1, -((offset - num_samples) // step))  # a clip of a few samples has a frame, too
         times = (torch.arange(first, last) * step + offset).double() / self.sample_rate

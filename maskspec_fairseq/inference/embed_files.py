@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskspec_fairseq.audio.stream import stream_clip
 from maskspec_fairseq.audio.windows import Window, cut, cut_evenly
@@ -79,8 +79,17 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor,
         AudioError: see `load_clip`.
         ValueError: a number of passes that does not divide a column.
     """
-    frames, times, _ = _stream_frames(model, path, nn.Identity(), MAX_WINDOWS, passes)
-    return frames, times
+    size, hop, margin = model.frame_windows(passes)
+    pieces = _CountedPieces(stream_clip(path, model.sample_rate, model.channel))
+    # With these zeros after the clip, the first window that reaches the end is the last one that begins in the clip.
+    before, after = (np.zeros(length, dtype=np.float32) for length in (margin, size - hop))
+    parts = []
+    for batch in _batches(cut(chain([before], pieces, [after]), size, hop), MAX_WINDOWS):
+        samples = np.stack([np.pad(window.samples, (0, size - len(window.samples))) for window in batch])
+        waveform = model.resample(torch.from_numpy(samples), model.sample_rate)  # (b, size)
+        parts.append(model.embed_frames(waveform, passes).flatten(0, 1).float().cpu())
+    first, times = model.frame_times(pieces.num_samples, passes)
+    return torch.cat(parts)[first : first + len(times)], times
 
 
 @torch.inference_mode()
@@ -94,32 +103,29 @@ def frame_scores(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) ->
     Raises:
         AudioError: see `load_clip`.
     """
-    logits, times, seconds = _stream_frames(model, path, model.network.head, batch_size)
-    return Frames(model.scores(logits).numpy(), times.numpy(), model.column_samples / model.sample_rate, seconds)
+    scored = model.scored_windows
+    pieces = _CountedPieces(stream_clip(path, model.sample_rate, model.channel))
+    parts = []  # (b, M, C) each
+    for batch in _batches(scored.stream(pieces), batch_size):
+        windows = model.resample(torch.from_numpy(np.stack([window.samples for window in batch])), model.sample_rate)
+        parts.append(model.network.head(model.embed_frames(windows, passes=1)).float().cpu())
+    logits = scored.join(torch.cat(parts)[None], pieces.num_samples)[0]  # (N, C)
+    _, times = model.frame_times(pieces.num_samples, passes=1)
+    step_sec = model.column_samples / model.sample_rate
+    return Frames(model.scores(logits).numpy(), times.numpy(), step_sec, pieces.num_samples / model.sample_rate)
 
 
-def _stream_frames(
-    model: AudioModel, path: str, head: nn.Module, batch_size: int, passes: int = 1
-) -> tuple[Tensor, Tensor, float]:
-    """What `head` makes of the frames of a file, on the CPU, their times, s, and the length of the file, s."""
-    size, hop, margin = model.frame_windows(passes)
-    num_samples = 0
+class _CountedPieces:
+    """The pieces of a waveform, and how many samples have been in them so far."""
 
-    def clip() -> Iterator[np.ndarray]:
-        nonlocal num_samples
-        for piece in stream_clip(path, model.sample_rate, model.channel):
-            num_samples += len(piece)
+    def __init__(self, pieces: Iterable[np.ndarray]) -> None:
+        self.pieces = pieces
+        self.num_samples = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for piece in self.pieces:
+            self.num_samples += len(piece)
             yield piece
-
-    # With these zeros after the clip, the first window that reaches the end is the last one that begins in the clip.
-    before, after = (np.zeros(length, dtype=np.float32) for length in (margin, size - hop))
-    parts = []
-    for batch in _batches(cut(chain([before], clip(), [after]), size, hop), batch_size):
-        samples = np.stack([np.pad(window.samples, (0, size - len(window.samples))) for window in batch])
-        waveform = model.resample(torch.from_numpy(samples), model.sample_rate)  # (b, size)
-        parts.append(head(model.embed_frames(waveform, passes).flatten(0, 1)).float().cpu())
-    first, times = model.frame_times(num_samples, passes)
-    return torch.cat(parts)[first : first + len(times)], times, num_samples / model.sample_rate
 
 
 @torch.inference_mode()

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from maskspec_fairseq.atomic_write import PathLike, write_together
 from maskspec_fairseq.audio.read import clip_samples, load_clip, load_crop
 from maskspec_fairseq.data.clip_targets import ClipTargets
+from maskspec_fairseq.data.frame_targets import times_known
 from maskspec_fairseq.data_dir.events import PackedEvents, events_path, read_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_subset_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, num_rejected, read_manifest
@@ -119,7 +120,7 @@ def evaluate(
             clips = predict_frames(model, manifest, batch_size, workers, title)
             total += np.stack([logits.max(axis=0) for logits, _ in clips])
             if events is not None and events.total:
-                of_events = compare_events(model, clips, events, detection or Detection())
+                of_events = compare_events(model, clips, events, targets, detection or Detection())
         else:
             total += predict(model, manifest, hops[path], batch_size, workers, title)
         models[path].cpu()
@@ -244,7 +245,7 @@ class WindowedClips(Dataset):
 
 
 class FramedClips(WindowedClips):
-    """The clips of a manifest as the windows that `AudioModel.frame_embeddings` cuts: (K, W), samples and file's rate.
+    """The clips of a manifest as the windows that `AudioModel.frame_logits` cuts: (K, W), samples and file's rate.
 
     Args:
         manifest: the clips.
@@ -252,19 +253,12 @@ class FramedClips(WindowedClips):
     """
 
     def __init__(self, manifest: Manifest, model: AudioModel) -> None:
-        size, hop, _ = model.frame_windows(passes=1)
-        super().__init__(manifest, model, hop)
-        self.size = size
+        self.scored = model.scored_windows
+        super().__init__(manifest, model, self.scored.hop)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:  # type: ignore[override]
         crop = load_crop(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
-        waveform = torch.from_numpy(crop.waveform)
-        beyond = (-(-len(waveform) // self.hop) - 1) * self.hop + self.size - len(waveform)
-        return (
-            torch.nn.functional.pad(waveform, (0, max(0, beyond))).unfold(0, self.size, self.hop),
-            len(waveform),
-            crop.rate,
-        )
+        return self.scored.cut(torch.from_numpy(crop.waveform)[None])[0], len(crop.waveform), crop.rate
 
 
 @contextmanager
@@ -355,30 +349,38 @@ def predict_frames(
             bar.update(int(owners[-1]) + 1 - bar.n)
     found = []
     for windows, timing in zip(parts, timings):
-        first, times = model.frame_times(timing.num_samples, passes=1)
-        found.append((np.concatenate(windows)[first : first + len(times)], timing))
+        columns = torch.from_numpy(np.stack(windows))[None]  # (1, K, M, C)
+        found.append((model.scored_windows.join(columns, timing.num_samples)[0].numpy(), timing))
     return found
 
 
 def compare_events(
-    model: AudioModel, clips: Sequence[tuple[np.ndarray, ClipTiming]], events: PackedEvents, detection: Detection
+    model: AudioModel,
+    clips: Sequence[tuple[np.ndarray, ClipTiming]],
+    events: PackedEvents,
+    targets: ClipTargets,
+    detection: Detection,
 ) -> EventEvaluation:
     """The events of the truth and those that are found, with the names of classes.
+
+    A class whose times in a clip are unknown is left out there: what is found of it is neither right nor wrong.
 
     Args:
         model: with a head of frames.
         clips: of `predict_frames`.
         events: the truth.
+        targets: what is known of each clip as a whole.
         detection: see there.
     """
     names = [label.name for label in model.labels]
     step_sec = model.column_samples / model.sample_rate
     truth, found = [], []
-    for (logits, timing), rows in zip(clips, events):
+    for index, ((logits, timing), rows) in enumerate(zip(clips, events)):
         _, times = model.frame_times(timing.num_samples, passes=1)
         scores = model.scores(torch.from_numpy(logits)).numpy()
         frames = Frames(scores, times.numpy(), step_sec, timing.num_samples / model.sample_rate)
-        found.append(find_events(frames, names, detection))
+        known = {names[number] for number in np.flatnonzero(times_known(events, targets, index))}
+        found.append([event for event in find_events(frames, names, detection) if event.label in known])
         truth.append(
             [TimedEvent(start / timing.rate, end / timing.rate, names[number]) for start, end, number in rows.tolist()]
         )

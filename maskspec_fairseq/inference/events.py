@@ -51,14 +51,10 @@ def find_events(frames: Frames, labels: Sequence[str], detection: Detection) -> 
         labels: C names.
         detection: see there.
     """
-    from scipy.ndimage import median_filter
-
     scores, times, step_sec, end_sec = frames
-    # the median commutes with the threshold; NaN would spoil the window around it
-    active = np.nan_to_num(scores, nan=0.0) >= detection.threshold  # (N, C)
+    active = scores >= detection.threshold  # (N, C), the median commutes with it; NaN is not active, even by 0
     size = 2 * math.floor((detection.median_sec / step_sec - 1) / 2 + 0.5) + 1  # the nearest odd number
-    if size > 1:
-        active = median_filter(active.astype(np.uint8), size=(size, 1), mode="constant").astype(bool)
+    active = median_of_active(active, size)
     edges = np.diff(active.astype(np.int8), axis=0, prepend=0, append=0)  # (N + 1, C)
     events = []
     for number, label in enumerate(labels):
@@ -67,6 +63,22 @@ def find_events(frames: Frames, labels: Sequence[str], detection: Detection) -> 
             score = float(scores[first:last, number].mean())
             events.append(TimedEvent(round(float(start), 3), round(float(end), 3), label, round(score, 6)))
     return sorted(events, key=lambda event: event[:3])
+
+
+def median_of_active(active: np.ndarray, size: int) -> np.ndarray:
+    """The median over time of bool (N, C), in windows that end with the file: what most of a window's frames are.
+
+    So blips at the ends are dropped as those elsewhere are, and what is active throughout a file that is shorter than
+    the filter remains, neither of which scipy's ways to extend a signal gives.
+
+    Args:
+        size: of the window, an odd number of frames.
+    """
+    count = len(active)
+    sums = np.concatenate([np.zeros((1, active.shape[1]), dtype=np.int64), active.cumsum(axis=0)])  # (N + 1, C)
+    half, frames = min(size // 2, count), np.arange(count)
+    first, last = np.maximum(frames - half, 0), np.minimum(frames + half + 1, count)
+    return 2 * (sums[last] - sums[first]) > (last - first)[:, None]
 
 
 def write_events_table(path: PathLike, rows: Iterable[tuple[str, TimedEvent]], scores: bool = False) -> None:

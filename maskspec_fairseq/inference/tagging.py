@@ -3,8 +3,10 @@
 Shapes: N frames, C classes, D width.
 """
 
+import logging
 from typing import Any, Optional
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.embed_files import embed_file, embed_spans, frame_scores
 from maskspec_fairseq.inference.events import Detection, find_events
+
+logger = logging.getLogger(__name__)
 
 
 def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float]) -> tuple[int, int]:
@@ -82,7 +86,10 @@ def events_of_file(
     Raises:
         AudioError: see `load_clip`.
     """
-    return find_events(frame_scores(model, path, batch_size), [label.name for label in model.labels], detection)
+    frames = frame_scores(model, path, batch_size)
+    if np.isnan(frames.scores).any():
+        logger.warning("%s: scores that are NaN; is the model damaged?", path)
+    return find_events(frames, [label.name for label in model.labels], detection)
 
 
 @torch.inference_mode()

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.ndimage import median_filter
 
 from maskspec_fairseq.cli import evaluate, export, tag
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
-from maskspec_fairseq.inference.events import Detection, Frames, find_events
+from maskspec_fairseq.inference.events import Detection, Frames, find_events, median_of_active
 from maskspec_fairseq.inference.load import load_model
+from maskspec_fairseq.inference.tagging import events_of_file
 from tests.factories import TAG_LABELS, noise, save_exported, tagging_model, write_tone
 
 COLUMN = 0.16  # s
@@ -103,6 +105,14 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_tagged(tmp_path,
     assert len(done.out.splitlines()) == 2 and "1 of 2 files could not be tagged" in done.err
 
 
+def test_a_damaged_model_is_warned_of(tmp_path, caplog):
+    model = loudness_model()
+    torch.nn.init.constant_(model.network.head.bias, float("nan"))
+    path = write_bursts(tmp_path / "a.wav", [(0.2, 0.8)], 1.0)
+    assert events_of_file(model, str(path), Detection(0.0)) == []
+    assert "a.wav: scores that are NaN; is the model damaged?" in caplog.text
+
+
 def test_files_and_windows_are_tagged_by_the_maximum_over_their_frames(tmp_path, capsys):
     model = frames_model()
     path = write_tone(tmp_path / "a.wav", 2.9)
@@ -130,10 +140,27 @@ def test_a_median_filter_closes_gaps_and_drops_blips():
     (event,) = find_events(frames, ["a"], Detection(0.5, 0.3))
     assert event[:3] == (0.1, 0.6, "a") and event.score == pytest.approx(np.mean(scores[1:6]))
     assert find_events(frames._replace(scores=np.ones((12, 1))), ["a"], Detection())[0][:2] == (0.0, 1.15)
-    assert not find_events(frames._replace(scores=np.full((12, 1), np.nan)), ["a"], Detection())
+    assert not find_events(frames._replace(scores=np.full((12, 1), np.nan)), ["a"], Detection(0.0))
+    assert find_events(frames, ["a"], Detection(0.0, 1e300))[0][:2] == (0.0, 1.15)
     blip = np.zeros((12, 1))
-    blip[-1] = 1  # a last window that is mostly padding is less certain
+    blip[-1] = 1
     assert not find_events(frames._replace(scores=blip), ["a"], Detection(0.5, 0.3))
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 99])
+def test_the_median_is_scipys_but_for_the_ends(size):
+    active = np.random.default_rng(size).random((40, 3)) > 0.5
+    found, half = median_of_active(active, size), size // 2
+    expected = median_filter(active.astype(np.uint8), size=(size, 1), mode="constant").astype(bool)
+    assert np.array_equal(found[half : 40 - half], expected[half : 40 - half])
+    assert np.array_equal(found[0], np.median(active[: half + 1], axis=0) == 1)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3])
+def test_what_sounds_throughout_a_file_shorter_than_the_filter_is_an_event(columns):
+    frames = Frames(np.ones((columns, 2)) * [0.9, 0.1], 0.1 * np.arange(columns) + 0.05, 0.1, 0.1 * columns)
+    (event,) = find_events(frames, ["a", "b"], Detection(0.5, 0.9))
+    assert event[:3] == (0.0, pytest.approx(0.1 * columns), "a")
 
 
 @pytest.fixture()
@@ -189,6 +216,18 @@ def test_without_events_the_clips_alone_are_scored(data):
     (data / "test.events").unlink()
     assert list(evaluated(data)["scores"]) == ["mAP", "mean_auc", "d_prime", "skipped_classes"]
     assert not list((data / "out").glob("*.tsv"))
+
+
+def test_a_class_at_times_unknown_is_left_out_of_f1(data):
+    """The second class is said to sound in the second clip, at no times; the first is unknown in it."""
+    (data / "test.lbl").write_text("noise\nother,-noise\n")
+    write_bursts(data / "audio" / "b.wav", [(0.3, 1.7)], 2.0)
+    assert evaluated(data)["event_classes"]["Noise"]["event_f1"] == pytest.approx(2 / (2 + 3), abs=1e-5)  # absent
+    (data / "test.lbl").write_text("noise\nnoise\n")
+    scores = evaluated(data)["scores"]
+    assert (scores["event_f1"], scores["segment_f1"]) == (0.5, 1)
+    rows = list(csv.DictReader((data / "out" / "events.tsv").open(newline=""), delimiter="\t"))
+    assert {row["filename"] for row in rows} == {"a.wav"}
 
 
 def test_what_does_not_go_together_is_refused(data, tmp_path, capsys):
