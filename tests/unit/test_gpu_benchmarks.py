@@ -58,7 +58,7 @@ def test_every_step_changes_all_weights(make, precision, monkeypatch):
     step = make(precision)
     (model,) = [model for model in models if any(True for _ in model.parameters())]
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    for _ in range(3):  # in fp16, the first may only lower the scale of the loss
+    for _ in range(8):  # in fp16, the first ones may only lower the scale of the loss
         step()
     assert all(torch.isfinite(value).all() for value in model.parameters())
     # one step in half precision may leave a norm's weight of 1 as it is
