@@ -1,4 +1,4 @@
-# make demo | test | test-slow | test-stock | test-py313 | test-wheel | lint | bench | results-esc10 | results-fsdd | clean
+# make demo | test | test-slow | test-stock | test-py313 | test-wheel | lint | bench | gpu | results-esc10 | results-fsdd | clean
 # All they need is a python3 from 3.9 to 3.12 and a package index.
 
 comma := ,
@@ -12,7 +12,7 @@ PY313_PYTHON ?= $(shell sh .ci/find_python 3.13)
 PY313_VENV ?= .venv-py313
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel lint bench results-esc10 \
+.PHONY: demo test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel lint bench gpu results-esc10 \
 	results-fsdd clean
 
 # $(call install,PYTHON,VENV,EXTRAS). fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1
@@ -65,6 +65,7 @@ UNIT := $(PYTEST) tests/unit --dist worksteal
 test: $(INSTALLED)
 	$(UNIT)
 	$(PYTEST) tests/integration --dist loadfile
+	$(PYTEST) tests/gpu --dist loadfile --device cpu
 
 test-unit: $(INSTALLED)
 	$(UNIT)
@@ -108,6 +109,13 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install -q -e ".[bench]"
 	$(BIN)/python -W ignore -m benchmarks
+
+# What needs a GPU: its tests and benchmarks, written to results/gpu.md, in under 8 minutes. It runs with the torch that
+# the machine has, and makes no environment: docs/gpu.md
+GPU_PYTHON ?= $(if $(wildcard $(INSTALLED)),$(BIN)/python,$(PYTHON))
+
+gpu:
+	$(GPU_PYTHON) -W ignore -m benchmarks.gpu
 
 # Hours; finished experiments are kept, and the same command resumes. ESC10 and FSDD: where the corpora are
 results-esc10 results-fsdd: results-%: $(INSTALLED)

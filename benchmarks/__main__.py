@@ -2,20 +2,22 @@
 
 With names of benchmarks, only those are run, and their rows are printed without writing the file. The machine should do
 nothing else meanwhile.
+
+`--device cuda` prints the rows of the benchmarks of a GPU (`gpu/`), which `make gpu` writes to results/gpu.md;
+`--device cpu` runs the same ones at small sizes, which shows that they run, and nothing else.
 """
 
 import argparse
 import importlib
-import os
-import platform
-import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from benchmarks.gpu.measure import NAMES as GPU_NAMES
+from benchmarks.gpu.measure import measure
+from benchmarks.machine import commit, surroundings
 from benchmarks.timing import Row, matmul_gflops, table
 
 HERE = Path(__file__).parent
@@ -41,39 +43,32 @@ arithmetic:
 PACKAGES = ["torch", "timm", "torchaudio", "soundfile", "soxr"]
 
 
-def processor() -> str:
-    """The name of the processor if the system tells it, else of its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def commit() -> str:
-    """The commit that runs, and whether files differ from it."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", HERE, *arguments], capture_output=True, text=True).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + (", with changes" if changed else "")
-
-
-def surroundings(ran: str, seconds: float) -> str:
+def how_measured(ran: str, seconds: float) -> str:
     """A paragraph on the machine and the versions that the figures were measured with."""
-    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     return (
-        f"`make bench`, commit {ran}, {seconds / 60:.0f} minutes. {processor()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads of torch, no GPU used; Python {platform.python_version()}, {versions}. "
+        f"`make bench`, commit {ran}, {seconds / 60:.0f} minutes. {surroundings(PACKAGES)}; "
+        f"{torch.get_num_threads()} threads of torch, no GPU used. "
         f"A float32 matrix product of 1024 x 1024 runs at {matmul_gflops():.0f} Gflop/s here."
     )
+
+
+def print_gpu_rows(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    if not set(args.names) <= set(GPU_NAMES):
+        parser.error(f"expected names from {', '.join(GPU_NAMES)}, found {', '.join(args.names)}")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("expected a GPU that torch can use, found none; --device cpu shows that the benchmarks run")
+    measured = measure(args.names or GPU_NAMES, args.device)
+    print(measured.text())
+    return 2 if measured.failed else 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    parser.add_argument("--device", choices=["cuda", "cpu"], help=f"benchmarks of a GPU: {', '.join(GPU_NAMES)}")
     args = parser.parse_args()
+    if args.device:
+        return print_gpu_rows(parser, args)
     if not set(args.names) <= set(NAMES):
         parser.error(f"expected names from {', '.join(NAMES)}, found {', '.join(args.names)}")
     start, ran = time.time(), commit()  # before the plot is drawn again
@@ -84,7 +79,7 @@ def main() -> int:
         print(table(found), flush=True)
         rows += found
     if not args.names:
-        text = f"# Results of the benchmarks\n\n{surroundings(ran, time.time() - start)}\n\n{table(rows)}\n{PLOTS}"
+        text = f"# Results of the benchmarks\n\n{how_measured(ran, time.time() - start)}\n\n{table(rows)}\n{PLOTS}"
         (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
     return 0
 

@@ -18,12 +18,16 @@ if HAS_FAIRSEQ:
 from tests.factories import REPOSITORY, write_tone  # noqa: E402
 
 # Without fairseq, on Python 3.13 say, everything but training is tested.
-collect_ignore = [] if HAS_FAIRSEQ else ["integration"]
+collect_ignore = [] if HAS_FAIRSEQ else ["integration", "gpu"]
 NEEDS_FAIRSEQ = re.compile(
     r"^(?:from|import) (?:fairseq|hydra|omegaconf|benchmarks|tests\.fairseq_factories|"
     r"maskspec_fairseq\.(?:criterions|data\.audio_dataset|models|optim|tasks))\b",
     re.MULTILINE,
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=["cuda", "cpu"], default="cuda", help="where tests/gpu runs (default: cuda)")
 
 
 def pytest_ignore_collect(collection_path: Path):

@@ -27,6 +27,7 @@ from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.patches import simplest_patch_size
 from maskspec_fairseq.tasks.run_directory import claim_run_directory, log_start
+from maskspec_fairseq.tasks.transformer_blocks import checkpoint_blocks, compile_for_run
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ class AudioTaskConfig(FairseqDataclass):
     )
     # ve-fairseq reads it here; persistent workers of one epoch would stay alive next to those of the following ones
     persistent_workers: bool = field(default=False, metadata={"help": "keep loader processes beyond their epoch"})
+    compile: bool = field(default=False, metadata={"help": "compile the transformer blocks by torch.compile"})
+    checkpoint_activations: bool = field(
+        default=False, metadata={"help": "compute the blocks again in the backward pass, which needs less memory"}
+    )
     seed: int = II("common.seed")
     train_subset: str = II("dataset.train_subset")
     valid_subset: str = II("dataset.valid_subset")
@@ -120,7 +125,8 @@ class AudioTask(FairseqTask):
             ManifestError: no data.
             ValueError: a field of the task is out of its range, or `model.patch_size` is not one; the run would be
                 validated on its training subset, cropped and shuffled; another one is trained in the run directory, or
-                has been there; or a checkpoint to start from is missing, cut off or not one.
+                has been there; a checkpoint to start from is missing, cut off or not one; or the blocks cannot be
+                compiled or checkpointed, see `transformer_blocks.py`.
         """
         patch_size = simplest_patch_size(cfg.patch_size)  # of fairseq-train it is text
         if patch_size != cfg.patch_size:
@@ -136,7 +142,12 @@ class AudioTask(FairseqTask):
             self._named_checkpoints = claim_run_directory(self, cfg)
             remember_interrupts()
             log_start(self.cfg, self._named_checkpoints.get("restore_file", ""))
-        return super().build_model(cfg)
+        model = super().build_model(cfg)
+        if not from_checkpoint and self.cfg.checkpoint_activations:
+            checkpoint_blocks(model, self.cfg.compile, self.cfg.amp)
+        if not from_checkpoint and self.cfg.compile:
+            compile_for_run(model, self.cfg.cpu)
+        return model
 
     def build_criterion(self, cfg, from_checkpoint: bool = False):
         """Build the criterion of a run; a converted checkpoint has none.

@@ -58,7 +58,8 @@ def test_timm_mae_has_our_loss_and_gradients(fused):
         torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_arithmetic_is_what_torch_counts(monkeypatch):
+@pytest.mark.parametrize("way", ["ours", "fast"])
+def test_arithmetic_is_what_torch_counts(monkeypatch, way):
     """With explicit attention, whose products torch counts on every device."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -66,12 +67,12 @@ def test_arithmetic_is_what_torch_counts(monkeypatch):
         return (query @ key.transpose(2, 3) * query.shape[3] ** -0.5).softmax(dim=3) @ value
 
     monkeypatch.setattr(transformer.F, "scaled_dot_product_attention", explicit)
-    step = steps.make_step("ours", "tiny", 2, 2)
+    step = steps.make_step(way, "tiny", 2, 2)
     counter = FlopCounterMode(display=False)
     with counter:
         step()
     # torch also counts the front end; the first projection needs no gradient of its input
-    assert counter.get_total_flops() == pytest.approx(steps.step_flops("tiny", 2, 2), rel=0.01)
+    assert counter.get_total_flops() == pytest.approx(steps.step_flops("tiny", 2, 2, fast=way == "fast"), rel=0.01)
 
 
 @pytest.mark.parametrize("way", steps.WAYS)
@@ -85,14 +86,18 @@ def test_every_way_of_a_step_trains_its_model(way, monkeypatch):
 def test_no_benchmark_imports_itself_by_way_of_others():
     """At the top of a file or in a function."""
     graph = {}
-    for path in (REPOSITORY / "benchmarks").glob("*.py"):
-        graph[path.stem] = {
+    files = [path.relative_to(REPOSITORY) for path in (REPOSITORY / "benchmarks").rglob("*.py")]
+    modules = {".".join(path.with_suffix("").parts) for path in files}
+    for path in files:
+        names = {
             name
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "benchmarks"
-            for name in (node.module.split(".")[1:] or [alias.name for alias in node.names])
+            for node in ast.walk(ast.parse((REPOSITORY / path).read_text()))
+            if isinstance(node, ast.ImportFrom)
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
         }
-    assert {"steps", "timing"} <= graph["pretraining_step"]
+        graph[".".join(path.with_suffix("").parts)] = names & modules
+    assert {"benchmarks.steps", "benchmarks.timing"} <= graph["benchmarks.pretraining_step"]
+    assert "benchmarks.gpu.workload" in graph["benchmarks.gpu.measure"]
     list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
 
 
