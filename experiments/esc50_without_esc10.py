@@ -2,8 +2,8 @@
 
     python -m experiments.esc50_without_esc10 ESC-50/meta/esc50.csv ESC-10 --out esc50_without_esc10.csv
 
-A recording on Freesound gave one or several clips, now and then of several classes; the number after the fold in the name
-of a clip is the recording's.
+A recording on Freesound gave one or several clips, now and then of several classes; the number after the fold in the
+name of a clip is the recording's.
 """
 
 import argparse
