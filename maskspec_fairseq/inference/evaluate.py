@@ -7,45 +7,34 @@ import csv
 import json
 import math
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import PathLike, write_together
-from maskspec_fairseq.audio.read import clip_samples, load_clip, load_crop
+from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.data.clip_targets import ClipTargets
-from maskspec_fairseq.data.frame_targets import times_known
-from maskspec_fairseq.data_dir.events import PackedEvents, events_path, read_events
+from maskspec_fairseq.data_dir.events import events_path, read_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_subset_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, num_rejected, read_manifest
-from maskspec_fairseq.event_metrics import TimedEvent, event_scores
-from maskspec_fairseq.inference.audio_model import AudioModel, cut_windows
-from maskspec_fairseq.inference.events import Detection, Frames, find_events, write_events_table
+from maskspec_fairseq.event_metrics import event_scores
+from maskspec_fairseq.inference.audio_model import AudioModel
+from maskspec_fairseq.inference.evaluate_frames import EventEvaluation, check_frames, compare_events, predict_frames
+from maskspec_fairseq.inference.events import Detection, write_events_table
 from maskspec_fairseq.inference.load import load_labelled_model
+from maskspec_fairseq.inference.windowed_clips import WindowedClips, batches, hold_interrupts
 from maskspec_fairseq.metrics import summarise
 from maskspec_fairseq.plots import draw_class_scores, draw_confusion
 
 MAX_CONFUSION_CLASSES = 60  # more of them cannot be read in a picture
-
-
-@dataclass
-class EventEvaluation:
-    """The events of each clip, those of the truth and those that were found."""
-
-    truth: list[list[TimedEvent]]
-    found: list[list[TimedEvent]]
 
 
 @dataclass
@@ -146,35 +135,6 @@ def evaluate(
     return Evaluation(summary, manifest, vocabulary, targets, logits, class_scores, of_events)
 
 
-def check_frames(models: dict[str, AudioModel], hop_sec: Optional[float], detection: Optional[Detection]) -> bool:
-    """Whether the one model that is to be scored has a head of frames.
-
-    Args:
-        models: by the path that each was loaded from.
-        hop_sec, detection: as in `evaluate`.
-
-    Raises:
-        ValueError: it is not the only one, or the hop or the detection is not for it.
-    """
-    in_frames = [path for path, model in models.items() if model.network.head_of_frames]
-    if in_frames and len(models) > 1:
-        raise ValueError(
-            f"expected a model with a head of frames alone, found {in_frames[0]} among {len(models)} checkpoints; "
-            "evaluate them separately"
-        )
-    if in_frames and hop_sec is not None:
-        raise ValueError(
-            f"expected no --hop-sec for {in_frames[0]}, whose windows follow each other so that each frame is scored "
-            f"once, found {hop_sec:g}; leave it out"
-        )
-    if detection and not in_frames:
-        raise ValueError(
-            "expected --threshold and --median-sec with a model of model.head=frames, found one of clips; leave "
-            "them out"
-        )
-    return bool(in_frames)
-
-
 def common_task(models: dict[str, AudioModel], vocabulary: Sequence[Label], directory: str) -> bool:
     """Whether clips have several classes, according to all of the models.
 
@@ -222,64 +182,6 @@ def hop_samples(model: AudioModel, hop_sec: Optional[float], path: str) -> int:
     return hop
 
 
-class WindowedClips(Dataset):
-    """The clips of a manifest, each with all of its samples, as float32 windows (K, W).
-
-    Args:
-        manifest: the clips.
-        model: says rate, channel and W; it does not travel to the processes that load.
-        hop: samples from one window to the next.
-    """
-
-    def __init__(self, manifest: Manifest, model: AudioModel, hop: int) -> None:
-        self.manifest = manifest
-        self.sample_rate, self.channel, self.size = model.sample_rate, model.channel, model.window_samples
-        self.hop = hop
-
-    def __len__(self) -> int:
-        return len(self.manifest)
-
-    def __getitem__(self, index: int) -> Tensor:
-        waveform, _ = load_clip(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
-        return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
-
-
-class FramedClips(WindowedClips):
-    """The clips of a manifest as the windows that `AudioModel.frame_logits` cuts: (K, W), samples and file's rate.
-
-    Args:
-        manifest: the clips.
-        model: with a head of frames.
-    """
-
-    def __init__(self, manifest: Manifest, model: AudioModel) -> None:
-        self.scored = model.scored_windows
-        super().__init__(manifest, model, self.scored.hop)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:  # type: ignore[override]
-        crop = load_crop(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
-        return self.scored.cut(torch.from_numpy(crop.waveform)[None])[0], len(crop.waveform), crop.rate
-
-
-@contextmanager
-def hold_interrupts() -> Iterator[None]:
-    """Let Ctrl-C, which reaches every process of a terminal, wait while a loader starts its processes.
-
-    They inherit this, and so leave Ctrl-C to the main process, which ends them; one that is starting them would not.
-    """
-    if threading.current_thread() is not threading.main_thread():  # others get no Ctrl-C
-        yield
-        return
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
-
-
 @torch.inference_mode()
 def predict(
     model: AudioModel, manifest: Manifest, hop: int, batch_size: int, workers: int, title: str = ""
@@ -309,100 +211,6 @@ def predict(
             bar.update(int(owners[-1]) + 1 - bar.n)
     mean = (total / counts).float().to(model.device)  # (N, D)
     return model.network.head(mean).float().cpu().numpy()
-
-
-class ClipTiming(NamedTuple):
-    """How many samples a clip has at the model's rate, and the rate of its file, Hz."""
-
-    num_samples: int
-    rate: int
-
-
-@torch.inference_mode()
-def predict_frames(
-    model: AudioModel, manifest: Manifest, batch_size: int, workers: int, title: str = ""
-) -> list[tuple[np.ndarray, ClipTiming]]:
-    """The logits of the frames of every clip, float32 (S, C) each, as `AudioModel.frame_logits` computes them.
-
-    Args:
-        model: with a head of frames.
-        manifest, batch_size, workers, title: as in `predict`.
-
-    Raises:
-        AudioError: a clip cannot be read.
-    """
-    timings: list[ClipTiming] = []
-
-    def windows_of(clips: Iterable[tuple[Tensor, int, int]]) -> Iterator[Tensor]:
-        for windows, num_samples, rate in clips:
-            timings.append(ClipTiming(num_samples, rate))
-            yield windows
-
-    with hold_interrupts():
-        clips = iter(DataLoader(FramedClips(manifest, model), batch_size=None, num_workers=workers))
-    parts: list[list[np.ndarray]] = [[] for _ in range(len(manifest))]
-    with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
-        for owners, batch in batches(windows_of(clips), batch_size):
-            logits = model.network.head(model.embed_frames(batch.to(model.device), passes=1)).float().cpu().numpy()
-            for owner, of_window in zip(owners.tolist(), logits):  # (M, C)
-                parts[owner].append(of_window)
-            bar.update(int(owners[-1]) + 1 - bar.n)
-    found = []
-    for windows, timing in zip(parts, timings):
-        columns = torch.from_numpy(np.stack(windows))[None]  # (1, K, M, C)
-        found.append((model.scored_windows.join(columns, timing.num_samples)[0].numpy(), timing))
-    return found
-
-
-def compare_events(
-    model: AudioModel,
-    clips: Sequence[tuple[np.ndarray, ClipTiming]],
-    events: PackedEvents,
-    targets: ClipTargets,
-    detection: Detection,
-) -> EventEvaluation:
-    """The events of the truth and those that are found, with the names of classes.
-
-    A class whose times in a clip are unknown is left out there: what is found of it is neither right nor wrong.
-
-    Args:
-        model: with a head of frames.
-        clips: of `predict_frames`.
-        events: the truth.
-        targets: what is known of each clip as a whole.
-        detection: see there.
-    """
-    names = [label.name for label in model.labels]
-    step_sec = model.column_samples / model.sample_rate
-    truth, found = [], []
-    for index, ((logits, timing), rows) in enumerate(zip(clips, events)):
-        _, times = model.frame_times(timing.num_samples, passes=1)
-        scores = model.scores(torch.from_numpy(logits)).numpy()
-        frames = Frames(scores, times.numpy(), step_sec, timing.num_samples / model.sample_rate)
-        known = {names[number] for number in np.flatnonzero(times_known(events, targets, index))}
-        found.append([event for event in find_events(frames, names, detection) if event.label in known])
-        truth.append(
-            [TimedEvent(start / timing.rate, end / timing.rate, names[number]) for start, end, number in rows.tolist()]
-        )
-    return EventEvaluation(truth, found)
-
-
-def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Collect the windows of consecutive clips, (K, W) each: the numbers of their clips, (B,), and the windows, (B, W).
-
-    All batches but the last have batch_size windows.
-    """
-    owners: list[int] = []
-    parts: list[Tensor] = []
-    for number, windows in enumerate(clips):
-        for window in windows:
-            owners.append(number)
-            parts.append(window)
-            if len(parts) == batch_size:
-                yield torch.tensor(owners), torch.stack(parts)
-                owners, parts = [], []
-    if parts:
-        yield torch.tensor(owners), torch.stack(parts)
 
 
 def write_evaluation(evaluation: Evaluation, directory: PathLike) -> None:

@@ -1,0 +1,76 @@
+"""Load the clips of a manifest in processes of their own, and batch their windows.
+
+Shapes: K windows of W samples per clip, B windows of a batch.
+"""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from maskspec_fairseq.audio.read import load_clip
+from maskspec_fairseq.data_dir.manifest import Manifest
+from maskspec_fairseq.inference.audio_model import AudioModel, cut_windows
+
+
+class WindowedClips(Dataset):
+    """The clips of a manifest, each with all of its samples, as float32 windows (K, W).
+
+    Args:
+        manifest: the clips.
+        model: says rate, channel and W; it does not travel to the processes that load.
+        hop: samples from one window to the next.
+    """
+
+    def __init__(self, manifest: Manifest, model: AudioModel, hop: int) -> None:
+        self.manifest = manifest
+        self.sample_rate, self.channel, self.size = model.sample_rate, model.channel, model.window_samples
+        self.hop = hop
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, index: int) -> Tensor:
+        waveform, _ = load_clip(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
+        return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
+
+
+@contextmanager
+def hold_interrupts() -> Iterator[None]:
+    """Let Ctrl-C, which reaches every process of a terminal, wait while a loader starts its processes.
+
+    They inherit this, and so leave Ctrl-C to the main process, which ends them; one that is starting them would not.
+    """
+    if threading.current_thread() is not threading.main_thread():  # others get no Ctrl-C
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
+
+
+def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Collect the windows of consecutive clips, (K, W) each: the numbers of their clips, (B,), and the windows, (B, W).
+
+    All batches but the last have batch_size windows.
+    """
+    owners: list[int] = []
+    parts: list[Tensor] = []
+    for number, windows in enumerate(clips):
+        for window in windows:
+            owners.append(number)
+            parts.append(window)
+            if len(parts) == batch_size:
+                yield torch.tensor(owners), torch.stack(parts)
+                owners, parts = [], []
+    if parts:
+        yield torch.tensor(owners), torch.stack(parts)
