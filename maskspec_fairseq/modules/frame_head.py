@@ -15,7 +15,7 @@ def check_head(head: str, pool: str, patchout: float) -> None:
         ValueError: unknown; or a head on columns of patches where pooling or patchout leave none.
     """
     if head not in HEAD_KINDS:
-        raise ValueError(f"expected model.head out of {', '.join(HEAD_KINDS)}, found {head!r}")
+        raise ValueError(f"expected model.head out of {', '.join(HEAD_KINDS)}, found {head!r}; choose one of them")
     if head == "frames" and pool not in ("mean", "frequency"):
         raise ValueError(
             f"expected model.pool=mean or frequency, how a column of patches is pooled, for model.head=frames, found "

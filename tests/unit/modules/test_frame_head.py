@@ -30,7 +30,7 @@ def test_a_gradient_reaches_every_parameter_in_training():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(head="columns"), "expected model.head out of linear, frames, found 'columns'"),
+        (dict(head="columns"), "expected model.head out of linear, frames, found 'columns'; choose one"),
         (dict(head="frames", pool="mean+max"), "for model.head=frames, found mean.max; choose one of them"),
         (dict(head="frames", pool="cls", cls_token=True), "for model.head=frames, found cls; choose one of them"),
         (dict(head="frames", patchout=0.5), "whole columns of patches .* found model.patchout=0.5; set it to 0"),
