@@ -64,8 +64,7 @@ UNIT := $(PYTEST) tests/unit --dist worksteal
 
 test: $(INSTALLED)
 	$(UNIT)
-	$(PYTEST) tests/integration --dist loadfile
-	$(PYTEST) tests/gpu --dist loadfile --device cpu
+	$(PYTEST) tests/integration tests/gpu --dist loadfile --device cpu
 
 test-unit: $(INSTALLED)
 	$(UNIT)

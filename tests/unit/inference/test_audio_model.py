@@ -345,7 +345,7 @@ def test_damaged_folder_is_refused(tmp_path, capsys, damage, match):
     assert capsys.readouterr().err.startswith("maskspec-export: ") and not (tmp_path / "n").exists()
 
 
-@pytest.mark.parametrize("labels", [MODEL_LABELS, []])
+@pytest.mark.parametrize("labels", [MODEL_LABELS, pytest.param([], marks=pytest.mark.slow)])
 @torch.inference_mode()
 def test_onnxruntime_gives_the_models_outputs(tmp_path, capsys, recwarn, labels):
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -249,6 +249,7 @@ def test_attention_is_of_the_layer_that_it_was_trained_on(tmp_path):
     assert attentive_model().read_out(layers=[2]).layers == (2,)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_onnxruntime_gives_the_outputs_of_attention_pooling(tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
