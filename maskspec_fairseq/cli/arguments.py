@@ -54,14 +54,18 @@ def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
 
 def add_detection(parser: argparse.ArgumentParser) -> None:
     """Add --threshold and --median-sec, by which events are made of the scores of frames."""
+    defaults = Detection()
     parser.add_argument(
-        "--threshold", type=fraction, metavar="P", help="score from which on a frame is part of an event (default: 0.5)"
+        "--threshold",
+        type=fraction,
+        metavar="P",
+        help=f"score from which on a frame is part of an event (default: {defaults.threshold:g})",
     )
     parser.add_argument(
         "--median-sec",
         type=seconds_or_zero,
         metavar="S",
-        help="s, length of the median filter over frames, 0 for none (default: 0.45)",
+        help=f"s, length of the median filter over frames, 0 for none (default: {defaults.median_sec:g})",
     )
 
 

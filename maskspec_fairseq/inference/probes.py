@@ -156,6 +156,7 @@ def fit_knn(
 PROBES: dict[str, Callable[..., Predict]] = {"linear": fit_linear, "knn": fit_knn}
 
 
+@config_context(assume_finite=True, skip_parameter_validation=True)  # saves a tenth of the time of small fits
 def score_probes(
     features: np.ndarray,
     target: np.ndarray,
@@ -174,18 +175,6 @@ def score_probes(
         splits: the subsets to fit to, and the subset to score.
         inside: also score, inside the training part, a probe that has nothing to choose.
     """
-    with config_context(assume_finite=True, skip_parameter_validation=True):  # a tenth of the time of small fits
-        return _score_probes(features, target, known, subsets, splits, inside)
-
-
-def _score_probes(
-    features: np.ndarray,
-    target: np.ndarray,
-    known: np.ndarray,
-    subsets: dict[str, np.ndarray],
-    splits: Sequence[tuple[Sequence[str], str]],
-    inside: bool,
-) -> ProbeScores:
     target_is_multilabel = bool((target.sum(axis=1) != 1).any() or not known.all())
     result = ProbeScores(SCORE_NAMES[target_is_multilabel][0], {}, {}, {})
     for kind, fit in PROBES.items():
