@@ -1,5 +1,6 @@
 """Run tests/gpu in a process of its own, and say what came of it."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -42,6 +43,10 @@ def run_tests(device: str, max_sec: float, tests: Sequence[str] = ("tests/gpu",)
         report = Path(directory) / "tests.xml"
         command = [sys.executable, "-W", "ignore", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
         command += ["-m", marked, f"--device={device}", f"--junitxml={report}"]
+        if device == "cuda" and importlib.util.find_spec(
+            "xdist"
+        ):  # a file per process; one file alone takes most of the time
+            command += ["-n", "3", "--dist", "loadfile"]
         process = subprocess.Popen(command, cwd=ROOT, stdout=sys.stderr, start_new_session=True)
         try:
             code = process.wait(max_sec)

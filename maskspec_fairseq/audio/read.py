@@ -244,12 +244,27 @@ def load_crop(
         waveform = soxr.resample(waveform, rate, sample_rate, quality="HQ")
     if not len(waveform):
         raise AudioError(f"{path}: expected a sample at {sample_rate} Hz at least, found {len(audio)} at {rate} Hz")
+    cropped = cut(waveform, sample_rate, clip_sec)
+    return Crop(cropped.waveform, cropped.num_samples, start, rate)
+
+
+def cut(
+    waveform: np.ndarray, sample_rate: int, clip_sec: Optional[float] = None, rng: Optional[np.random.Generator] = None
+) -> Crop:
+    """A crop of a waveform in memory, float32 (T,).
+
+    Args:
+        clip_sec: length of the result, s; None for all of it.
+        rng: draws where the crop of a longer waveform starts; None for its beginning.
+    """
     length = len(waveform) if clip_sec is None else clip_samples(clip_sec, sample_rate)
-    num_samples = min(length, len(waveform))
-    clip = np.ascontiguousarray(waveform[:length])  # usually no copy
+    last = max(0, len(waveform) - length)
+    start = int(rng.integers(0, last, endpoint=True)) if rng is not None else 0
+    clip = np.ascontiguousarray(waveform[start : start + length])  # usually no copy
+    num_samples = len(clip)
     if num_samples < length:
         clip = np.pad(clip, (0, length - num_samples))
-    return Crop(clip, num_samples, start, rate)
+    return Crop(clip, num_samples, start, sample_rate)
 
 
 def clip_samples(clip_sec: float, sample_rate: int) -> int:

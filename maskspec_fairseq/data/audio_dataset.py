@@ -11,7 +11,7 @@ import torch
 from fairseq.data import FairseqDataset
 
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.read import CHANNELS, clip_samples, load_crop
+from maskspec_fairseq.audio.read import CHANNELS, Crop, clip_samples, cut, load_clip, load_crop
 from maskspec_fairseq.clip_rng import CROP, REPLACEMENT, clip_rng
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.frame_targets import Frames, FrameTargets, mix_frames
@@ -22,6 +22,7 @@ from maskspec_fairseq.modules.float32_bits import to_bits
 
 ON_BAD_AUDIO = ("raise", "skip")
 MAX_REPLACEMENTS = 10
+CROPS_TOGETHER = 4  # more would be decoded for less, but make batches of fewer files
 
 
 @dataclass
@@ -69,9 +70,11 @@ class AudioDataset(FairseqDataset):
         sampling_weights: (N,), weights by which the clips of an epoch are drawn in training; None: every clip, once.
         num_draws: number of clips per epoch that are drawn by the weights.
         frames: the targets of the clips' columns of patches, for a head of frames.
+        crops_per_file: K: in training, an epoch has K clips of each line of the manifest, without labels. Up to
+            `CROPS_TOGETHER` of them follow one another, and the line is decoded once for these, as a whole.
 
     Raises:
-        ValueError: unknown channel or on_bad_audio, or clip_sec not above 0.
+        ValueError: unknown channel or on_bad_audio, clip_sec not above 0, or crops_per_file below 1.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class AudioDataset(FairseqDataset):
         sampling_weights: Optional[np.ndarray] = None,
         num_draws: int = 0,
         frames: Optional[FrameTargets] = None,
+        crops_per_file: int = 1,
     ) -> None:
         super().__init__()
         if channel not in CHANNELS:
@@ -96,6 +100,8 @@ class AudioDataset(FairseqDataset):
             raise ValueError(f"expected task.on_bad_audio out of {ON_BAD_AUDIO}, found {on_bad_audio!r}")
         if clip_sec <= 0:
             raise ValueError(f"expected task.clip_sec above 0, found {clip_sec}")
+        if crops_per_file < 1:
+            raise ValueError(f"expected task.crops_per_file of at least 1, found {crops_per_file}")
         self.manifest = manifest
         self.sample_rate = sample_rate
         self.clip_sec = clip_sec
@@ -108,11 +114,17 @@ class AudioDataset(FairseqDataset):
         self.sampling_weights = sampling_weights if training else None
         self.num_draws = num_draws
         self.frames = frames
+        self.crops_per_file = crops_per_file if training else 1
         self.epoch = 1
         self._drawn: Optional[np.ndarray] = None
+        self._decoded: tuple[int, np.ndarray] = (-1, np.empty(0))  # the last line, for its other crops
 
     def __len__(self) -> int:
-        return len(self.manifest)
+        return len(self.manifest) * self.crops_per_file
+
+    def line(self, index: int) -> int:
+        """The line of the manifest that a clip is of, from 0."""
+        return index // self.crops_per_file
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = int(index)
@@ -183,20 +195,27 @@ class AudioDataset(FairseqDataset):
         crop_rng = clip_rng(key, CROP) if self.training else None
         bad_audio: list[str] = []
         while True:
-            source = index if not bad_audio else self._replacement(key, len(bad_audio))
+            source = self.line(index if not bad_audio else self._replacement(key, len(bad_audio)))
             try:
-                path = self.manifest.full_path(source)
-                crop = load_crop(path, self.sample_rate, self.clip_sec, self.channel, crop_rng)
+                crop = self._crop(source, crop_rng)
                 return LoadedClip(crop.waveform, crop.num_samples, source, bad_audio, crop.start, crop.rate)
             except AudioError as error:
                 bad_audio.append(str(error))
                 if not self.training or self.on_bad_audio == "raise" or len(bad_audio) > MAX_REPLACEMENTS:
                     raise
 
+    def _crop(self, line: int, rng: Optional[np.random.Generator]) -> Crop:
+        path = self.manifest.full_path(line)
+        if self.crops_per_file == 1:
+            return load_crop(path, self.sample_rate, self.clip_sec, self.channel, rng)
+        if self._decoded[0] != line:
+            self._decoded = line, load_clip(path, self.sample_rate, None, self.channel)[0]
+        return cut(self._decoded[1], self.sample_rate, self.clip_sec, rng)
+
     def collater(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         """Make a `sample`:
 
-        id: int64 (B,), lines of the manifest, from 0.
+        id: int64 (B,), numbers of clips, from 0; `line` gives those of their lines in the manifest.
         net_input:
             waveform: int32 (B, T), the bits of float32 samples (see `modules/float32_bits.py`).
             clip_key: int64 (B, 3) numpy, (seed, epoch, index); stays on the host, where masks are drawn.
@@ -259,7 +278,11 @@ class AudioDataset(FairseqDataset):
             return np.arange(len(self))
         if self.sampling_weights is not None:
             return np.asarray(self._clips_of_the_epoch())
-        return np.random.default_rng([self.seed, self.epoch]).permutation(len(self))
+        together = min(self.crops_per_file, CROPS_TOGETHER)
+        clips = np.arange(len(self)).reshape(-1, self.crops_per_file)
+        padded = np.pad(clips, ((0, 0), (0, -self.crops_per_file % together)), constant_values=-1)
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(padded.reshape(-1, together)).reshape(-1)
+        return order[order >= 0]
 
     def batch_by_size(self, indices, max_tokens=None, max_sentences=None, required_batch_size_multiple=1):
         """fairseq's batches of every clip: `dataset.required_batch_size_multiple` makes ve-fairseq drop some."""

@@ -225,8 +225,9 @@ class AudioTask(FairseqTask):
         result = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad, **kwargs)
         if result[2]["skipped"]:
             self._skipped_in = update_num
-            paths = self.datasets[self.cfg.train_subset].manifest.paths
-            self._skipped_clips = ", ".join(f"{index} ({paths[index]})" for index in sample["id"].tolist())
+            dataset = self.datasets[self.cfg.train_subset]
+            paths = {index: dataset.manifest.paths[dataset.line(index)] for index in sample["id"].tolist()}
+            self._skipped_clips = ", ".join(f"{index} ({path})" for index, path in paths.items())
             logger.warning(
                 "update %d: dropped a batch whose loss is not finite, clips %s", update_num + 1, self._skipped_clips
             )

@@ -1,10 +1,12 @@
 """Task `maskspec_pretraining`: clips of a manifest, no labels."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Dict, List
 
 from fairseq.tasks import register_task
 
 from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.data_dir.manifest import Manifest
 from maskspec_fairseq.modules.masking import num_decoded, num_masked
 from maskspec_fairseq.registered_names import PRETRAINING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
@@ -12,7 +14,10 @@ from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
 
 @dataclass
 class MaskSpecPretrainingConfig(AudioTaskConfig):
-    pass
+    crops_per_file: int = field(
+        default=1,
+        metadata={"help": "clips of every file in an epoch; above 1, each file is decoded once for all of them"},
+    )
 
 
 @register_task(PRETRAINING_TASK, dataclass=MaskSpecPretrainingConfig)
@@ -32,3 +37,6 @@ class MaskSpecPretrainingTask(AudioTask):
             num_decoded(num_masked(rows * columns, model.mask_ratio), model.decoder_share)  # refuses too short clips
             self.set_mel_statistics(model.front_end)
         return model
+
+    def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:
+        return {"crops_per_file": self.cfg.crops_per_file}
