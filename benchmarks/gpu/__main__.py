@@ -1,4 +1,4 @@
-"""What can only be checked on a GPU, in about five minutes: `make gpu`, or `python -m benchmarks.gpu`.
+"""What can only be checked on a GPU, in under eight minutes: `make gpu`, or `python -m benchmarks.gpu`.
 
 Runs tests/gpu, then the benchmarks of a GPU, and writes results/gpu.md with the card and the versions. The parts alone:
 `python -m pytest tests/gpu -m gpu`, and `python -m benchmarks --device cuda [NAME...]`. Nothing is fetched from a
@@ -19,8 +19,8 @@ from benchmarks.machine import card, commit, surroundings
 
 OUT = Path(__file__).resolve().parents[2] / "results" / "gpu.md"
 PACKAGES = ["torch", "torchaudio", "fairseq", "ve-fairseq", "timm", "onnxruntime-gpu", "triton"]
-MAX_SEC = 240  # of everything; the tests have at most TESTS_SEC of it
-TESTS_SEC = 130
+MAX_SEC = 450  # of everything; the tests have at most TESTS_SEC of it
+TESTS_SEC = 240
 
 
 def build_parser() -> argparse.ArgumentParser:

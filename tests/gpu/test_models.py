@@ -21,7 +21,7 @@ def test_the_front_end_is_that_of_a_cpu(device, name, mel_jitter):
     front_end = LogMel(name, rate, mel_jitter=mel_jitter)
     waveform = noise(2 * rate, clips=3)
     # a tone with a noise floor as recordings have: of a pure one the bins far above hold rounding errors alone
-    waveform[1] = torch.sin(2 * np.pi * 440 / rate * torch.arange(2 * rate)) + 0.001 * waveform[0]
+    waveform[1] = 0.1 * torch.sin(2 * np.pi * 440 / rate * torch.arange(2 * rate)) + 0.01 * waveform[0]
     waveform[2] = 0
     keys = np.array([[1, 1, clip] for clip in range(3)])
     expected = front_end(waveform, keys)

@@ -1,4 +1,4 @@
-"""Precisions, compiled blocks, checkpointed activations, and an overflow of the loss scale: trainings as users run them."""
+"""Trainings in half precision, with compiled blocks, checkpointed activations, and a loss scale that overflows."""
 
 import pytest
 
