@@ -178,6 +178,19 @@ def check_devices(cpu: bool, half_precision: bool) -> None:
         )
 
 
+def check_last_epoch_is_saved(max_epoch: int, max_update: int, save_interval: int, no_save: bool) -> None:
+    """Refuse a run whose last epoch fairseq would not save: it saves every `save_interval` epochs, and at `max_update`.
+
+    Raises:
+        ValueError: the run would end by its epochs, and not with one that is saved.
+    """
+    if not no_save and not max_update and max_epoch % save_interval:
+        raise ValueError(
+            f"expected a run whose last epoch is saved, found optimization.max_epoch={max_epoch} with "
+            f"checkpoint.save_interval={save_interval}; take a save_interval that divides max_epoch"
+        )
+
+
 def resolve_named_checkpoints(model_cfg: Any, resolve: Callable[[str], str]) -> dict[str, str]:
     """Let fairseq read the checkpoints that the command names at absolute paths, not below the run directory.
 

@@ -12,7 +12,17 @@ from maskspec_fairseq.tasks.maskspec_pretraining import MaskSpecPretrainingConfi
 from tests.factories import REPOSITORY, SMALL_ENCODER
 
 NO_RUN: dict[str, Any] = dict(
-    seed=1, train_subset="train", update_freq=[1], max_epoch=1, cpu=True, fp16=False, bf16=False, amp=False
+    seed=1,
+    train_subset="train",
+    update_freq=[1],
+    max_epoch=1,
+    max_update=0,
+    save_interval=1,
+    no_save=False,
+    cpu=True,
+    fp16=False,
+    bf16=False,
+    amp=False,
 )
 
 

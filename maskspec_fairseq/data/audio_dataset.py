@@ -195,7 +195,7 @@ class AudioDataset(FairseqDataset):
         crop_rng = clip_rng(key, CROP) if self.training else None
         bad_audio: list[str] = []
         while True:
-            source = self.line(index if not bad_audio else self._replacement(key, len(bad_audio)))
+            source = self.line(index) if not bad_audio else self._replacement(key, len(bad_audio))
             try:
                 crop = self._crop(source, crop_rng)
                 return LoadedClip(crop.waveform, crop.num_samples, source, bad_audio, crop.start, crop.rate)
@@ -326,6 +326,7 @@ class AudioDataset(FairseqDataset):
         return [self.seed, self.epoch if self.training else 0, index]
 
     def _replacement(self, key: list[int], attempt: int) -> int:
-        """A clip other than the one of the key; the last of `attempt` draws."""
-        step = clip_rng(key, REPLACEMENT).integers(1, max(2, len(self)), size=attempt)[-1]
-        return int((key[2] + step) % len(self))
+        """A line other than that of the key's clip; the last of `attempt` draws."""
+        lines = len(self.manifest)
+        step = clip_rng(key, REPLACEMENT).integers(1, max(2, lines), size=attempt)[-1]
+        return int((self.line(key[2]) + step) % lines)

@@ -19,6 +19,7 @@ from maskspec_fairseq.data_dir.manifest import Manifest, check_manifest, join_ma
 from maskspec_fairseq.data_dir.mel_stats import read_mel_statistics
 from maskspec_fairseq.fairseq_compat import (
     check_devices,
+    check_last_epoch_is_saved,
     raise_if_interrupted,
     remember_interrupts,
     set_batches_per_epoch,
@@ -63,6 +64,9 @@ class AudioTaskConfig(FairseqDataclass):
     save_dir: str = II("checkpoint.save_dir")
     update_freq: List[int] = II("optimization.update_freq")
     max_epoch: int = II("optimization.max_epoch")
+    max_update: int = II("optimization.max_update")
+    save_interval: int = II("checkpoint.save_interval")
+    no_save: bool = II("checkpoint.no_save")
     cpu: bool = II("common.cpu")
     fp16: bool = II("common.fp16")
     bf16: bool = II("common.bf16")
@@ -139,6 +143,7 @@ class AudioTask(FairseqTask):
                 )
             check_fields({name: self.cfg[name] for name in ("sample_rate", "clip_sec", "channel")}, TASK, "task")
             check_devices(self.cfg.cpu, self.cfg.fp16 or self.cfg.bf16 or self.cfg.amp)
+            check_last_epoch_is_saved(self.cfg.max_epoch, self.cfg.max_update, self.cfg.save_interval, self.cfg.no_save)
             self._named_checkpoints = claim_run_directory(self, cfg)
             remember_interrupts()
             log_start(self.cfg, self._named_checkpoints.get("restore_file", ""))

@@ -133,6 +133,17 @@ def test_half_precision_without_a_gpu_is_refused_with_the_cure(monkeypatch):
     fairseq_compat.check_devices(cpu=False, half_precision=True)
 
 
+def test_a_run_whose_last_epoch_would_be_lost_is_refused():
+    with pytest.raises(
+        ValueError, match="max_epoch=40 with checkpoint.save_interval=15; take a save_interval that div"
+    ):
+        fairseq_compat.check_last_epoch_is_saved(max_epoch=40, max_update=0, save_interval=15, no_save=False)
+    for change in (dict(save_interval=20), dict(max_update=1000), dict(no_save=True), dict(max_epoch=45)):
+        fairseq_compat.check_last_epoch_is_saved(
+            **{"max_epoch": 40, "max_update": 0, "save_interval": 15, "no_save": False, **change}
+        )
+
+
 def test_processes_of_torchrun_that_would_train_each_for_itself_are_refused(monkeypatch):
     import torch
 

@@ -63,6 +63,38 @@ def test_clips_and_masks_do_not_depend_on_gpus_or_workers(manifest, shards, work
         assert torch.equal(waveform, many[index][0]) and torch.equal(mask, many[index][1])
 
 
+def start_of(crop, whole):
+    """Where a piece of a waveform was cut."""
+    first = np.lib.stride_tricks.sliding_window_view(whole[: len(whole) - len(crop) + 32], 32)
+    return int(np.abs(first - crop[:32]).max(axis=1).argmin())
+
+
+@pytest.mark.parametrize("crops", [2, 6])
+def test_several_crops_of_a_file(manifest, monkeypatch, crops):
+    one = clips_of(batches(make(manifest, crops_per_file=crops), 1, 0))
+    assert sorted(one) == list(range(crops * len(manifest)))
+    many = clips_of([s for shard in (0, 1) for s in batches(make(manifest, crops_per_file=crops), 2, shard, 1)])
+    assert all(torch.equal(one[i][0], many[i][0]) and torch.equal(one[i][1], many[i][1]) for i in one)
+
+    dataset, decoded = make(manifest, crops_per_file=crops), []
+    line = int(np.argmax(manifest.frames))  # the longest file: its crops differ
+    own = [from_bits(one[index][0]).numpy() for index in one if dataset.line(index) == line]
+    whole, _ = load_clip(manifest.full_path(line), 32000)
+    starts = [start_of(crop, whole) for crop in own]
+    assert all(np.array_equal(whole[start : start + len(crop)], crop) for start, crop in zip(starts, own))
+    assert len({crop.tobytes() for crop in own}) == crops
+
+    monkeypatch.setattr(
+        "maskspec_fairseq.data.audio_dataset.load_clip",
+        lambda path, *rest: decoded.append(path) or load_clip(path, *rest),
+    )
+    for index in dataset.ordered_indices():
+        dataset[index]
+    groups = 1 if crops <= 4 else 2  # of at most four crops that follow one another; two may meet by chance
+    assert len(manifest) <= len(decoded) <= groups * len(manifest)
+    assert len(make(manifest, crops_per_file=crops, training=False)) == len(manifest)
+
+
 def test_crops_and_order_change_with_the_epoch_and_come_back(manifest):
     dataset = make(manifest)
     long = 12  # a clip of 2 s at 32 kHz, of which 0.5 s are taken
@@ -107,6 +139,13 @@ def test_sample_is_what_its_docstring_says(manifest):
 def test_bad_audio_raises_with_its_path(broken):
     with pytest.raises(AudioError, match="missing.wav: expected audio that soundfile decodes"):
         make(broken)[5]
+
+
+def test_a_file_that_cannot_be_read_is_replaced_for_all_its_crops(broken):
+    dataset = make(broken, crops_per_file=4, on_bad_audio="skip")
+    found = [dataset[index] for index in range(len(dataset))]
+    assert [index for index, item in enumerate(found) if item["replaced"]] == [20, 21, 22, 23]
+    assert all(item["waveform"].any() for item in found)
 
 
 def test_bad_audio_is_replaced_by_the_same_clip_everywhere(broken):
@@ -203,6 +242,7 @@ def likeness_of(dataset, index, waveform):
         (dict(channel="centre"), "expected task.channel out of .* found 'centre'"),
         (dict(on_bad_audio="ignore"), "expected task.on_bad_audio out of .* found 'ignore'"),
         (dict(clip_sec=0), "expected task.clip_sec above 0, found 0"),
+        (dict(crops_per_file=0), "expected task.crops_per_file of at least 1, found 0"),
     ],
 )
 def test_bad_arguments_are_refused(manifest, kwargs, message):
