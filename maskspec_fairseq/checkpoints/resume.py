@@ -15,7 +15,7 @@ from typing import Any, Optional
 from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.checkpoints.average import BEST, EPOCH, TRAINING_FIELDS, UPDATE
 from maskspec_fairseq.checkpoints.compare import differing_fields
-from maskspec_fairseq.checkpoints.read import read_checkpoint
+from maskspec_fairseq.checkpoints.read import check_model, read_checkpoint
 from maskspec_fairseq.registered_names import MODELS
 
 logger = logging.getLogger(__name__)
@@ -104,10 +104,12 @@ def check_start(path: str, model: Mapping[str, Any]) -> None:
         model: the config of the model that is trained.
 
     Raises:
-        ValueError: there is no such file, it is not a checkpoint of such a model, or it holds more than data.
+        ValueError: there is no such file, it is not a checkpoint of such a model, its weights are not those that its
+            config describes, or it holds more than data.
         OSError: it cannot be read.
     """
-    found = read_checkpoint(path, (model["_name"],))["cfg"]["model"]
+    state = read_checkpoint(path, (model["_name"],))
+    found = state["cfg"]["model"]
     names = {*found} & {*model} - {*TRAINING_FIELDS, "num_classes", "label_names"}
     differing = differing_fields(model, found, names, "model.")
     if differing:
@@ -115,6 +117,7 @@ def check_start(path: str, model: Mapping[str, Any]) -> None:
             f"{path}: expected a checkpoint of the model that is trained, found another one ({'; '.join(differing)}); "
             "give these fields its values, or start from its encoder alone with model.pretrained, in finetuning"
         )
+    check_model(state, path)
 
 
 def begins_with(path: Path, beginning: Path) -> bool:

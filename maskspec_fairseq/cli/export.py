@@ -1,4 +1,4 @@
-"""maskspec-export: write a trained model as a folder without code, safetensors and a JSON config, and as ONNX."""
+"""maskspec-export: write a trained model as a folder without code, and as files for ONNX, torch.export and timm."""
 
 import argparse
 import sys
@@ -11,9 +11,12 @@ from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.export_onnx import check_onnx, write_onnx
+from maskspec_fairseq.inference.export_program import check_program, write_program
+from maskspec_fairseq.inference.export_timm import TIMM_FILES, check_timm, write_timm
 from maskspec_fairseq.inference.load import load_model
 
 ONNX_FILE = "model.onnx"
+PROGRAM_FILE = "model.pt2"
 EXAMPLE = """maskspec-export --checkpoint runs/esc10/fold1/checkpoints/checkpoint_last.pt --out esc10_fold1 --onnx
 python -c "import maskspec_fairseq; print(maskspec_fairseq.load_model('esc10_fold1').labels)\""""
 
@@ -25,6 +28,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--onnx", action="store_true", help=f"also write {ONNX_FILE}: the whole model, for waveforms at its rate"
     )
+    parser.add_argument(
+        "--torch-export",
+        action="store_true",
+        help=f"also write {PROGRAM_FILE}: the whole model, for clips of its length and rate, that torch alone runs",
+    )
+    parser.add_argument(
+        "--timm",
+        action="store_true",
+        help=f"also write {' and '.join(TIMM_FILES)}: the encoder for timm, and the arguments of its create_model",
+    )
     add_readout(parser)
     return parser
 
@@ -33,9 +46,17 @@ def run(args: argparse.Namespace) -> None:
     model = load_model(args.checkpoint, args.pool, args.layers)
     if args.onnx:
         check_onnx(model)  # before anything is written
+    if args.torch_export:
+        check_program(model)
+    if args.timm:
+        check_timm(model)
     write_folder(model, args.out)
     if args.onnx:
         write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))
+    if args.torch_export:
+        write_whole(Path(args.out, PROGRAM_FILE), lambda path: write_program(model, str(path)))
+    if args.timm:
+        write_timm(model, args.out)
     kind = " in frames" if model.network.head_of_frames else ""
     head = f"a head for {len(model.labels)} classes{kind}" if model.labels else "no head"
     print(f"{args.out}: width {model.embed_dim}, {head}, {model.sample_rate} Hz, {model.clip_sec} s")

@@ -1,5 +1,6 @@
 """Task `maskspec_pretraining`: clips of a manifest, no labels."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Dict, List
 
@@ -10,6 +11,8 @@ from maskspec_fairseq.data_dir.manifest import Manifest
 from maskspec_fairseq.modules.masking import num_decoded, num_masked
 from maskspec_fairseq.registered_names import PRETRAINING_TASK
 from maskspec_fairseq.tasks.audio_task import AudioTask, AudioTaskConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -27,6 +30,8 @@ class MaskSpecPretrainingTask(AudioTask):
     def build_model(self, cfg, from_checkpoint: bool = False):
         """Build the model and set its mel statistics, unless it is loaded from a checkpoint, which has them.
 
+        So is a model that starts from `checkpoint.finetune_from_model`: the weights have learned in its units.
+
         Raises:
             ManifestError: see `set_mel_statistics`.
             ValueError: clips that are too short for the mask ratio, or for the decoder's share.
@@ -35,7 +40,11 @@ class MaskSpecPretrainingTask(AudioTask):
         if not from_checkpoint:
             rows, columns = model.front_end.grid(clip_samples(self.cfg.clip_sec, self.cfg.sample_rate))
             num_decoded(num_masked(rows * columns, model.mask_ratio), model.decoder_share)  # refuses too short clips
-            self.set_mel_statistics(model.front_end)
+            start = self._named_checkpoints.get("finetune_from_model")
+            if start:  # fairseq loads it once the model is built
+                logger.info("the log-mel statistics are those of %s", start)
+            else:
+                self.set_mel_statistics(model.front_end)
         return model
 
     def dataset_arguments(self, split: str, manifests: List[Manifest]) -> Dict[str, Any]:

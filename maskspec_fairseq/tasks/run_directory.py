@@ -76,7 +76,7 @@ def sources_of(task: Any, model: Dict[str, Any], finetune_from: str) -> Dict[str
         "model.pretrained": file_source(task.launch_path(pretrained) if pretrained else ""),
         "checkpoint.finetune_from_model": file_source(finetune_from),
     }
-    if not pretrained:  # else they come with it
+    if not pretrained and not finetune_from:  # else they come with it
         statistics = digest_statistics(task.data_dir, model["front_end"], subsets)
         sources["log-mel statistics"] = {"path": os.path.join(task.data_dir, MEL_STATS_FILE), "sha256": statistics}
     return sources

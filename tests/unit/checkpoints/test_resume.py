@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from maskspec_fairseq.checkpoints.resume import check_start, own_checkpoints, read_last_config
-from tests.factories import Intruder, classifier_cfg, pretraining_cfg, save_foreign_checkpoint
+from tests.factories import (
+    Intruder,
+    classifier_cfg,
+    pretraining_cfg,
+    save_checkpoint,
+    save_foreign_checkpoint,
+    small_autoencoder,
+    small_classifier,
+)
 
 
 def save(path, epoch: int, updates: int, in_epoch: int = 0, cfg=None) -> bytes:
@@ -103,8 +111,7 @@ def test_a_foreign_pickle_is_refused_unread(tmp_path, plain):
 
 
 def test_a_checkpoint_to_start_from_is_there_and_of_the_model_that_is_trained(tmp_path):
-    save(tmp_path / "c.pt", 1, 10, cfg=classifier_cfg("abc"))
-    path = str(tmp_path / "c.pt")
+    path = save_checkpoint(tmp_path / "c.pt", small_classifier(3), classifier_cfg("abc"))
     check_start(path, classifier_cfg("abc", dropout=0.5))
     with pytest.raises(ValueError, match="none.pt: expected a checkpoint of a maskspec run, found no such file"):
         check_start(str(tmp_path / "none.pt"), classifier_cfg("abc"))
@@ -112,3 +119,12 @@ def test_a_checkpoint_to_start_from_is_there_and_of_the_model_that_is_trained(tm
         check_start(path, pretraining_cfg())
     with pytest.raises(ValueError, match=r"another one \(model.label_keys: .*number 1: b.; model.pool: expected"):
         check_start(path, classifier_cfg("acb", pool="cls"))
+
+
+def test_a_checkpoint_to_start_from_has_the_weights_that_its_config_describes(tmp_path):
+    model = small_autoencoder()
+    check_start(save_checkpoint(tmp_path / "c.pt", model, pretraining_cfg()), pretraining_cfg(mask_ratio=0.5))
+    del model.decoder
+    path = save_checkpoint(tmp_path / "no_decoder.pt", model, pretraining_cfg())
+    with pytest.raises(ValueError, match=r"no_decoder.pt: expected the weights of the model .*, found no decoder\.\w+"):
+        check_start(path, pretraining_cfg())
