@@ -30,8 +30,11 @@ NAMES = [
     "loader",
     "packs",
     "manifest",
+    "growth",
     "startup",
     "inference",
+    "many_files",
+    "waiting",
     "scaling",
 ]
 PLOTS = """

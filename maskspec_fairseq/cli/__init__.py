@@ -1,5 +1,10 @@
-"""The programs. Ctrl-C during their imports, which take seconds, ends them in one line instead of a traceback."""
+"""The programs. Ctrl-C during their imports, which take seconds, ends them in one line instead of a traceback.
 
+Next to other busy processes, threads that spin while they wait for each other take the cores from those they wait for.
+So the threads of the programs sleep instead. OpenMP reads this when torch is loaded; what the user has set stays.
+"""
+
+import os
 import signal
 import sys
 from types import TracebackType
@@ -16,3 +21,4 @@ def report_interrupt(kind: type[BaseException], error: BaseException, traceback:
 
 
 sys.excepthook = report_interrupt
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -42,13 +42,36 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_batch_size(parser: argparse.ArgumentParser, default: int) -> None:
-    """Add --batch-size for windows of one file."""
+    """Add --batch-size for windows of files."""
     parser.add_argument(
         "--batch-size",
         type=int_at_least(1),
         default=default,
         metavar="N",
-        help="windows of one file that are encoded together, on a CPU at most 4 (default: %(default)s)",
+        help="windows, of any files, that are encoded together, on a CPU at most 4 (default: %(default)s)",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --workers."""
+    parser.add_argument(
+        "--workers",
+        type=int_at_least(0),
+        default=1,
+        metavar="N",
+        help="processes that load audio, 0 for none of its own (default: %(default)s)",
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add --precision."""
+    from maskspec_fairseq.inference.precision import PRECISIONS  # here, because it imports torch
+
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="of matrix products; bf16 is faster where the device has it (default: %(default)s)",
     )
 
 

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Optional
 
 from maskspec_fairseq.argument_types import int_at_least
-from maskspec_fairseq.cli.arguments import add_batch_size, add_device, add_readout, list_audio, make_parser
+from maskspec_fairseq.cli.arguments import (
+    add_batch_size,
+    add_device,
+    add_precision,
+    add_readout,
+    add_workers,
+    list_audio,
+    make_parser,
+)
 from maskspec_fairseq.cli.program import report_failures, run_program
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS
 from maskspec_fairseq.inference.embedding_job import embed_clips, list_files, list_manifest
@@ -44,6 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_readout(parser)
     add_batch_size(parser, MAX_WINDOWS)
+    add_workers(parser)
+    add_precision(parser)
     add_device(parser)
     return parser
 
@@ -64,7 +74,9 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         )
     clips = list_manifest(args.data, args.subset) if args.data else list_files(list_audio(args.files))
     model = load_model(args.checkpoint, args.pool, args.layers).to(args.device)
-    result = embed_clips(model, clips, args.out, args.frames, args.passes, args.batch_size)
+    result = embed_clips(
+        model, clips, args.out, args.frames, args.passes, args.batch_size, args.workers, args.precision
+    )
     earlier = f", {result.num_before} of them before" if result.num_before else ""
     written = args.out if result.num_embedded else "nothing written"
     print(f"embedded {result.num_embedded} of {result.num_clips} clips{earlier}: {written}")

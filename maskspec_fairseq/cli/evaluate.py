@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import int_at_least, seconds
-from maskspec_fairseq.cli.arguments import add_detection, add_device, detection_of, make_parser
+from maskspec_fairseq.cli.arguments import (
+    add_detection,
+    add_device,
+    add_precision,
+    add_workers,
+    detection_of,
+    make_parser,
+)
 from maskspec_fairseq.cli.program import printable, run_program
 from maskspec_fairseq.inference.evaluate import evaluate, write_evaluation
 
@@ -44,9 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="windows, of any clips, that are encoded together (default: %(default)s)",
     )
-    parser.add_argument(
-        "--workers", type=int_at_least(0), default=1, metavar="N", help="processes that load (default: %(default)s)"
-    )
+    add_workers(parser)
+    add_precision(parser)
     add_detection(parser)
     add_device(parser)
     parser.add_argument("--out", metavar="DIR", help="for scores.json, predictions.csv and a picture (default: none)")
@@ -63,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
         args.workers,
         args.device,
         detection_of(args),
+        args.precision,
     )
     if args.out:
         write_evaluation(evaluation, args.out)

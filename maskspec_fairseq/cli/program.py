@@ -48,6 +48,15 @@ def run_program(
     except (AudioError, ManifestError, ImportError, OSError, ValueError) as error:
         print(f"{parser.prog}: {message_of(error)}", file=sys.stderr)
         return FAILED
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        print(
+            f"{parser.prog}: expected the processes that load audio to live, found that one was ended "
+            f"({str(error).splitlines()[0]}); was the memory full? The same command starts again, with fewer --workers",
+            file=sys.stderr,
+        )
+        return FAILED
 
 
 def printable(text: str) -> str:

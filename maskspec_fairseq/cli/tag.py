@@ -13,6 +13,8 @@ from maskspec_fairseq.cli.arguments import (
     add_batch_size,
     add_detection,
     add_device,
+    add_precision,
+    add_workers,
     detection_of,
     list_audio,
     make_parser,
@@ -22,7 +24,7 @@ from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.events import Detection, table_lines
 from maskspec_fairseq.inference.load import load_labelled_model
-from maskspec_fairseq.inference.tagging import events_of_file, tag_file, window_samples
+from maskspec_fairseq.inference.tagging import events_of_files, tag_files, window_samples
 
 EXAMPLE = """maskspec-tag dog.wav rain.mp3 --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --top-k 3
 maskspec-tag hour.flac --checkpoint exported/ --window 5 --hop 2.5 --format jsonl > hour.jsonl
@@ -78,6 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the output; a table of events is tab-separated, with DESED's columns (default: %(default)s)",
     )
     add_batch_size(parser, MAX_WINDOWS)
+    add_workers(parser)
+    add_precision(parser)
     add_device(parser)
     return parser
 
@@ -102,11 +106,10 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         failed = print_events(model, files, detection or Detection(), args)
         return report_failures(parser, failed, f"{len(files)} files could not be tagged")
     failed = []
-    for path in files:
-        try:
-            results = tag_file(model, path, args.top_k, windows, args.batch_size)
-        except AudioError as error:
-            failed.append(str(error))
+    tagged = tag_files(model, files, args.top_k, windows, args.batch_size, args.workers, args.precision)
+    for path, results in zip(files, tagged):
+        if isinstance(results, AudioError):
+            failed.append(str(results))
             continue
         if any(math.isnan(tag["score"]) for result in results for tag in result["tags"]):
             print(f"{parser.prog}: {path}: warning: scores that are NaN; is the model damaged?", file=sys.stderr)
@@ -124,11 +127,10 @@ def print_events(model: AudioModel, files: Sequence[str], detection: Detection, 
     failed = []
     if args.format == "table":
         print(*table_lines([], scores=True))
-    for path in files:
-        try:
-            events = events_of_file(model, path, detection, args.batch_size)
-        except AudioError as error:
-            failed.append(str(error))
+    found = events_of_files(model, files, detection, args.batch_size, args.workers, args.precision)
+    for path, events in zip(files, found):
+        if isinstance(events, AudioError):
+            failed.append(str(events))
             continue
         if args.format == "jsonl":
             lines = [event_line(path, event) for event in events]

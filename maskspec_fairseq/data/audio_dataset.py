@@ -9,6 +9,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
+from torch.utils.data import default_collate
 
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import CHANNELS, Crop, clip_samples, cut, load_clip, load_crop
@@ -238,7 +239,8 @@ class AudioDataset(FairseqDataset):
             return {**nothing, "id": nothing["id"][:0], "nsentences": 0}
         num_samples = [item["num_samples"] for item in items]
         net_input = {
-            "waveform": to_bits(torch.stack([item["waveform"] for item in items])),
+            # in a loader process straight into shared memory, to which torch would copy what `torch.stack` makes
+            "waveform": to_bits(default_collate([item["waveform"] for item in items])),
             "clip_key": np.array([item["clip_key"] for item in items], dtype=np.int64),
         }
         sample = {
@@ -258,7 +260,7 @@ class AudioDataset(FairseqDataset):
             sample["frame_target"] = torch.from_numpy(np.stack([item["frame_target"] for item in items])).double()
             sample["frame_known"] = torch.from_numpy(np.stack([item["frame_known"] for item in items]))
         if items[0]["mix_waveform"] is not None:
-            net_input["mix_waveform"] = to_bits(torch.stack([item["mix_waveform"] for item in items]))
+            net_input["mix_waveform"] = to_bits(default_collate([item["mix_waveform"] for item in items]))
             net_input["mix_ratio"] = torch.tensor([item["mix_ratio"] for item in items], dtype=torch.float64)
         return sample
 

@@ -260,7 +260,7 @@ class AudioModel(nn.Module):
             num_samples: (B,), how many samples of each window, from its start, are not padding; None for all.
             max_windows: how many windows are encoded together at most; all of them if None.
         """
-        size = None if max_windows is None else self._batch_size(max_windows)
+        size = None if max_windows is None else self.windows_together(max_windows)
         batches = [windows] if size is None else windows.split(size)
         # A finetuned model pools as in training, padding included; the classes of a third-party head may have no names.
         as_trained = not self.layers and (self.labels or self.network.pool_norm is not None)
@@ -272,7 +272,7 @@ class AudioModel(nn.Module):
         parts = zip(batches, [held] if size is None else held.split(size))
         return torch.cat([self.network.embed(batch, held=part, layers=self.layers) for batch, part in parts])
 
-    def _batch_size(self, max_windows: int) -> int:
+    def windows_together(self, max_windows: int) -> int:
         """How many of at most max_windows are encoded together on the model's device."""
         return min(max_windows, MAX_WINDOWS_ON_CPU) if self.device.type == "cpu" else max_windows
 
@@ -333,7 +333,7 @@ class AudioModel(nn.Module):
     def embed_frames(self, windows: Tensor, passes: int, all_layers: bool = False) -> Tensor:
         """Windows of `frame_windows`, (B, margin + W) -> their frames in the order of time, (B, M * P, W')."""
         layers = range(1, len(self.network.encoder.blocks) + 1) if all_layers else self.layers
-        together = self._batch_size(MAX_WINDOWS)
+        together = self.windows_together(MAX_WINDOWS)
         parts = []
         for batch in windows.split(max(1, together // passes)):
             shifted = batch.unfold(1, self.window_samples, self.column_samples // passes)  # (b, P, W)

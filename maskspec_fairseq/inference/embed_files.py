@@ -1,21 +1,23 @@
-"""Embeddings of files of any length, which are read in blocks.
+"""What a model computes of files of any length, which are read in blocks: embeddings, and the scores of frames.
 
-Shapes: T samples, W samples per window, N frames, E width of an embedding, W'
-of a frame's.
+Each is a `FileEncoder`, for many files by `encode_files`, and a function, for one.
+
+Shapes: B windows of a batch, K windows of W samples per file, M columns of patches per window, P passes, N frames, E
+width of an embedding, W' of a frame's, C classes.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from maskspec_fairseq.audio.stream import stream_clip
 from maskspec_fairseq.audio.windows import Window, cut, cut_evenly
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.events import Frames
+from maskspec_fairseq.inference.file_batches import FileEncoder, encode_file
 
 
 class Span(NamedTuple):
@@ -26,121 +28,152 @@ class Span(NamedTuple):
     embedding: Tensor
 
 
-@torch.inference_mode()
-def embed_file(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Span:
-    """The embedding that `AudioModel.forward` computes for the whole file, with a few windows in memory at a time.
+class EmbeddingEncoder(FileEncoder[Span]):
+    """The embedding that `AudioModel.forward` computes for the whole file."""
 
-    A batch holds windows of this file only, so that the result does not depend on other files.
+    def __init__(self, model: AudioModel) -> None:
+        self.model = model
+        self.size = model.window_samples
+        self.cut = partial(cut_evenly, size=self.size)
+
+    def encode(self, windows: Tensor, lengths: Tensor) -> Tensor:
+        """(B, W) -> (B, E)."""
+        return self.model.embed_windows(windows, lengths, max_windows=None)
+
+    def join(self, rows: Tensor, num_samples: int) -> Span:
+        """(K, E) -> (E,)."""
+        return Span(0.0, num_samples / self.model.sample_rate, rows.double().mean(dim=0).float())
+
+
+class SpanEncoder(FileEncoder[list[Span]]):
+    """The embeddings of spans of a file; the last one is shorter if the file ends within it.
+
+    Spans longer than the model's length are cut into several windows, shorter ones are padded, as `AudioModel.embed`
+    does with clips.
 
     Args:
-        batch_size: how many windows are encoded together.
-
-    Raises:
-        AudioError: see `load_clip`.
+        span: samples per span, at the model's rate.
+        hop: samples from one span to the next, at most `span`.
     """
-    total, count, end = torch.zeros(model.embed_dim, dtype=torch.float64), 0, 0
-    pieces = stream_clip(path, model.sample_rate, model.channel)
-    for batch in _batches(cut_evenly(pieces, model.window_samples), batch_size):
-        total += _embed(model, batch, batch_size).double().sum(dim=0)
-        count, end = count + len(batch), batch[-1].end
-    return Span(0.0, end / model.sample_rate, (total / count).float())
+
+    def __init__(self, model: AudioModel, span: int, hop: int) -> None:
+        self.model, self.span, self.hop = model, span, hop
+        self.size = model.window_samples
+        self.cut = partial(_cut_spans, span=span, hop=hop, size=self.size)
+
+    def encode(self, windows: Tensor, lengths: Tensor) -> Tensor:
+        """(B, W) -> (B, E)."""
+        return self.model.embed_windows(windows, lengths, max_windows=None)
+
+    def join(self, rows: Tensor, num_samples: int) -> list[Span]:
+        """(K, E) -> (E,) for each span."""
+        beyond = max(0, num_samples - self.span)
+        starts = [number * self.hop for number in range(1 + -(-beyond // self.hop))]
+        ends = [min(start + self.span, num_samples) for start in starts]
+        counts = [-(-(end - start) // self.size) for start, end in zip(starts, ends)]
+        rate = self.model.sample_rate
+        return [
+            Span(start / rate, end / rate, part.mean(dim=0))
+            for start, end, part in zip(starts, ends, rows.split(counts))
+        ]
 
 
-def embed_spans(model: AudioModel, path: str, size: int, hop: int, batch_size: int = MAX_WINDOWS) -> Iterator[Span]:
-    """The embeddings of the windows of a file; the last window is shorter if the file ends within it.
-
-    Args:
-        size: of a window, samples at the model's rate. Windows longer than the model's length are cut into several,
-            shorter ones are padded, as `AudioModel.embed` does with clips.
-        hop: samples from one window to the next, see `cut`.
-        batch_size: how many windows of the model's length are encoded together.
-
-    Raises:
-        AudioError: see `load_clip`.
-    """
-    together = max(1, batch_size // -(-size // model.window_samples))
-    pieces = stream_clip(path, model.sample_rate, model.channel)
-    for batch in _batches(cut(pieces, size, hop), together):
-        for window, embedding in zip(batch, _embed(model, batch, batch_size)):
-            yield Span(window.start / model.sample_rate, window.end / model.sample_rate, embedding)
-
-
-@torch.inference_mode()
-def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor, Tensor]:
-    """The frames that `AudioModel.frame_embeddings` computes for the whole file, which is read once and in blocks.
+class FrameEncoder(FileEncoder[tuple[Tensor, Tensor]]):
+    """The frames that `AudioModel.frame_embeddings` computes for the whole file, float32 (N, W'), and their times,
+    float64 (N,), s, on the CPU. They are all that is kept in memory.
 
     Args:
         passes: how many times each window is encoded.
 
-    Returns:
-        Embeddings, float32 (N, W'), and times, float64 (N,), s, on the CPU. They are all that is kept in memory.
+    Raises:
+        ValueError: a number of passes that does not divide a column.
+    """
+
+    def __init__(self, model: AudioModel, passes: int = 1) -> None:
+        self.model, self.passes = model, passes
+        self.size, hop, margin = model.frame_windows(passes)
+        self.cut = partial(_cut_frames, size=self.size, hop=hop, margin=margin)
+
+    def encode(self, windows: Tensor, lengths: Tensor) -> Tensor:
+        """(B, W) -> (B, M * P, W')."""
+        return self.model.embed_frames(windows, self.passes)
+
+    def join(self, rows: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+        """(K, M * P, W') -> (N, W')."""
+        first, times = self.model.frame_times(num_samples, self.passes)
+        return rows.flatten(0, 1)[first : first + len(times)], times
+
+
+class ScoreEncoder(FileEncoder[Frames]):
+    """The scores of the columns of patches of the whole file, by a model with a head of frames."""
+
+    def __init__(self, model: AudioModel) -> None:
+        self.model = model
+        self.size = model.window_samples
+        self.cut = model.scored_windows.stream
+
+    def encode(self, windows: Tensor, lengths: Tensor) -> Tensor:
+        """(B, W) -> (B, M, C)."""
+        return self.model.network.head(self.model.embed_frames(windows, passes=1))
+
+    def join(self, rows: Tensor, num_samples: int) -> Frames:
+        """(K, M, C) -> (N, C)."""
+        model = self.model
+        logits = model.scored_windows.join(rows[None], num_samples)[0]
+        _, times = model.frame_times(num_samples, passes=1)
+        step_sec = model.column_samples / model.sample_rate
+        return Frames(model.scores(logits).numpy(), times.numpy(), step_sec, num_samples / model.sample_rate)
+
+
+def embed_file(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Span:
+    """See `EmbeddingEncoder`.
+
+    Args:
+        batch_size: how many windows are encoded together, as in the functions below.
+
+    Raises:
+        AudioError: see `load_clip`.
+    """
+    return encode_file(EmbeddingEncoder(model), path, batch_size)
+
+
+def embed_spans(model: AudioModel, path: str, size: int, hop: int, batch_size: int = MAX_WINDOWS) -> list[Span]:
+    """See `SpanEncoder`.
+
+    Raises:
+        AudioError: see `load_clip`.
+    """
+    return encode_file(SpanEncoder(model, size, hop), path, batch_size)
+
+
+def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor, Tensor]:
+    """See `FrameEncoder`.
 
     Raises:
         AudioError: see `load_clip`.
         ValueError: a number of passes that does not divide a column.
     """
-    size, hop, margin = model.frame_windows(passes)
-    pieces = _CountedPieces(stream_clip(path, model.sample_rate, model.channel))
-    # With these zeros after the clip, the first window that reaches the end is the last one that begins in the clip.
-    before, after = (np.zeros(length, dtype=np.float32) for length in (margin, size - hop))
-    parts = []
-    for batch in _batches(cut(chain([before], pieces, [after]), size, hop), MAX_WINDOWS):
-        samples = np.stack([np.pad(window.samples, (0, size - len(window.samples))) for window in batch])
-        waveform = model.resample(torch.from_numpy(samples), model.sample_rate)  # (b, size)
-        parts.append(model.embed_frames(waveform, passes).flatten(0, 1).float().cpu())
-    first, times = model.frame_times(pieces.num_samples, passes)
-    return torch.cat(parts)[first : first + len(times)], times
+    return encode_file(FrameEncoder(model, passes), path)
 
 
-@torch.inference_mode()
 def frame_scores(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Frames:
-    """The scores of the columns of patches of the whole file, which is read once and in blocks.
-
-    Args:
-        model: with a head of frames.
-        batch_size: how many windows are encoded together.
+    """See `ScoreEncoder`.
 
     Raises:
         AudioError: see `load_clip`.
     """
-    scored = model.scored_windows
-    pieces = _CountedPieces(stream_clip(path, model.sample_rate, model.channel))
-    parts = []  # (b, M, C) each
-    for batch in _batches(scored.stream(pieces), batch_size):
-        windows = model.resample(torch.from_numpy(np.stack([window.samples for window in batch])), model.sample_rate)
-        parts.append(model.network.head(model.embed_frames(windows, passes=1)).float().cpu())
-    logits = scored.join(torch.cat(parts)[None], pieces.num_samples)[0]  # (N, C)
-    _, times = model.frame_times(pieces.num_samples, passes=1)
-    step_sec = model.column_samples / model.sample_rate
-    return Frames(model.scores(logits).numpy(), times.numpy(), step_sec, pieces.num_samples / model.sample_rate)
+    return encode_file(ScoreEncoder(model), path, batch_size)
 
 
-class _CountedPieces:
-    """The pieces of a waveform, and how many samples have been in them so far."""
-
-    def __init__(self, pieces: Iterable[np.ndarray]) -> None:
-        self.pieces = pieces
-        self.num_samples = 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for piece in self.pieces:
-            self.num_samples += len(piece)
-            yield piece
+def _cut_spans(pieces: Iterable[np.ndarray], span: int, hop: int, size: int) -> Iterator[Window]:
+    """The windows of up to `size` samples of each span."""
+    for whole in cut(pieces, span, hop):
+        for part in cut_evenly([whole.samples], size):
+            yield Window(whole.start + part.start, part.samples)
 
 
-@torch.inference_mode()
-def _embed(model: AudioModel, batch: list[Window], batch_size: int) -> Tensor:
-    """Windows of one length -> (B, E) on the CPU."""
-    waveform = torch.from_numpy(np.stack([window.samples for window in batch]))  # (B, W)
-    return model.embed(model.resample(waveform, model.sample_rate), batch_size).float().cpu()
-
-
-def _batches(windows: Iterable[Window], batch_size: int) -> Iterator[list[Window]]:
-    """Consecutive windows of one length, at most batch_size of them together."""
-    batch: list[Window] = []
-    for window in windows:
-        if batch and (len(batch) == batch_size or len(window.samples) != len(batch[0].samples)):
-            yield batch
-            batch = []
-        batch.append(window)
-    yield batch
+def _cut_frames(pieces: Iterable[np.ndarray], size: int, hop: int, margin: int) -> Iterator[Window]:
+    """The windows of `AudioModel.frame_windows`."""
+    # With these zeros after the clip, the first window that reaches the end is the last one that begins in the clip.
+    before, after = (np.zeros(length, dtype=np.float32) for length in (margin, size - hop))
+    return cut(chain([before], pieces, [after]), size, hop)

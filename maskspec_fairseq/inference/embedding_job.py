@@ -15,9 +15,10 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import PathLike, write_json, write_together, write_whole
@@ -26,8 +27,9 @@ from maskspec_fairseq.audio.pieces import file_on_disk
 from maskspec_fairseq.data_dir.lines import problem_of_text
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
-from maskspec_fairseq.inference.embed_files import embed_file, embed_frames
+from maskspec_fairseq.inference.embed_files import EmbeddingEncoder, FrameEncoder, Span
 from maskspec_fairseq.inference.export_folder import folder_config
+from maskspec_fairseq.inference.file_batches import FileEncoder, encode_files
 
 RUN_FILE = "embed_run.json"
 SOURCES_FILE = "embed_sources.jsonl"
@@ -83,6 +85,8 @@ def embed_clips(
     frames: bool = False,
     passes: int = 1,
     batch_size: int = MAX_WINDOWS,
+    workers: int = 0,
+    precision: str = "float32",
 ) -> JobResult:
     """Compute the embeddings that do not exist yet, or whose audio has changed, and write them.
 
@@ -92,7 +96,7 @@ def embed_clips(
         out: NAME.npy or NAME.npz for all clips, any other name for a folder with a file per clip (docs/embed.md).
         frames: one embedding per column of patches instead of one per clip; not with NAME.npy.
         passes: with frames, see `AudioModel.frame_embeddings`.
-        batch_size: windows that are encoded together, without frames.
+        batch_size, workers, precision: see `encode_files`.
 
     Raises:
         ValueError: clips that would share a file, what is at `out` is not of this job, frames with NAME.npy, or passes
@@ -106,10 +110,10 @@ def embed_clips(
             f"expected --out FILE.npz or a folder for --frames, found {out}: clips have different numbers of frames"
         )
     folder = f"{out}.parts" if form else out
-    model.frame_windows(passes)  # refuses what does not divide a column
+    encoder: FileEncoder = FrameEncoder(model, passes) if frames else EmbeddingEncoder(model)
     targets = clip_targets(clips, folder)
     run = {"model_sha256": fingerprint(model), "root": clips.root, "frames": frames, "passes": passes}
-    run = {**run, "batch_size": batch_size, "device": model.device.type}
+    run = {**run, "batch_size": batch_size, "device": model.device.type, "precision": precision}
     if model.layers:  # read out otherwise than the checkpoint says
         run = {**run, "pool": model.architecture["pool"], "layers": list(model.layers)}
     finished = {**run, "clips_sha256": hashlib.sha256(json.dumps(targets).encode()).hexdigest()}
@@ -120,24 +124,28 @@ def embed_clips(
 
     sources = SourceLog(os.path.join(folder, SOURCES_FILE))
     files = dict(zip(targets, clips.files))  # a clip that is listed twice is embedded once
-    left = [target for target, file in files.items() if not sources.is_done(target, file)]
-    failed: dict[str, str] = {}
-    with tqdm(total=len(files), initial=len(files) - len(left), unit="clip", desc="embed", file=sys.stderr) as bar:
-        for number, target in enumerate(left):
-            for suffix in (".npy", ".times.npy"):
-                Path(target + suffix).unlink(missing_ok=True)  # of audio that has changed
-            source = source_of(files[target])  # before it is read: a change meanwhile is noticed the next time
-            try:
-                embed_clip(model, files[target], target, frames, passes, batch_size)
-                sources.add(target, source)
-            except AudioError as error:
-                failed[target] = str(error)
-            except KeyboardInterrupt:
-                num_done = len(files) - len(left) + number - len(failed)
-                raise KeyboardInterrupt(
-                    f"{num_done} of {len(files)} clips are embedded; the same command embeds the others"
-                ) from None
-            bar.update()
+    todo = [target for target, file in files.items() if not sources.is_done(target, file)]
+    num_before = len(files) - len(todo)
+    before_reading = {target: source_of(files[target]) for target in todo}  # a change is noticed the next time then
+    failed = {target: problem for target in todo if (problem := problem_of_path(files[target]))}
+    todo = [target for target in todo if target not in failed]
+    num_done = num_before
+    with tqdm(total=len(files), initial=num_before + len(failed), unit="clip", desc="embed", file=sys.stderr) as bar:
+        try:
+            results = encode_files(encoder, [files[target] for target in todo], batch_size, workers, precision)
+            for target, result in zip(todo, results):
+                remove_embedding(target)  # of audio that has changed
+                if isinstance(result, AudioError):
+                    failed[target] = str(result)
+                else:
+                    write_embedding(target, result)
+                    sources.add(target, before_reading[target])
+                    num_done += 1
+                bar.update()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{num_done} of {len(files)} clips are embedded; the same command embeds the others"
+            ) from None
 
     done = [(path, target) for path, target in zip(clips.paths, targets) if target not in failed]
     if form and done:
@@ -149,24 +157,31 @@ def embed_clips(
         if not failed:
             write_json(removal_path(out), finished)
             finish_removal(out, folder)
-    return JobResult(len(targets), len(done), len(files) - len(left), list(failed.values()))
+    return JobResult(len(targets), len(done), num_before, [failed[target] for target in files if target in failed])
 
 
-def embed_clip(model: AudioModel, file: str, target: str, frames: bool, passes: int, batch_size: int) -> None:
-    """Embed a file and write `target.npy`, and before it `target.times.npy` for frames.
-
-    Raises:
-        AudioError: see `embed_file`; or a path that the list of paths cannot hold.
-    """
+def problem_of_path(file: str) -> str:
+    """Why a path cannot be in the list of paths; "" if it can."""
     problem = problem_of_text(file)
-    if problem:
-        raise AudioError(f"{file!r}: expected a path that a list can hold, found one that {problem}; rename the file")
-    if frames:
-        embeddings, times = embed_frames(model, file, passes)
-        write_whole(f"{target}.times.npy", lambda path: np.save(path, times.numpy()))
+    if not problem:
+        return ""
+    return f"{file!r}: expected a path that a list can hold, found one that {problem}; rename the file"
+
+
+def write_embedding(target: str, result: Union[Span, tuple[Tensor, Tensor]]) -> None:
+    """Write `target.npy`, and before it `target.times.npy` for frames."""
+    if isinstance(result, Span):
+        embeddings = result.embedding
     else:
-        embeddings = embed_file(model, file, batch_size).embedding
+        embeddings, times = result
+        write_whole(f"{target}.times.npy", lambda path: np.save(path, times.numpy()))
     write_whole(f"{target}.npy", lambda path: np.save(path, embeddings.numpy()))
+
+
+def remove_embedding(target: str) -> None:
+    """Remove what `write_embedding` wrote, if there is any."""
+    for suffix in (".npy", ".times.npy"):
+        Path(target + suffix).unlink(missing_ok=True)
 
 
 def source_of(file: str) -> Optional[Source]:
@@ -247,6 +262,7 @@ def check_same_run(folder: str, run: dict[str, Any]) -> None:
         raise ValueError(f"{path}: expected JSON, found: {error}; remove the folder or choose another --out") from error
     if not isinstance(noted, dict):
         raise ValueError(f"{path}: expected settings of a job, found {noted!r}; remove the folder")
+    noted = {"precision": "float32", **noted}  # older notes do not say it
     differing = [f"{name} {noted.get(name)!r}, not {run[name]!r}" for name in run if noted.get(name) != run[name]]
     if differing:
         raise ValueError(

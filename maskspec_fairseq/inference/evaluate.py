@@ -16,7 +16,6 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import PathLike, write_together
@@ -30,7 +29,8 @@ from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.evaluate_frames import EventEvaluation, check_frames, compare_events, predict_frames
 from maskspec_fairseq.inference.events import Detection, write_events_table
 from maskspec_fairseq.inference.load import load_labelled_model
-from maskspec_fairseq.inference.windowed_clips import WindowedClips, batches, hold_interrupts
+from maskspec_fairseq.inference.precision import autocast
+from maskspec_fairseq.inference.windowed_clips import WindowedClips, batches, load_in_order
 from maskspec_fairseq.metrics import summarise
 from maskspec_fairseq.plots import draw_class_scores, draw_confusion
 
@@ -66,6 +66,7 @@ def evaluate(
     workers: int = 1,
     device: str = "cpu",
     detection: Optional[Detection] = None,
+    precision: str = "float32",
 ) -> Evaluation:
     """Score one model, or several by the mean of their logits.
 
@@ -82,6 +83,7 @@ def evaluate(
         workers: processes that load audio; 0 to load in this one.
         device: name of a torch device.
         detection: how events are made of the scores of frames; the defaults if None.
+        precision: see `autocast`.
 
     Raises:
         AudioError: a clip cannot be read.
@@ -106,12 +108,12 @@ def evaluate(
     for path in checkpoints:
         model, title = models[path].to(device), os.path.basename(path)
         if in_frames:
-            clips = predict_frames(model, manifest, batch_size, workers, title)
+            clips = predict_frames(model, manifest, batch_size, workers, title, precision)
             total += np.stack([logits.max(axis=0) for logits, _ in clips])
             if events is not None and events.total:
                 of_events = compare_events(model, clips, events, targets, detection or Detection())
         else:
-            total += predict(model, manifest, hops[path], batch_size, workers, title)
+            total += predict(model, manifest, hops[path], batch_size, workers, title, precision)
         models[path].cpu()
     logits = (total / len(checkpoints)).astype(np.float32)
     scores, class_scores = summarise(logits, target > 0.5, known, target_is_multilabel)
@@ -184,7 +186,13 @@ def hop_samples(model: AudioModel, hop_sec: Optional[float], path: str) -> int:
 
 @torch.inference_mode()
 def predict(
-    model: AudioModel, manifest: Manifest, hop: int, batch_size: int, workers: int, title: str = ""
+    model: AudioModel,
+    manifest: Manifest,
+    hop: int,
+    batch_size: int,
+    workers: int,
+    title: str = "",
+    precision: str = "float32",
 ) -> np.ndarray:
     """The logits of every clip, as `AudioModel.forward` computes them, float32 (N, C).
 
@@ -195,17 +203,18 @@ def predict(
         batch_size: how many windows are encoded together.
         workers: processes that load audio; 0 to load in this one.
         title: of the progress bar on stderr.
+        precision: see `autocast`.
 
     Raises:
         AudioError: a clip cannot be read.
     """
-    with hold_interrupts():
-        clips = iter(DataLoader(WindowedClips(manifest, model, hop), batch_size=None, num_workers=workers))
+    clips = load_in_order(WindowedClips(manifest, model, hop), workers)
     total = torch.zeros(len(manifest), model.embed_dim, dtype=torch.float64)
     counts = torch.zeros(len(manifest), 1)
     with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
         for owners, batch in batches(clips, batch_size):
-            embeddings = model.embed_windows(batch.to(model.device), max_windows=None)  # (B, D)
+            with autocast(model.device, precision):
+                embeddings = model.embed_windows(batch.to(model.device), max_windows=None)  # (B, D)
             total.index_add_(0, owners, embeddings.double().cpu())
             counts.index_add_(0, owners, torch.ones(len(owners), 1))
             bar.update(int(owners[-1]) + 1 - bar.n)

@@ -11,7 +11,6 @@ from typing import NamedTuple, Optional
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from maskspec_fairseq.audio.read import load_crop
@@ -22,7 +21,8 @@ from maskspec_fairseq.data_dir.manifest import Manifest
 from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.events import Detection, Frames, find_events
-from maskspec_fairseq.inference.windowed_clips import WindowedClips, batches, hold_interrupts
+from maskspec_fairseq.inference.precision import autocast
+from maskspec_fairseq.inference.windowed_clips import WindowedClips, batches, load_in_order
 
 
 @dataclass
@@ -88,13 +88,18 @@ class FramedClips(WindowedClips):
 
 @torch.inference_mode()
 def predict_frames(
-    model: AudioModel, manifest: Manifest, batch_size: int, workers: int, title: str = ""
+    model: AudioModel,
+    manifest: Manifest,
+    batch_size: int,
+    workers: int,
+    title: str = "",
+    precision: str = "float32",
 ) -> list[tuple[np.ndarray, ClipTiming]]:
     """The logits of the frames of every clip, float32 (S, C) each, as `AudioModel.frame_logits` computes them.
 
     Args:
         model: with a head of frames.
-        manifest, batch_size, workers, title: as in `evaluate.predict`.
+        manifest, batch_size, workers, title, precision: as in `evaluate.predict`.
 
     Raises:
         AudioError: a clip cannot be read.
@@ -106,12 +111,13 @@ def predict_frames(
             timings.append(ClipTiming(num_samples, rate))
             yield windows
 
-    with hold_interrupts():
-        clips = iter(DataLoader(FramedClips(manifest, model), batch_size=None, num_workers=workers))
+    clips = load_in_order(FramedClips(manifest, model), workers)
     parts: list[list[np.ndarray]] = [[] for _ in range(len(manifest))]
     with tqdm(total=len(manifest), unit="clip", desc=title, file=sys.stderr) as bar:
         for owners, batch in batches(windows_of(clips), batch_size):
-            logits = model.network.head(model.embed_frames(batch.to(model.device), passes=1)).float().cpu().numpy()
+            with autocast(model.device, precision):
+                of_windows = model.network.head(model.embed_frames(batch.to(model.device), passes=1))  # (B, M, C)
+            logits = of_windows.float().cpu().numpy()
             for owner, of_window in zip(owners.tolist(), logits):  # (M, C)
                 parts[owner].append(of_window)
             bar.update(int(owners[-1]) + 1 - bar.n)

@@ -4,17 +4,20 @@ Shapes: N frames, C classes, D width.
 """
 
 import logging
-from typing import Any, Optional
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
-from maskspec_fairseq.inference.embed_files import embed_file, embed_spans, frame_scores
-from maskspec_fairseq.inference.events import Detection, find_events
+from maskspec_fairseq.inference.embed_files import EmbeddingEncoder, ScoreEncoder, Span, SpanEncoder
+from maskspec_fairseq.inference.events import Detection, Frames, find_events
+from maskspec_fairseq.inference.file_batches import encode_files
 
 logger = logging.getLogger(__name__)
 
@@ -40,56 +43,76 @@ def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float
     return size, hop
 
 
-def tag_file(
+def tag_files(
     model: AudioModel,
-    path: str,
+    paths: Sequence[str],
     top_k: int,
     windows: Optional[tuple[int, int]] = None,
     batch_size: int = MAX_WINDOWS,
-) -> list[dict[str, Any]]:
-    """Tag a file.
+    workers: int = 0,
+    precision: str = "float32",
+) -> Iterator[Union[list[dict[str, Any]], AudioError]]:
+    """Tag files.
 
     Args:
         model: with labels.
-        path: of the file.
+        paths: of the files.
         top_k: how many classes.
-        windows: of `window_samples`; None to tag the file as a whole.
-        batch_size: how many windows of the model's length are encoded together.
+        windows: of `window_samples`; None to tag a file as a whole.
+        batch_size, workers, precision: see `encode_files`.
 
-    Returns:
-        For each window, or the one file: `file`, `start_sec`, `end_sec` and `tags`, a list of `key`, `name` and `score`
-        (a probability), the highest score first.
-
-    Raises:
-        AudioError: see `load_clip`.
+    Yields:
+        For each file, in order, why it cannot be read, or a list with an entry for each window, or for the one file:
+        `file`, `start_sec`, `end_sec` and `tags`, a list of `key`, `name` and `score` (a probability), the highest
+        score first.
     """
+    how = (paths, batch_size, workers, precision)
+    results: Iterator[Union[Frames, Span, list[Span], AudioError]]
     if model.network.head_of_frames:
-        return _tag_frames(model, path, top_k, windows, batch_size)
-    spans = [embed_file(model, path, batch_size)] if windows is None else embed_spans(model, path, *windows, batch_size)
-    return [
-        tag_span(model, path, span.start_sec, span.end_sec, _clip_scores(model, span.embedding), top_k)
-        for span in spans
-    ]
+        results = encode_files(ScoreEncoder(model), *how)
+    elif windows is None:
+        results = encode_files(EmbeddingEncoder(model), *how)
+    else:
+        results = encode_files(SpanEncoder(model, *windows), *how)
+    for path, result in zip(paths, results):
+        if isinstance(result, AudioError):
+            yield result
+        elif isinstance(result, Frames):
+            yield _tag_frames(model, path, result, top_k, windows)
+        else:
+            yield [
+                tag_span(model, path, span.start_sec, span.end_sec, _clip_scores(model, span.embedding), top_k)
+                for span in ([result] if isinstance(result, Span) else result)
+            ]
 
 
-def events_of_file(
-    model: AudioModel, path: str, detection: Detection, batch_size: int = MAX_WINDOWS
-) -> list[TimedEvent]:
-    """What sounds in a file, and when; the labels are names of classes.
+def events_of_files(
+    model: AudioModel,
+    paths: Sequence[str],
+    detection: Detection,
+    batch_size: int = MAX_WINDOWS,
+    workers: int = 0,
+    precision: str = "float32",
+) -> Iterator[Union[list[TimedEvent], AudioError]]:
+    """What sounds in files, and when; the labels are names of classes.
 
     Args:
         model: with a head of frames.
-        path: of the file.
+        paths: of the files.
         detection: see there.
-        batch_size: how many windows of the model's length are encoded together.
+        batch_size, workers, precision: see `encode_files`.
 
-    Raises:
-        AudioError: see `load_clip`.
+    Yields:
+        For each file, in order, its events, or why it cannot be read.
     """
-    frames = frame_scores(model, path, batch_size)
-    if np.isnan(frames.scores).any():
-        logger.warning("%s: scores that are NaN; is the model damaged?", path)
-    return find_events(frames, [label.name for label in model.labels], detection)
+    names = [label.name for label in model.labels]
+    for path, frames in zip(paths, encode_files(ScoreEncoder(model), paths, batch_size, workers, precision)):
+        if isinstance(frames, AudioError):
+            yield frames
+            continue
+        if np.isnan(frames.scores).any():
+            logger.warning("%s: scores that are NaN; is the model damaged?", path)
+        yield find_events(frames, names, detection)
 
 
 @torch.inference_mode()
@@ -99,13 +122,13 @@ def _clip_scores(model: AudioModel, embedding: Tensor) -> Tensor:
 
 
 def _tag_frames(
-    model: AudioModel, path: str, top_k: int, windows: Optional[tuple[int, int]], batch_size: int
+    model: AudioModel, path: str, frames: Frames, top_k: int, windows: Optional[tuple[int, int]]
 ) -> list[dict[str, Any]]:
-    """What `tag_file` returns for a model with a head of frames: of each span the maximum over its frames.
+    """What `tag_files` yields for a model with a head of frames: of each span the maximum over its frames.
 
     A span in which no frame has its middle gets the nearest one.
     """
-    scores, times, _, seconds = frame_scores(model, path, batch_size)
+    scores, times, _, seconds = frames
     spans = [(0.0, seconds)]
     if windows is not None:
         size, hop = windows
@@ -124,7 +147,7 @@ def _tag_frames(
 def tag_span(
     model: AudioModel, path: str, start_sec: float, end_sec: float, scores: Tensor, top_k: int
 ) -> dict[str, Any]:
-    """What `tag_file` returns for one span of a file, with the scores (C,)."""
+    """What `tag_files` has for one span of a file, with the scores (C,)."""
     tags = [
         {"key": model.labels[n].key, "name": model.labels[n].name, "score": round(scores[n].item(), 6)}
         for n in scores.argsort(descending=True, stable=True)[:top_k].tolist()

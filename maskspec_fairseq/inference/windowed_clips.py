@@ -1,4 +1,4 @@
-"""Load the clips of a manifest in processes of their own, and batch their windows.
+"""Load audio in processes of their own, and batch the windows of the clips of a manifest.
 
 Shapes: K windows of W samples per clip, B windows of a batch.
 """
@@ -7,10 +7,11 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.data_dir.manifest import Manifest
@@ -56,6 +57,24 @@ def hold_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if held:
         raise KeyboardInterrupt
+
+
+def load_in_order(dataset: Dataset, workers: int) -> Iterator[Any]:
+    """The items of a dataset, which has a length, in order.
+
+    Args:
+        workers: processes that load them; 0 or less to load in this one.
+
+    Raises:
+        RuntimeError: a process was killed; torch raises it wherever the program is, and `run_program` reports it.
+    """
+    if workers <= 0:
+        for index in range(len(dataset)):  # type: ignore[arg-type]
+            yield dataset[index]
+        return
+    with hold_interrupts():
+        items = iter(DataLoader(dataset, batch_size=None, num_workers=workers))
+    yield from items
 
 
 def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

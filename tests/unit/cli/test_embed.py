@@ -1,6 +1,8 @@
 """maskspec-embed: what it writes, how it resumes, and what it refuses."""
 
+import io
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -17,6 +19,7 @@ import torch
 from maskspec_fairseq.cli import embed
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
 from maskspec_fairseq.inference import embedding_job
+from maskspec_fairseq.inference.audio_model import MAX_WINDOWS
 from maskspec_fairseq.inference.embedding_job import RUN_FILE, SOURCES_FILE, fingerprint
 from tests.factories import REPOSITORY, forward_file, save_exported, tagging_model, write_tone
 
@@ -46,6 +49,27 @@ def contents(path):
     """Every file of a folder, or the one file: name -> bytes."""
     paths = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return {str(p.relative_to(path)): p.read_bytes() for p in paths}
+
+
+def arrays(content, name):
+    """The arrays in the bytes of a file; none in those of a list."""
+    if name.endswith((".json", ".jsonl", ".txt")):
+        return {}
+    loaded = np.load(io.BytesIO(content))
+    return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
+
+
+def assert_alike(found, expected):
+    """The same files, with the same numbers but for the rounding that another batch brings."""
+    assert found.keys() == expected.keys()
+    for name, content in found.items():
+        ours, theirs = arrays(content, name), arrays(expected[name], name)
+        assert ours.keys() == theirs.keys() and (ours or content == expected[name])
+        for key, array in ours.items():
+            if array.dtype.kind == "U":
+                assert array.tolist() == theirs[key].tolist()
+            else:
+                np.testing.assert_allclose(array, theirs[key], atol=1e-5)
 
 
 def expected(model=None):
@@ -127,7 +151,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
-def test_an_interrupted_job_does_what_is_left_and_gives_the_same_bytes(job, monkeypatch, capsys, form):
+def test_an_interrupted_job_does_what_is_left(job, monkeypatch, capsys, form):
     out = job / form[1]
     run(*files(), *form)
     whole = contents(out)
@@ -135,15 +159,15 @@ def test_an_interrupted_job_does_what_is_left_and_gives_the_same_bytes(job, monk
     (job / "e.paths.txt").unlink(missing_ok=True)
 
     done = []
-    embed_clip = embedding_job.embed_clip
+    write_embedding = embedding_job.write_embedding
 
-    def interrupted(model, path, *arguments):
+    def interrupted(target, result):
         if len(done) == 2:
             raise KeyboardInterrupt
-        embed_clip(model, path, *arguments)
-        done.append(path)
+        write_embedding(target, result)
+        done.append(target)
 
-    monkeypatch.setattr(embedding_job, "embed_clip", interrupted)
+    monkeypatch.setattr(embedding_job, "write_embedding", interrupted)
     capsys.readouterr()
     run(*files(), *form, code=130)
     error = capsys.readouterr().err
@@ -152,11 +176,12 @@ def test_an_interrupted_job_does_what_is_left_and_gives_the_same_bytes(job, monk
     )
     assert not out.is_file()
     monkeypatch.setattr(
-        embedding_job, "embed_clip", lambda model, path, *rest: done.append(path) or embed_clip(model, path, *rest)
+        embedding_job, "write_embedding", lambda *arguments: done.append(arguments[0]) or write_embedding(*arguments)
     )
     capsys.readouterr()
     run(*files(), *form)
-    assert done == files() and contents(out) == whole
+    assert [target.partition("audio/")[2] for target in done] == NAMES
+    assert_alike(contents(out), whole)
     assert "embedded 4 of 4 clips, 2 of them before" in capsys.readouterr().out
 
 
@@ -195,7 +220,7 @@ def test_a_job_that_is_killed_goes_on(job):
     assert len(list(parts.glob("*.npy"))) >= 3 and not (job / "e.npy").exists()
     run(*many, "--out", "e.npy")
     run(*many, "--out", "whole.npy")
-    assert (job / "e.npy").read_bytes() == (job / "whole.npy").read_bytes()
+    np.testing.assert_allclose(np.load("e.npy"), np.load("whole.npy"), atol=1e-5)
 
 
 @pytest.mark.parametrize("form", [["--out", "e.npy"], ["--out", "e.npz", "--frames"]], ids=" ".join)
@@ -218,7 +243,7 @@ def test_a_kill_while_the_parts_are_removed_leaves_a_job_that_is_done(job, monke
     whole = out.read_bytes()
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr(embedding_job, "embed_clip", lambda *_: pytest.fail("a clip was embedded"))
+        patch.setattr(embedding_job, "encode_files", lambda *_: pytest.fail("a clip was embedded"))
         run(*files(), *form)
     assert capsys.readouterr().out == f"embedded 4 of 4 clips, 4 of them before: {form[1]}\n"
     assert out.read_bytes() == whole and not list(job.glob("e.np?.*"))
@@ -269,7 +294,7 @@ def test_audio_that_has_changed_is_embedded_again(job, monkeypatch, capsys, form
     embeddings = [contents(path) for path in (out, job / f"new_{form[1]}")]
     for each in embeddings:
         each.pop(SOURCES_FILE, None)  # whose order is that of the work
-    assert embeddings[0] == embeddings[1]
+    assert_alike(*embeddings)
 
 
 def test_audio_that_has_changed_into_none_loses_its_embedding(job, capsys):
@@ -297,11 +322,11 @@ def test_a_piece_has_the_embedding_of_a_loose_file_and_is_as_old_as_its_file(job
     soundfile.write("loose.flac", samples[4000:36000], rate)
     piece = "audio/z.flac:4000:32000"
     run(piece, "loose.flac", "--out", "e")
-    assert np.array_equal(np.load(f"e/{piece}.npy"), np.load("e/loose.flac.npy"))
+    np.testing.assert_allclose(np.load(f"e/{piece}.npy"), np.load("e/loose.flac.npy"), atol=1e-5)
     soundfile.write("audio/z.flac", samples[::-1], rate)
     os.utime("audio/z.flac", (1, 1))
     run(piece, "loose.flac", "--out", "e")
-    assert not np.array_equal(np.load(f"e/{piece}.npy"), np.load("e/loose.flac.npy"))
+    assert not np.allclose(np.load(f"e/{piece}.npy"), np.load("e/loose.flac.npy"), atol=1e-3)
 
 
 def test_what_a_kill_left_of_the_list_of_sources_does_no_harm(job, capsys):
@@ -363,12 +388,13 @@ def test_what_another_command_made_is_not_mixed_in(job, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(embedding_job, "embed_file", interrupted)
+        patch.setattr(embedding_job, "write_embedding", interrupted)
         run(*files(), "--out", "e.npy", code=130)
     other = save_exported(tagging_model(seed=1), job / "other")
     for arguments, checkpoint, message in [
         ([], other, "model_sha256"),
-        (["--batch-size", "3"], "model", "batch_size 16, not 3"),
+        (["--batch-size", "3"], "model", f"batch_size {MAX_WINDOWS}, not 3"),
+        (["--precision", "bf16"], "model", "precision 'float32', not 'bf16'"),
     ]:
         run(*files(), "--out", "e.npy", *arguments, checkpoint=checkpoint, code=2)
         error = capsys.readouterr().err
@@ -393,8 +419,7 @@ def test_models_that_compute_the_same_have_one_fingerprint():
 
 
 def test_what_makes_no_sense_is_refused_before_a_file_is_read(job, monkeypatch, capsys):
-    for name in ("embed_file", "embed_frames"):
-        monkeypatch.setattr(embedding_job, name, lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr(embedding_job, "encode_files", lambda *_: pytest.fail("a file was read"))
     (job / "mine").mkdir()
     (job / "mine" / "notes.txt").write_text("keep")
     (job / "mine.npy").write_text("keep")
@@ -448,7 +473,9 @@ def test_help_has_units_defaults_and_an_example(capsys):
     with pytest.raises(SystemExit):
         embed.main(["--help"])
     text = capsys.readouterr().out
-    assert "maskspec-embed clips/*.wav --checkpoint" in text and "(default: 16)" in text and "160 ms" in text
+    assert (
+        "maskspec-embed clips/*.wav --checkpoint" in text and f"(default: {MAX_WINDOWS})" in text and "160 ms" in text
+    )
 
 
 PEAKS = """
@@ -484,3 +511,61 @@ def test_the_note_of_a_job_says_what_it_was(job):
     run(*files(), "--out", "e")
     note = json.loads((job / "e" / RUN_FILE).read_text())
     assert note["model_sha256"] == fingerprint(tagging_model()) and note["frames"] is False and note["passes"] == 1
+
+
+def test_a_note_of_before_there_were_precisions_is_of_float32(job, capsys):
+    run(*files(), "--out", "e")
+    note = json.loads((job / "e" / RUN_FILE).read_text())
+    assert note.pop("precision") == "float32"
+    (job / "e" / RUN_FILE).write_text(json.dumps(note))
+    run(*files(), "--out", "e")
+    run(*files(), "--out", "e", "--precision", "bf16", code=2)
+    assert "precision 'float32', not 'bf16'" in capsys.readouterr().err
+
+
+def test_half_precision_is_close_to_float32(job):
+    for precision in ("float32", "bf16"):
+        run(*files(), "--out", f"{precision}.npy", "--precision", precision)
+    full, half = np.load("float32.npy"), np.load("bf16.npy")
+    cosines = (full * half).sum(axis=1) / np.linalg.norm(full, axis=1) / np.linalg.norm(half, axis=1)
+    assert cosines.min() > 0.999 and not np.array_equal(full, half)
+
+
+def test_a_killed_process_of_the_loader_is_a_line_and_the_job_goes_on(job, monkeypatch, capsys):
+    many = [f"audio/{number}.flac" for number in range(30)]
+    for path in many:
+        os.link("audio/z.flac", path)
+    write_embedding = embedding_job.write_embedding
+
+    def killing(target, result):
+        for process in multiprocessing.active_children():
+            process.kill()
+        write_embedding(target, result)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding_job, "write_embedding", killing)
+        run(*many, "--out", "e.npy", code=2)
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("maskspec-embed: expected the processes that load audio to live, found that one was ended")
+    assert not (job / "e.npy").exists()
+    run(*many, "--out", "e.npy")
+    np.testing.assert_allclose(np.load("e.npy"), expected()[[3] * 30], atol=1e-5)
+
+
+def test_ctrl_c_is_a_line_that_says_how_much_is_done(job):
+    many = [f"audio/{number}.flac" for number in range(500)]
+    for path in many:
+        os.link("audio/z.flac", path)
+    command = [sys.executable, "-m", "maskspec_fairseq.cli.embed", *many, "--checkpoint", "model", "--out", "e"]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # what a shell starts in the background ignores the signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    while not (job / "e" / "audio" / "3.flac.npy").exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130 and not stdout and "Traceback" not in stderr
+    assert stderr.splitlines()[-1].endswith("of 500 clips are embedded; the same command embeds the others")

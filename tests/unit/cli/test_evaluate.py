@@ -95,6 +95,16 @@ def test_each_checkpoint_uses_its_channel_and_length_and_their_logits_are_averag
     np.testing.assert_allclose(logits_of(rows), expected, atol=1e-4)
 
 
+def test_half_precision_is_close_to_float32(data):
+    path, _ = save_finetuned(data / "a.pt", 1)
+    full, half = (
+        np.array(logits_of(run(data, "--checkpoint", path, "--precision", precision)[1]))
+        for precision in ("float32", "bf16")
+    )
+    assert not np.array_equal(full, half)
+    assert np.linalg.norm(half - full) < 0.05 * np.linalg.norm(full)
+
+
 @pytest.mark.parametrize("multilabel", [False, True])
 def test_an_exported_folder_has_the_scores_of_its_checkpoint(data, multilabel):
     path, _ = save_finetuned(data / "a.pt", 1, multilabel=multilabel, channel="left")

@@ -14,7 +14,7 @@ from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, wr
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
 from maskspec_fairseq.inference.events import Detection, Frames, find_events, median_of_active
 from maskspec_fairseq.inference.load import load_model
-from maskspec_fairseq.inference.tagging import events_of_file
+from maskspec_fairseq.inference.tagging import events_of_files
 from tests.factories import TAG_LABELS, noise, save_exported, tagging_model, write_tone
 
 COLUMN = 0.16  # s
@@ -109,7 +109,7 @@ def test_a_damaged_model_is_warned_of(tmp_path, caplog):
     model = loudness_model()
     torch.nn.init.constant_(model.network.head.bias, float("nan"))
     path = write_bursts(tmp_path / "a.wav", [(0.2, 0.8)], 1.0)
-    assert events_of_file(model, str(path), Detection(0.0)) == []
+    assert list(events_of_files(model, [str(path)], Detection(0.0))) == [[]]
     assert "a.wav: scores that are NaN; is the model damaged?" in caplog.text
 
 

@@ -117,7 +117,7 @@ def test_a_broken_file_is_listed_and_the_others_are_tagged(tmp_path, capsys, che
 
 
 def test_what_cannot_tag_is_refused_before_a_file_is_read(tmp_path, capsys, monkeypatch, checkpoint):
-    monkeypatch.setattr(tag, "tag_file", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr(tag, "tag_files", lambda *_: pytest.fail("a file was read"))
     path = write_tone(tmp_path / "a.wav", 1.0)
     broken = save_exported(tagging_model(), tmp_path / "broken")
     weights = tmp_path / "broken" / "model.safetensors"
