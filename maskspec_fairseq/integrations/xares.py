@@ -23,7 +23,7 @@ from maskspec_fairseq.integrations.hear import timestamp_passes
 class MaskSpecEncoder(nn.Module):
     """A trained model for xares. Its frames are HEAR's timestamps: one every 40 ms with patches of 16 frames.
 
-    `sampling_rate` is that of the audio, Hz; `output_dim` is D; `hop_size_in_ms` is the time from one frame to the next.
+    `sampling_rate`, Hz, is that of the audio, `output_dim` is D, and `hop_size_in_ms` the time between frames.
 
     Args:
         path: a checkpoint or an exported folder.
