@@ -1,4 +1,4 @@
-# make demo | test | test-slow | test-stock | test-py313 | test-wheel | lint | bench | gpu | results-esc10 | results-fsdd | clean
+# make demo | test | test-slow | test-stock | test-py313 | test-wheel | test-kits | lint | bench | gpu | results-esc10 | results-fsdd | clean
 # All they need is a python3 from 3.9 to 3.12 and a package index.
 
 comma := ,
@@ -12,7 +12,7 @@ PY313_PYTHON ?= $(shell sh .ci/find_python 3.13)
 PY313_VENV ?= .venv-py313
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel lint bench gpu results-esc10 \
+.PHONY: demo test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel test-kits run-kits lint bench gpu results-esc10 \
 	results-fsdd clean
 
 # $(call install,PYTHON,VENV,EXTRAS). fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1
@@ -99,6 +99,28 @@ run-py313: $(PY313_VENV)/.installed
 test-wheel: $(INSTALLED)
 	$(BIN)/python -m pytest tests/packaging -m wheel
 
+# The evaluation kits X-ARES, heareval and s3prl, end to end on a CPU. They need versions of their own, in an environment of
+# 8 GB, and so are not part of CI. FSDD: where the recordings are; CHECKPOINT: a model to score next to random weights
+KITS_PYTHON ?= $(shell sh .ci/find_python 3.11)
+KITS_VENV ?= .venv-kits
+
+test-kits:
+	@if [ -n "$(KITS_PYTHON)" ]; then $(MAKE) run-kits; \
+	else echo "SKIPPED: no Python 3.11 here, the evaluation kits were not run"; fi
+
+# heareval without what it asks for: numpy 1.19.2 and numba 0.48 have no wheels for Python 3.9 and newer
+$(KITS_VENV)/.installed: setup.py constraints/kits.txt
+	$(KITS_PYTHON) -m venv $(KITS_VENV)
+	$(KITS_VENV)/bin/python -m pip install -q -c constraints/kits.txt -e . pytest "setuptools<81" xares s3prl \
+		click dcase-util intervaltree more-itertools pandas pynvml pytorch-lightning python-slugify sed-eval \
+		tensorflow-cpu torchinfo
+	$(KITS_VENV)/bin/python -m pip install -q -c constraints/kits.txt --no-deps heareval
+	echo "from maskspec_fairseq.integrations.s3prl.hubconf import *" >> $(KITS_VENV)/lib/python3.11/site-packages/s3prl/hub.py
+	touch $@
+
+run-kits: $(KITS_VENV)/.installed
+	FSDD="$(FSDD)" CHECKPOINT="$(CHECKPOINT)" $(KITS_VENV)/bin/python -m pytest tests/kits -rsP --durations=0
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -122,4 +144,4 @@ results-esc10 results-fsdd: results-%: $(INSTALLED)
 		python -m experiments.run experiments/$*.yaml && python -m experiments.tables experiments/$*.yaml
 
 clean:
-	rm -rf $(VENV) $(STOCK_VENV) $(PY313_VENV) data/demo $(DEMO_RUN) $(DEMO_RUN)_finetuning build *.egg-info
+	rm -rf $(VENV) $(STOCK_VENV) $(PY313_VENV) $(KITS_VENV) data/demo $(DEMO_RUN) $(DEMO_RUN)_finetuning build *.egg-info

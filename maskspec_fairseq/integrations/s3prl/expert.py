@@ -7,6 +7,7 @@ from typing import Optional, Union
 
 from s3prl.upstream.interfaces import SAMPLE_RATE, UpstreamBase
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from maskspec_fairseq.inference.load import load_model
@@ -30,9 +31,15 @@ class UpstreamExpert(UpstreamBase):
         return self.model.column_samples * SAMPLE_RATE // self.model.sample_rate
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Union[Tensor, list[Tensor]]]:
-        """Waveforms at 16 kHz, each (T,) -> the outputs of all layers, each (B, N, W'), and the last of them."""
+        """Waveforms at 16 kHz, each (T,) -> the outputs of all layers, each (B, N, W'), and the last of them.
+
+        N is the longest T over the downsample rate, rounded up: s3prl repeats the last frame where one is missing, and
+        refuses a single frame where it expects two.
+        """
         resampled = [self.model.resample(wav[None], SAMPLE_RATE)[0] for wav in wavs]  # of padding the filter would ring
         waveform = pad_sequence(resampled, batch_first=True)
+        columns = -(-max(map(len, wavs)) // self.get_downsample_rates("hidden_states"))
+        waveform = pad(waveform, (0, max(0, columns * self.model.column_samples - waveform.shape[1])))
         frames, _ = self.model.frame_embeddings(waveform, self.model.sample_rate, all_layers=True)
         layers = list(frames.split(self.model.network.column_dim, dim=2))
         return {"last_hidden_state": layers[-1], "hidden_states": layers}
