@@ -1,4 +1,4 @@
-"""maskspec-export: write a trained model as a folder without code, safetensors and a JSON config, and as ONNX."""
+"""maskspec-export: write a trained model as safetensors and a JSON config, without code; for transformers; as ONNX."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.export_onnx import check_onnx, write_onnx
+from maskspec_fairseq.inference.export_transformers import CARD_FILE, write_transformers
 from maskspec_fairseq.inference.load import load_model
 
 ONNX_FILE = "model.onnx"
@@ -25,6 +26,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--onnx", action="store_true", help=f"also write {ONNX_FILE}: the whole model, for waveforms at its rate"
     )
+    parser.add_argument(
+        "--transformers",
+        action="store_true",
+        help="also write what Hugging Face transformers needs to load the folder, and a model card",
+    )
     add_readout(parser)
     return parser
 
@@ -33,7 +39,11 @@ def run(args: argparse.Namespace) -> None:
     model = load_model(args.checkpoint, args.pool, args.layers)
     if args.onnx:
         check_onnx(model)  # before anything is written
-    write_folder(model, args.out)
+    if args.transformers:
+        if write_transformers(model, args.out, args.checkpoint):
+            print(f"{Path(args.out, CARD_FILE)}: a model card; fill in what is unknown")
+    else:
+        write_folder(model, args.out)
     if args.onnx:
         write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))
     kind = " in frames" if model.network.head_of_frames else ""
