@@ -79,10 +79,11 @@ setup(
         "hdf5": ["h5py"],  # packs of other projects
         "parquet": ["pyarrow"],  # datasets of Hugging Face
         "onnx": ["onnx", "onnxruntime", "onnxscript"],
+        "transformers": ["transformers>=4.57", "accelerate"],
         # what the benchmarks compare with
         "bench": ["maskspec-fairseq[hdf5]", "librosa", "timm"],
         "test": [
-            "maskspec-fairseq[hdf5,onnx,parquet]",
+            "maskspec-fairseq[hdf5,onnx,parquet,transformers]",
             "pytest",
             "pytest-xdist",
             "hypothesis",

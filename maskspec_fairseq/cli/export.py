@@ -1,4 +1,4 @@
-"""maskspec-export: write a trained model as a folder without code, and as files for ONNX, torch.export and timm."""
+"""maskspec-export: write a trained model as a folder without code, and for transformers, ONNX, torch.export and timm."""
 
 import argparse
 import sys
@@ -13,6 +13,7 @@ from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.export_onnx import check_onnx, write_onnx
 from maskspec_fairseq.inference.export_program import check_program, write_program
 from maskspec_fairseq.inference.export_timm import TIMM_FILES, check_timm, write_timm
+from maskspec_fairseq.inference.export_transformers import CARD_FILE, write_transformers
 from maskspec_fairseq.inference.load import load_model
 
 ONNX_FILE = "model.onnx"
@@ -38,6 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help=f"also write {' and '.join(TIMM_FILES)}: the encoder for timm, and the arguments of its create_model",
     )
+    parser.add_argument(
+        "--transformers",
+        action="store_true",
+        help="also write what Hugging Face transformers needs to load the folder, and a model card",
+    )
     add_readout(parser)
     return parser
 
@@ -50,7 +56,11 @@ def run(args: argparse.Namespace) -> None:
         check_program(model)
     if args.timm:
         check_timm(model)
-    write_folder(model, args.out)
+    if args.transformers:
+        if write_transformers(model, args.out, args.checkpoint):
+            print(f"{Path(args.out, CARD_FILE)}: a model card; fill in what is unknown")
+    else:
+        write_folder(model, args.out)
     if args.onnx:
         write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))
     if args.torch_export:

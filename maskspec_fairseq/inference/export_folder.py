@@ -120,7 +120,8 @@ def read_folder(directory: str) -> AudioModel:
     config = read_json(path)
     arguments = read_config(config, path)
     try:
-        weights = load_file(weights_path)
+        # a pretraining by transformers leaves a decoder there
+        weights = {name: value for name, value in load_file(weights_path).items() if not name.startswith("decoder.")}
     except SafetensorError as error:
         raise ValueError(f"{weights_path}: expected safetensors, found: {error}; is the file cut off?") from error
     architecture = arguments["architecture"]

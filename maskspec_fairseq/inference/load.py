@@ -1,14 +1,18 @@
-"""Load a model from a checkpoint or an exported folder."""
+"""Load a model from a checkpoint or an exported folder, here or on the Hugging Face Hub."""
 
 import os
+import re
 from typing import Optional
 
 from maskspec_fairseq.checkpoints.read import check_model, read_checkpoint
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, Layers, load_weights
-from maskspec_fairseq.inference.export_folder import read_folder
+from maskspec_fairseq.inference.export_folder import CONFIG_FILE, WEIGHTS_FILE, read_folder
 from maskspec_fairseq.modules.pooling import FORMER_EMBEDDING_POOL
 from maskspec_fairseq.registered_names import MODELS
+
+# ORGANISATION/NAME; a name that ends like a checkpoint is taken for a path
+HUB_NAME = re.compile(r"[\w.-]+/(?!.*\.pt$)[\w.-]+")
 
 
 def load_model(path: str, pool: Optional[str] = None, layers: Optional[Layers] = None) -> AudioModel:
@@ -18,17 +22,44 @@ def load_model(path: str, pool: Optional[str] = None, layers: Optional[Layers] =
     names of its classes is dropped, too.
 
     Args:
-        path: a checkpoint of a run or of maskspec-convert, or a folder of maskspec-export.
+        path: a checkpoint of a run or of maskspec-convert, or a folder of maskspec-export; or the name of such a folder
+            on the Hugging Face Hub, ORGANISATION/NAME, if there is no such path here.
         pool, layers: another embedding of the same encoder, see `AudioModel.read_out`; the head is dropped then. None
             for that of the checkpoint.
 
     Raises:
-        ValueError: neither of them, weights that do not fit, an encoder without statistics, or a pooling or layers that
-            it does not have.
+        ValueError: none of them, weights that do not fit, an encoder without statistics, or a pooling or layers that
+            it does not have; or a download fails.
+        ImportError: a name on the Hub, and huggingface_hub is not installed.
         OSError: a file cannot be read.
     """
+    if not os.path.exists(path) and HUB_NAME.fullmatch(path):
+        path = _download(path)
     model = read_folder(path) if os.path.isdir(path) else _read(path)
     return model if pool is None and layers is None else model.read_out(pool, layers)
+
+
+def _download(name: str) -> str:
+    """The local copy of an exported folder on the Hugging Face Hub.
+
+    Raises:
+        ImportError, ValueError: see `load_model`.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise ImportError(
+            f"{name}: expected a checkpoint or a folder, found no such path, and no huggingface_hub to download a model "
+            f"of that name ({error}); correct the path, or pip install huggingface_hub"
+        ) from error
+    try:
+        return snapshot_download(name, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
+    except Exception as error:  # of its HTTP library, too, which differs from version to version
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(
+            f"{name}: expected a checkpoint or a folder here, or a model of that name on the Hugging Face Hub, found no "
+            f"such path, and its download failed: {reason.rstrip('.')}; correct the name, or check the connection"
+        ) from error
 
 
 def _read(path: str) -> AudioModel:
