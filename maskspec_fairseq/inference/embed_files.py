@@ -6,7 +6,7 @@ of a frame's.
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 import torch
@@ -93,12 +93,18 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor,
 
 
 @torch.inference_mode()
-def frame_scores(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Frames:
+def frame_scores(
+    model: AudioModel,
+    path: str,
+    batch_size: int = MAX_WINDOWS,
+    progress: Callable[[float], None] = lambda seconds: None,
+) -> Frames:
     """The scores of the columns of patches of the whole file, which is read once and in blocks.
 
     Args:
         model: with a head of frames.
         batch_size: how many windows are encoded together.
+        progress: is told the seconds of the file that are done.
 
     Raises:
         AudioError: see `load_clip`.
@@ -109,6 +115,7 @@ def frame_scores(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) ->
     for batch in _batches(scored.stream(pieces), batch_size):
         windows = model.resample(torch.from_numpy(np.stack([window.samples for window in batch])), model.sample_rate)
         parts.append(model.network.head(model.embed_frames(windows, passes=1)).float().cpu())
+        progress(batch[-1].end / model.sample_rate)
     logits = scored.join(torch.cat(parts)[None], pieces.num_samples)[0]  # (N, C)
     _, times = model.frame_times(pieces.num_samples, passes=1)
     step_sec = model.column_samples / model.sample_rate

@@ -4,7 +4,7 @@ Shapes: N frames, C classes, D width.
 """
 
 import logging
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.embed_files import embed_file, embed_spans, frame_scores
-from maskspec_fairseq.inference.events import Detection, find_events
+from maskspec_fairseq.inference.events import Detection, escaped, find_events
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ def tag_file(
     top_k: int,
     windows: Optional[tuple[int, int]] = None,
     batch_size: int = MAX_WINDOWS,
+    progress: Callable[[float], None] = lambda seconds: None,
 ) -> list[dict[str, Any]]:
     """Tag a file.
 
@@ -55,6 +56,7 @@ def tag_file(
         top_k: how many classes.
         windows: of `window_samples`; None to tag the file as a whole.
         batch_size: how many windows of the model's length are encoded together.
+        progress: is told the seconds of the file that are done, with windows or a head of frames.
 
     Returns:
         For each window, or the one file: `file`, `start_sec`, `end_sec` and `tags`, a list of `key`, `name` and `score`
@@ -64,12 +66,14 @@ def tag_file(
         AudioError: see `load_clip`.
     """
     if model.network.head_of_frames:
-        return _tag_frames(model, path, top_k, windows, batch_size)
+        return _tag_frames(model, path, top_k, windows, batch_size, progress)
     spans = [embed_file(model, path, batch_size)] if windows is None else embed_spans(model, path, *windows, batch_size)
-    return [
-        tag_span(model, path, span.start_sec, span.end_sec, _clip_scores(model, span.embedding), top_k)
-        for span in spans
-    ]
+    results = []
+    for span in spans:
+        scores = _clip_scores(model, span.embedding)
+        results.append(tag_span(model, path, span.start_sec, span.end_sec, scores, top_k))
+        progress(span.end_sec)
+    return results
 
 
 def events_of_file(
@@ -99,13 +103,18 @@ def _clip_scores(model: AudioModel, embedding: Tensor) -> Tensor:
 
 
 def _tag_frames(
-    model: AudioModel, path: str, top_k: int, windows: Optional[tuple[int, int]], batch_size: int
+    model: AudioModel,
+    path: str,
+    top_k: int,
+    windows: Optional[tuple[int, int]],
+    batch_size: int,
+    progress: Callable[[float], None],
 ) -> list[dict[str, Any]]:
     """What `tag_file` returns for a model with a head of frames: of each span the maximum over its frames.
 
     A span in which no frame has its middle gets the nearest one.
     """
-    scores, times, _, seconds = frame_scores(model, path, batch_size)
+    scores, times, _, seconds = frame_scores(model, path, batch_size, progress)
     spans = [(0.0, seconds)]
     if windows is not None:
         size, hop = windows
@@ -130,3 +139,12 @@ def tag_span(
         for n in scores.argsort(descending=True, stable=True)[:top_k].tolist()
     ]
     return {"file": path, "start_sec": round(start_sec, 6), "end_sec": round(end_sec, 6), "tags": tags}
+
+
+def span_lines(result: dict[str, Any]) -> str:
+    """A span of `tag_file` as text: a line for it, and one per tag; control characters in names are escaped."""
+    lines = [f"{escaped(result['file'])}  {result['start_sec']:.2f} to {result['end_sec']:.2f} s"]
+    for tag in result["tags"]:
+        key = "" if tag["key"] == tag["name"] else f"  ({tag['key']})"
+        lines.append(f"  {tag['score']:8.4f}  {escaped(tag['name'] + key)}")
+    return "\n".join(lines)
