@@ -86,8 +86,8 @@ def _draw_log_mel(figure: Figure, axis: Axes, overview: Overview) -> None:
     highest = float(overview.decibels.max())
     lowest = min(float(overview.decibels.min()), highest - 10)  # silence is one colour
     image = axis.imshow(
-        overview.decibels, vmin=lowest, vmax=highest, origin="lower", aspect="auto", cmap="magma", interpolation="nearest",
-        extent=(0, columns * overview.column_sec, 0, bins),
+        overview.decibels, vmin=lowest, vmax=highest, origin="lower", aspect="auto", cmap="magma",
+        interpolation="nearest", extent=(0, columns * overview.column_sec, 0, bins),
     )  # fmt: skip
     ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
     # imshow spans bin i from i to i + 1, so its centre is at i + 0.5
