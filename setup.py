@@ -78,6 +78,7 @@ setup(
         ],
         "hdf5": ["h5py"],  # packs of other projects
         "parquet": ["pyarrow"],  # datasets of Hugging Face
+        "page": ["gradio>=6; python_version >= '3.10'"],
         "onnx": ["onnx", "onnxruntime", "onnxscript"],
         "transformers": ["transformers>=4.57", "accelerate"],
         # what the benchmarks compare with

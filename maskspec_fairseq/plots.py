@@ -172,6 +172,8 @@ def draw_reconstruction(
         OSError: it cannot be written.
     """
     first = next(iter(spectrograms.values()))
+    highest = float(first.max())
+    lowest = min(float(first.min()), highest - 10)  # of digital silence the rounding errors are not to be seen
     ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
     columns = len(spectrograms)
     figure = Figure(figsize=(5 * columns, 4.2), layout="constrained")
@@ -179,7 +181,7 @@ def draw_reconstruction(
     for axis, (name, spectrogram) in zip(axes, spectrograms.items()):
         bins, frames = spectrogram.shape
         image = axis.imshow(
-            spectrogram, origin="lower", aspect="auto", cmap="magma", vmin=float(first.min()), vmax=float(first.max()),
+            spectrogram, origin="lower", aspect="auto", cmap="magma", vmin=lowest, vmax=highest,
             interpolation="nearest", extent=(0, frames * frame_sec, 0, bins),
         )  # fmt: skip
         axis.set_facecolor("0.75")  # shows through where a patch is hidden

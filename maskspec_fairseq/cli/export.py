@@ -1,4 +1,4 @@
-"""maskspec-export: write a trained model as a folder without code, and for transformers, ONNX, torch.export and timm."""
+"""maskspec-export: write a trained model as a folder, and for transformers, ONNX, torch.export and timm."""
 
 import argparse
 import sys

@@ -16,5 +16,6 @@ PROGRAMS: dict[str, str] = {
         "embed",
         "probe",
         "tag",
+        "page",
     )
 }

@@ -17,10 +17,7 @@ from maskspec_fairseq.audio.read import CHANNELS, load_clip
 from maskspec_fairseq.checkpoints.read import load_autoencoder
 from maskspec_fairseq.cli.arguments import add_device, make_parser
 from maskspec_fairseq.cli.program import run_program
-from maskspec_fairseq.inference.reconstruct import Reconstruction, check_invertible, reconstruct, to_waveform
-from maskspec_fairseq.modules.log_mel import LogMel
-from maskspec_fairseq.modules.mel_banks import mel_centres_hz
-from maskspec_fairseq.plots import draw_reconstruction
+from maskspec_fairseq.inference.reconstruct import check_invertible, draw, losses, reconstruct, sounds
 
 EXAMPLE = (
     "maskspec-reconstruct rooster.ogg --checkpoint runs/esc10_tiny/checkpoints/checkpoint_last.pt --out rooster.png"
@@ -74,33 +71,6 @@ def run(args: argparse.Namespace) -> None:
             files[f"{picture.stem}_{name}.wav"] = wav_writer(sound, model.front_end.sample_rate)
     write_together(picture.parent, files)
     print(f"{', '.join(str(picture.parent / name) for name in files)}: {losses(result)}")
-
-
-def losses(result: Reconstruction) -> str:
-    return (
-        f"squared error per masked value: model {result.loss:.4f}, always predicting their mean "
-        f"{result.baseline_loss:.4f}"
-    )
-
-
-def draw(result: Reconstruction, front_end: LogMel, title: str, path: Path) -> None:
-    """Draw the three spectrograms of a file into a PNG."""
-    params = front_end.params
-    draw_reconstruction(
-        {"original": result.original, "masked input": result.masked, "reconstruction": result.restored},
-        mel_centres_hz(params.mel_scale, params.n_mels, front_end.sample_rate, params.f_min, params.f_max),
-        front_end.hop_length / front_end.sample_rate,
-        f"{title}\n{losses(result)}",
-        str(path),
-    )
-
-
-def sounds(result: Reconstruction, front_end: LogMel) -> dict[str, np.ndarray]:
-    """The three spectrograms as waveforms, at one level that none of them exceeds full scale with."""
-    spectrograms = {"original": result.original, "masked": result.masked, "reconstruction": result.restored}
-    waveforms = {name: to_waveform(front_end, spectrogram) for name, spectrogram in spectrograms.items()}
-    peak = max(1.0, *(float(np.abs(waveform).max()) for waveform in waveforms.values()))
-    return {name: waveform / peak for name, waveform in waveforms.items()}
 
 
 def wav_writer(waveform: np.ndarray, sample_rate: int) -> Callable[[Path], None]:

@@ -19,25 +19,16 @@ from maskspec_fairseq.cli.arguments import (
     list_audio,
     make_parser,
 )
-from maskspec_fairseq.cli.program import printable, report_failures, run_program
+from maskspec_fairseq.cli.program import report_failures, run_program
 from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.events import Detection, table_lines
 from maskspec_fairseq.inference.load import load_labelled_model
-from maskspec_fairseq.inference.tagging import events_of_files, tag_files, window_samples
+from maskspec_fairseq.inference.tagging import events_of_files, span_lines, tag_files, window_samples
 
 EXAMPLE = """maskspec-tag dog.wav rain.mp3 --checkpoint runs/esc50/fold1/checkpoints/checkpoint_last.pt --top-k 3
 maskspec-tag hour.flac --checkpoint exported/ --window 5 --hop 2.5 --format jsonl > hour.jsonl
 maskspec-tag hour.flac --checkpoint runs/events/checkpoints/checkpoint_last.pt --events > hour.tsv"""
-
-
-def table(result: dict[str, Any]) -> str:
-    """A tagged span as text: a line for it, and one per tag."""
-    lines = [f"{printable(result['file'])}  {result['start_sec']:.2f} to {result['end_sec']:.2f} s"]
-    for tag in result["tags"]:
-        key = "" if tag["key"] == tag["name"] else f"  ({tag['key']})"
-        lines.append(f"  {tag['score']:8.4f}  {printable(tag['name'] + key)}")
-    return "\n".join(lines)
 
 
 def json_line(result: dict[str, Any]) -> str:
@@ -114,7 +105,7 @@ def run(args: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         if any(math.isnan(tag["score"]) for result in results for tag in result["tags"]):
             print(f"{parser.prog}: {path}: warning: scores that are NaN; is the model damaged?", file=sys.stderr)
         for result in results:
-            print(json_line(result) if args.format == "jsonl" else table(result), flush=True)
+            print(json_line(result) if args.format == "jsonl" else span_lines(result), flush=True)
     return report_failures(parser, failed, f"{len(files)} files could not be tagged")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from maskspec_fairseq.audio.windows import Window, cut, cut_evenly
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.events import Frames
-from maskspec_fairseq.inference.file_batches import FileEncoder, encode_file
+from maskspec_fairseq.inference.file_batches import FileEncoder, Progress, encode_file
 
 
 class Span(NamedTuple):
@@ -156,13 +156,15 @@ def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor,
     return encode_file(FrameEncoder(model, passes), path)
 
 
-def frame_scores(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Frames:
-    """See `ScoreEncoder`.
+def frame_scores(
+    model: AudioModel, path: str, batch_size: int = MAX_WINDOWS, progress: Progress = lambda seconds: None
+) -> Frames:
+    """See `ScoreEncoder`, and for the progress `encode_files`.
 
     Raises:
         AudioError: see `load_clip`.
     """
-    return encode_file(ScoreEncoder(model), path, batch_size)
+    return encode_file(ScoreEncoder(model), path, batch_size, progress=progress)
 
 
 def _cut_spans(pieces: Iterable[np.ndarray], span: int, hop: int, size: int) -> Iterator[Window]:

@@ -96,9 +96,10 @@ def table_lines(rows: Iterable[tuple[str, TimedEvent]], scores: bool) -> Iterato
     """The lines of `write_events_table`; tabs and line breaks in names are escaped."""
     yield "\t".join([*HEADER, "score"] if scores else HEADER)
     for file, event in rows:
-        cells = [_escaped(file), f"{event.start:.3f}", f"{event.end:.3f}", _escaped(event.label)]
+        cells = [escaped(file), f"{event.start:.3f}", f"{event.end:.3f}", escaped(event.label)]
         yield "\t".join([*cells, f"{event.score:.4f}"] if scores else cells)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """A text in which control characters, such as line breaks, are escaped: it cannot make lines of a table."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -26,6 +26,7 @@ MAX_LOADED_WINDOWS = 16  # of a file that is loaded as a whole; longer ones are 
 
 Result = TypeVar("Result", covariant=True)
 Cut = Callable[[Iterable[np.ndarray]], Iterator[Window]]
+Progress = Callable[[float], None]
 
 
 class FileEncoder(ABC, Generic[Result]):
@@ -133,6 +134,7 @@ def encode_files(
     batch_size: int = MAX_WINDOWS,
     workers: int = 0,
     precision: str = "float32",
+    progress: Progress = lambda seconds: None,
 ) -> Iterator[Union[Result, AudioError]]:
     """Encode files of any length, with a few windows of them in memory at a time.
 
@@ -142,6 +144,7 @@ def encode_files(
         batch_size: how many windows, of any files, are encoded together; on a CPU at most `MAX_WINDOWS_ON_CPU`.
         workers: processes that load the files of up to `MAX_LOADED_WINDOWS` windows; 0 to load in this one.
         precision: see `autocast`.
+        progress: is told the seconds of the current file that are encoded.
 
     Yields:
         For each file, in order, its result, or why it cannot be read (see `load_clip`).
@@ -179,6 +182,7 @@ def encode_files(
                     batch.append((file, window, length))
                     if len(batch) == together:
                         encode_batch()
+                        progress(num_samples / model.sample_rate)
         except AudioError as error:
             file.problem = error
         file.is_read = True
@@ -189,14 +193,18 @@ def encode_files(
 
 
 def encode_file(
-    encoder: FileEncoder[Result], path: str, batch_size: int = MAX_WINDOWS, precision: str = "float32"
+    encoder: FileEncoder[Result],
+    path: str,
+    batch_size: int = MAX_WINDOWS,
+    precision: str = "float32",
+    progress: Progress = lambda seconds: None,
 ) -> Result:
     """`encode_files` of one file.
 
     Raises:
         AudioError: it cannot be read.
     """
-    (result,) = encode_files(encoder, [path], batch_size, precision=precision)
+    (result,) = encode_files(encoder, [path], batch_size, precision=precision, progress=progress)
     if isinstance(result, AudioError):
         raise result
     return result

@@ -4,6 +4,7 @@ Shapes: T samples, F mel bins, S frames, K = n_fft // 2 + 1 frequency bins, L pa
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from maskspec_fairseq.modules.framing import WINDOWS
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.masking import gather_tokens, random_masking, split_by_mask
-from maskspec_fairseq.modules.mel_banks import import_torchaudio
+from maskspec_fairseq.modules.mel_banks import import_torchaudio, mel_centres_hz
 from maskspec_fairseq.modules.patches import patchify, unpatchify
+from maskspec_fairseq.plots import draw_reconstruction
 
 GRIFFIN_LIM_ITERATIONS = 60
 
@@ -123,3 +125,31 @@ def to_waveform(front_end: LogMel, decibels: np.ndarray) -> np.ndarray:
     if params.preemphasis:
         waveform = torchaudio.functional.deemphasis(waveform, params.preemphasis)
     return waveform.numpy()
+
+
+def losses(result: Reconstruction) -> str:
+    """The two losses in words."""
+    return (
+        f"squared error per masked value: model {result.loss:.4f}, always predicting their mean "
+        f"{result.baseline_loss:.4f}"
+    )
+
+
+def draw(result: Reconstruction, front_end: LogMel, title: str, path: Path) -> None:
+    """Draw the three spectrograms of a file into a PNG."""
+    params = front_end.params
+    draw_reconstruction(
+        {"original": result.original, "masked input": result.masked, "reconstruction": result.restored},
+        mel_centres_hz(params.mel_scale, params.n_mels, front_end.sample_rate, params.f_min, params.f_max),
+        front_end.hop_length / front_end.sample_rate,
+        f"{title}\n{losses(result)}",
+        str(path),
+    )
+
+
+def sounds(result: Reconstruction, front_end: LogMel) -> dict[str, np.ndarray]:
+    """The three spectrograms as waveforms, at one level that none of them exceeds full scale with."""
+    spectrograms = {"original": result.original, "masked": result.masked, "reconstruction": result.restored}
+    waveforms = {name: to_waveform(front_end, spectrogram) for name, spectrogram in spectrograms.items()}
+    peak = max(1.0, *(float(np.abs(waveform).max()) for waveform in waveforms.values()))
+    return {name: waveform / peak for name, waveform in waveforms.items()}

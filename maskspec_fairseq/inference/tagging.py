@@ -16,8 +16,8 @@ from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.embed_files import EmbeddingEncoder, ScoreEncoder, Span, SpanEncoder
-from maskspec_fairseq.inference.events import Detection, Frames, find_events
-from maskspec_fairseq.inference.file_batches import encode_files
+from maskspec_fairseq.inference.events import Detection, Frames, escaped, find_events
+from maskspec_fairseq.inference.file_batches import Progress, encode_files
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ def tag_files(
     batch_size: int = MAX_WINDOWS,
     workers: int = 0,
     precision: str = "float32",
+    progress: Progress = lambda seconds: None,
 ) -> Iterator[Union[list[dict[str, Any]], AudioError]]:
     """Tag files.
 
@@ -59,14 +60,14 @@ def tag_files(
         paths: of the files.
         top_k: how many classes.
         windows: of `window_samples`; None to tag a file as a whole.
-        batch_size, workers, precision: see `encode_files`.
+        batch_size, workers, precision, progress: see `encode_files`.
 
     Yields:
         For each file, in order, why it cannot be read, or a list with an entry for each window, or for the one file:
         `file`, `start_sec`, `end_sec` and `tags`, a list of `key`, `name` and `score` (a probability), the highest
         score first.
     """
-    how = (paths, batch_size, workers, precision)
+    how = (paths, batch_size, workers, precision, progress)
     results: Iterator[Union[Frames, Span, list[Span], AudioError]]
     if model.network.head_of_frames:
         results = encode_files(ScoreEncoder(model), *how)
@@ -84,6 +85,24 @@ def tag_files(
                 tag_span(model, path, span.start_sec, span.end_sec, _clip_scores(model, span.embedding), top_k)
                 for span in ([result] if isinstance(result, Span) else result)
             ]
+
+
+def tag_file(
+    model: AudioModel,
+    path: str,
+    top_k: int,
+    windows: Optional[tuple[int, int]] = None,
+    progress: Progress = lambda seconds: None,
+) -> list[dict[str, Any]]:
+    """`tag_files` of one file.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    (result,) = tag_files(model, [path], top_k, windows, progress=progress)
+    if isinstance(result, AudioError):
+        raise result
+    return result
 
 
 def events_of_files(
@@ -153,3 +172,12 @@ def tag_span(
         for n in scores.argsort(descending=True, stable=True)[:top_k].tolist()
     ]
     return {"file": path, "start_sec": round(start_sec, 6), "end_sec": round(end_sec, 6), "tags": tags}
+
+
+def span_lines(result: dict[str, Any]) -> str:
+    """A span of `tag_files` as text: a line for it, and one per tag; control characters in names are escaped."""
+    lines = [f"{escaped(result['file'])}  {result['start_sec']:.2f} to {result['end_sec']:.2f} s"]
+    for tag in result["tags"]:
+        key = "" if tag["key"] == tag["name"] else f"  ({tag['key']})"
+        lines.append(f"  {tag['score']:8.4f}  {escaped(tag['name'] + key)}")
+    return "\n".join(lines)

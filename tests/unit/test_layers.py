@@ -15,7 +15,7 @@ LAYER = {
     "audio": 1, "data_dir": 1, "modules": 1, "plots": 1,
     "checkpoints": 2, "data": 2,
     "corpora": 3, "models": 3, "criterions": 3, "tasks": 3, "optim": 3, "conversion": 3, "inference": 3,
-    "integrations": 4, "hear": 5, "cli": 5,
+    "integrations": 4, "page": 4, "hear": 5, "cli": 5,
 }  # fmt: skip
 FAIRSEQ = ("fairseq_compat", "data", "models", "criterions", "tasks", "optim")
 NO_FAIRSEQ = tuple(name for name in LAYER if name not in FAIRSEQ)
