@@ -188,7 +188,9 @@ def encode_files(
         file.is_read = True
         yield from finished()
     if batch:
+        seconds = batch[-1][0].num_samples / model.sample_rate
         encode_batch()
+        progress(seconds)
     yield from finished()
 
 

@@ -19,6 +19,7 @@ from maskspec_fairseq.plots import FREQUENCY_TICKS_HZ, save
 MAX_CLASSES = 12  # in a picture: those with the highest scores
 MAX_NAME = 28  # characters of a class
 MAX_TITLE = 80
+MAX_COLUMNS_WITH_NUMBERS = 30
 MAX_NUMBERS = 120  # cells that have their score written in
 one_at_a_time = threading.Lock()  # matplotlib is not made for several threads
 
@@ -110,6 +111,8 @@ def _draw_scores(figure: Figure, axis: Axes, tags: Tags, shown: Sequence[int], t
     if scores.size > MAX_NUMBERS:
         return
     for (row, column), score in np.ndenumerate(scores):
+        if edges[column + 1] - edges[column] < (edges[-1] - edges[0]) / MAX_COLUMNS_WITH_NUMBERS:
+            continue  # no room
         axis.text(
             (edges[column] + edges[column + 1]) / 2, row + 0.5, f"{score:.2f}", ha="center", va="center",
             fontsize="x-small", color="black" if score > 0.6 else "white",

@@ -55,14 +55,13 @@ def new_file(folder: Path, name: str) -> Path:
     return Path(tempfile.mkdtemp(dir=folder), name)
 
 
-def serve(page: "gradio.Blocks", port: int, ready: Callable[[str], None], max_file_bytes: int = MAX_FILE_BYTES) -> None:
+def serve(page: "gradio.Blocks", port: int, ready: Callable[[str], None]) -> None:
     """Serve a page until Ctrl-C or SIGTERM.
 
     Args:
         page: with `delete_cache`.
         port: that is free.
         ready: is given the address when it can be opened.
-        max_file_bytes: of an upload.
 
     Raises:
         KeyboardInterrupt: on Ctrl-C, when the page is closed.
@@ -86,7 +85,7 @@ def serve(page: "gradio.Blocks", port: int, ready: Callable[[str], None], max_fi
             run_history=False,
             enable_monitoring=False,
             strict_cors=True,
-            max_file_size=max_file_bytes,
+            max_file_size=MAX_FILE_BYTES,
             prevent_thread_lock=True,
             inbrowser=False,
             inline=False,

@@ -45,7 +45,7 @@ def test_windows_have_the_scores_of_their_samples_and_the_table_of_maskspec_tag(
         np.testing.assert_allclose(scores, logits.softmax(0), atol=1e-5)
     arguments = ["--window", "0.5", *(["--hop", "0.2"] if window else [])]
     assert tags.table(0.5) == printed(capsys, monkeypatch, model, path, *arguments)
-    assert len(progress) == len(tags.starts) and progress == sorted(progress) and progress[-1] == pytest.approx(1)
+    assert progress and progress == sorted(progress) and progress[-1] == pytest.approx(1)
 
 
 def test_what_reaches_the_threshold_are_windows_by_class(tmp_path):
