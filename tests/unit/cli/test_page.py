@@ -61,10 +61,7 @@ def test_a_model_that_has_no_page_is_refused(tmp_path, capsys):
     bare = save_exported(tagging_model(labels=()), tmp_path / "bare")
     for arguments, message in [
         (["none.pt"], "none.pt: expected a checkpoint of a maskspec run, found no such file"),
-        (
-            [save_exported(tagging_model(labels=()), tmp_path / "bare")],
-            "expected a model with labels, found one without",
-        ),
+        ([bare], "expected a model with labels, found one without"),
         ([pretrained, "--window", 1], "expected a finetuned model for --window, found one of a pretraining"),
         ([frames, "--window", 1], "expected a model of clips for --window, found one with a head of frames"),
         ([save_exported(tagging_model(), tmp_path / "m"), "--window", 1, "--hop", 2], "expected --hop up to the 1 s"),

@@ -28,7 +28,10 @@ from tests.factories import (
 pytest.importorskip("gradio", reason="maskspec-page needs gradio: pip install 'maskspec-fairseq[page]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
+]
 
 PATIENCE_MS = 120_000  # what takes a second on a quiet machine
 
