@@ -114,3 +114,17 @@ def test_what_a_terminal_cannot_show_is_escaped():
 
 def test_control_characters_cannot_make_lines():
     assert printable("a\n\t\x1b[2K\x9b\u2028b \u00e4\u97f3") == "a\\n\\t\\x1b[2K\\x9b\\u2028b \u00e4\u97f3"
+
+
+@pytest.mark.parametrize("given, found", [(None, "passive"), ("active", "active")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(given, found):
+    """Set before torch is loaded, which reads it once."""
+    code = (
+        "import sys, os, maskspec_fairseq.cli; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    if given:
+        environment["OMP_WAIT_POLICY"] = given
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == found
