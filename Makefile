@@ -12,8 +12,8 @@ PY313_PYTHON ?= $(shell sh .ci/find_python 3.13)
 PY313_VENV ?= .venv-py313
 DEMO_RUN := runs/demo
 
-.PHONY: demo test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel test-kits run-kits lint bench gpu results-esc10 \
-	results-fsdd clean
+.PHONY: demo test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel test-kits run-kits lint bench \
+	gpu results-esc10 results-fsdd clean
 
 # $(call install,PYTHON,VENV,EXTRAS). fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1
 # and newer refuse.
@@ -112,8 +112,8 @@ test-kits:
 $(KITS_VENV)/.installed: setup.py constraints/kits.txt
 	$(KITS_PYTHON) -m venv $(KITS_VENV)
 	$(KITS_VENV)/bin/python -m pip install -q -c constraints/kits.txt -e . pytest "setuptools<81" xares s3prl \
-		click dcase-util intervaltree more-itertools pandas pynvml pytorch-lightning python-slugify sed-eval \
-		tensorflow-cpu torchinfo
+		click dcase-util editdistance intervaltree more-itertools pandas pynvml pytorch-lightning python-slugify \
+		sed-eval tensorflow-cpu torchinfo
 	$(KITS_VENV)/bin/python -m pip install -q -c constraints/kits.txt --no-deps heareval
 	echo "from maskspec_fairseq.integrations.s3prl.hubconf import *" >> $(KITS_VENV)/lib/python3.11/site-packages/s3prl/hub.py
 	touch $@

@@ -45,8 +45,9 @@ def write_xares_task(fsdd: Path, out: Path) -> None:
         "from xares.task import TaskConfig\n\n\n"
         "def fsdd_config(encoder):\n"
         "    return TaskConfig(\n"
-        '        name="fsdd", encoder=encoder, private=True, torch_num_threads=1,\n'
-        '        label_processor=lambda label: label["label"], output_dim=10, eval_weight=300,\n'
+        '        name="fsdd", encoder=encoder, private=True, output_dim=10, eval_weight=300,\n'
+        '        label_processor=lambda label: label["label"], torch_num_threads=1,\n'
+        "        batch_size_encode=1, epochs=50,\n"  # no padding; ten epochs of so few clips are few updates
         "    )\n"
     )
 

