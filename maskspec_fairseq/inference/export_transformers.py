@@ -31,7 +31,7 @@ _STUB = Path(STUB_FILE).stem
 AUTO_MAP = {auto: f"{_STUB}.{name}" for auto, name in CLASSES.items()}
 EXTRACTOR_AUTO_MAP = {"AutoFeatureExtractor": f"{_STUB}.{EXTRACTOR}"}
 NAMES = "".join(f"        {name},\n" for name in sorted((*CLASSES.values(), EXTRACTOR)))
-STUB = f'''"""Where Hugging Face transformers finds the classes of this model; they are in the package maskspec-fairseq."""
+STUB = f'''"""Where transformers finds the classes of this model; they are in the package maskspec-fairseq."""
 
 try:
     from maskspec_fairseq.integrations.transformers import (  # noqa: F401

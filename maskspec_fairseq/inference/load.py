@@ -49,16 +49,16 @@ def _download(name: str) -> str:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise ImportError(
-            f"{name}: expected a checkpoint or a folder, found no such path, and no huggingface_hub to download a model "
-            f"of that name ({error}); correct the path, or pip install huggingface_hub"
+            f"{name}: expected a checkpoint or a folder, found no such path, and no huggingface_hub to download a "
+            f"model of that name ({error}); correct the path, or pip install huggingface_hub"
         ) from error
     try:
         return snapshot_download(name, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE])
     except Exception as error:  # of its HTTP library, too, which differs from version to version
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(
-            f"{name}: expected a checkpoint or a folder here, or a model of that name on the Hugging Face Hub, found no "
-            f"such path, and its download failed: {reason.rstrip('.')}; correct the name, or check the connection"
+            f"{name}: expected a checkpoint or a folder here, or a model of that name on the Hugging Face Hub, found "
+            f"no such path, and its download failed: {reason.rstrip('.')}; correct the name, or check the connection"
         ) from error
 
 

@@ -21,6 +21,7 @@ from maskspec_fairseq.inference.export_folder import (
 from maskspec_fairseq.inference.export_transformers import AUTO_MAP, STUB, STUB_FILE
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
+from maskspec_fairseq.modules.pooling import ATTENTION
 
 
 def _defaults(module: type, names: Any) -> dict[str, Any]:
@@ -51,19 +52,14 @@ class MaskSpecConfig(PretrainedConfig):
     """The fields of an exported folder's `config.json`, and those of a pretraining.
 
     Args:
-        **kwargs: the fields of `export_folder.FIELDS` (`hidden_size`, `num_hidden_layers`, `front_end`, `sampling_rate`,
-            `clip_sec`, `pool`, ...), the other arguments of `MaskedAutoencoder` (`mask_ratio`, `decoder_layers`, ...),
-            which `MaskSpecForPreTraining` alone uses, and those of `PretrainedConfig` (`id2label`, `problem_type`,
-            ...). Those that are not given are the paper's base model. Fields that follow from others, such as
-            `max_length`, are left out.
+        **kwargs: the fields of `export_folder.FIELDS` (`hidden_size`, `num_hidden_layers`, `front_end`,
+            `sampling_rate`, `clip_sec`, `pool`, ...); the other arguments of `MaskedAutoencoder` (`mask_ratio`,
+            `decoder_layers`, ...), which `MaskSpecForPreTraining` alone uses; and those of `PretrainedConfig`
+            (`id2label`, `problem_type`, ...). Those that are not given are the paper's base model. Fields that follow
+            from others, such as `max_length`, are left out.
 
     Raises:
         ValueError: a field outside its range, or labels that do not go together.
-
-    Example:
-        >>> config = MaskSpecConfig(hidden_size=192, num_attention_heads=3, intermediate_size=768)
-        >>> config.num_hidden_layers, config.sampling_rate
-        (12, 32000)
     """
 
     model_type = MODEL_TYPE
@@ -115,9 +111,13 @@ class MaskSpecConfig(PretrainedConfig):
 
     def name_labels(self) -> None:
         """Give the classes of `id2label` keys, and the default `problem_type`, where there are none."""
-        if not self.label_keys:
-            self.label_keys = [name for _, name in sorted(self.id2label.items())]
-        self.problem_type = self.problem_type or PROBLEM_TYPES[False]
+        keys = self.label_keys or [name for _, name in sorted(self.id2label.items())]
+        self.update({"label_keys": keys, "problem_type": self.problem_type or PROBLEM_TYPES[False]})
+
+    def drop_head(self) -> None:
+        """Leave out what is said of a head, and the pooling that is trained with it."""
+        pool = DEFAULTS["pool"] if self.pool == ATTENTION else self.pool
+        self.update({"label_keys": [], "head": DEFAULTS["head"], "pool": pool})
 
     def to_diff_dict(self) -> dict[str, Any]:
         """The content of `config.json`: `load_model` reads it, too, and needs every field."""

@@ -27,14 +27,6 @@ class MaskSpecFeatureExtractor(SequenceFeatureExtractor):
         feature_size: 1.
         padding_value: 0, silence.
         **kwargs: passed on to `SequenceFeatureExtractor`.
-
-    Example:
-        >>> import numpy as np
-        >>> extractor = MaskSpecFeatureExtractor(sampling_rate=16000)
-        >>> clips = [np.zeros(16000, np.float32), np.zeros(8000, np.float32)]
-        >>> batch = extractor(clips, sampling_rate=16000, return_tensors="pt")
-        >>> batch["input_values"].shape, batch["attention_mask"].sum(dim=1)
-        (torch.Size([2, 16000]), tensor([16000,  8000], dtype=torch.int32))
     """
 
     model_input_names = ["input_values", "attention_mask"]  # noqa: RUF012, as theirs
@@ -62,8 +54,8 @@ class MaskSpecFeatureExtractor(SequenceFeatureExtractor):
         """Pad waveforms to a batch.
 
         Args:
-            raw_speech: floats with a full scale of 1: one waveform, (T,), a batch, (B, T), or a list of waveforms of any
-                lengths, each an array, a tensor or a list of numbers.
+            raw_speech: floats with a full scale of 1: one waveform, (T,), a batch, (B, T), or a list of waveforms of
+                any lengths, each an array, a tensor or a list of numbers.
             sampling_rate: of the waveforms; checked where it is given.
             padding, max_length, truncation: see `SequenceFeatureExtractor.pad`; max_length in samples.
             return_tensors: "pt" for tensors; None or "np" for arrays.
@@ -77,7 +69,7 @@ class MaskSpecFeatureExtractor(SequenceFeatureExtractor):
         """
         if sampling_rate is None:
             logger.warning(
-                f"expected sampling_rate with the waveforms, found none; they are taken to be at {self.sampling_rate} Hz"
+                f"expected sampling_rate with the waveforms, found none; taken to be at {self.sampling_rate} Hz"
             )
         elif sampling_rate != self.sampling_rate:
             raise ValueError(

@@ -88,9 +88,9 @@ class MaskSpecPreTrainedModel(PreTrainedModel):
         transformers leaves them without values.
         """
         held = self.state_dict()
-        values = dict(self.named_parameters())
-        values.update(self.named_buffers())
-        fresh = type(self)(self.config)
+        values: dict[str, Tensor] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        config: Any = self.config
+        fresh = type(self)(config)
         with torch.no_grad():
             for name, value in (*fresh.named_parameters(), *fresh.named_buffers()):
                 if name in names or name not in held:
@@ -101,11 +101,13 @@ class MaskSpecPreTrainedModel(PreTrainedModel):
         """What is in front of the names of weights here, and not in files."""
         return f"{self.base_model_prefix}."
 
-    def save_pretrained(self, save_directory: Any, *args: Any, state_dict: Any = None, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: Any, is_main_process: bool = True, state_dict: Any = None, **kwargs: Any
+    ) -> None:
         """As theirs, in the form of an exported folder."""
         weights = self.state_dict() if state_dict is None else state_dict
         files = {name.removeprefix(self.file_prefix): value for name, value in weights.items()}
-        super().save_pretrained(save_directory, *args, state_dict=files, **kwargs)
+        super().save_pretrained(save_directory, is_main_process, files, **kwargs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As torch's; takes the names of files, too, as `Trainer` passes them when it resumes."""
@@ -118,7 +120,30 @@ class MaskSpecPreTrainedModel(PreTrainedModel):
         """Nothing: transformers would copy this file into every saved folder; the stub imports it instead."""
 
 
-class MaskSpecModel(MaskSpecPreTrainedModel):
+class _WithAudioModel(MaskSpecPreTrainedModel):
+    """What embeds clips: `audio` is what `load_model` returns, around the same `network`."""
+
+    audio: AudioModel
+    _keys_to_ignore_on_load_unexpected = [r"^(decoder|head)\."]  # noqa: RUF012, as theirs
+
+    def _build(self, config: MaskSpecConfig) -> None:
+        audio = AudioModel(**config.model_arguments())
+        self.network = audio.network
+        object.__setattr__(self, "audio", audio)  # not as a module, so that weights have one name
+
+    def _audio_output(self, input_values: Tensor, attention_mask: Optional[Tensor]) -> AudioOutput:
+        lengths = None if attention_mask is None else lengths_of(attention_mask, input_values)
+        return self.audio(input_values, self.config.sampling_rate, lengths)
+
+    def _frames(self, input_values: Tensor) -> tuple[Tensor, ...]:
+        frames, _ = self.audio.frame_embeddings(input_values, self.config.sampling_rate, all_layers=True)
+        return frames.split(self.audio.network.column_dim, dim=2)
+
+    def _asked(self, argument: Optional[bool], name: str) -> bool:
+        return bool(getattr(self.config, name) if argument is None else argument)
+
+
+class MaskSpecModel(_WithAudioModel):
     """Encoder and pooling: embeddings of clips. `audio` is what `load_model` returns, around the same `network`.
 
     Args:
@@ -127,13 +152,6 @@ class MaskSpecModel(MaskSpecPreTrainedModel):
     Raises:
         ValueError: see `MaskSpecConfig`, `AudioModel`.
     """
-
-    _keys_to_ignore_on_load_unexpected = [r"^(decoder|head)\."]  # noqa: RUF012, as theirs
-
-    def _build(self, config: MaskSpecConfig) -> None:
-        audio = AudioModel(**config.model_arguments())
-        self.network = audio.network
-        object.__setattr__(self, "audio", audio)  # not as a module, so that weights have one name
 
     def forward(
         self,
@@ -152,8 +170,8 @@ class MaskSpecModel(MaskSpecPreTrainedModel):
 
         Returns:
             pooler_output: (B, E).
-            hidden_states: if asked for, the frames of each layer, (B, N, W), see `AudioModel.frame_embeddings`; those of
-                padding are of no use.
+            hidden_states: if asked for, the frames of each layer, (B, N, W), see `AudioModel.frame_embeddings`; those
+                of padding are of no use.
             last_hidden_state: the last of them.
 
         Raises:
@@ -166,19 +184,8 @@ class MaskSpecModel(MaskSpecPreTrainedModel):
         )
         return output if self._asked(return_dict, "return_dict") else output.to_tuple()
 
-    def _audio_output(self, input_values: Tensor, attention_mask: Optional[Tensor]) -> AudioOutput:
-        lengths = None if attention_mask is None else lengths_of(attention_mask, input_values)
-        return self.audio(input_values, self.config.sampling_rate, lengths)
 
-    def _frames(self, input_values: Tensor) -> tuple[Tensor, ...]:
-        frames, _ = self.audio.frame_embeddings(input_values, self.config.sampling_rate, all_layers=True)
-        return frames.split(self.audio.network.column_dim, dim=2)
-
-    def _asked(self, argument: Optional[bool], name: str) -> bool:
-        return bool(getattr(self.config, name) if argument is None else argument)
-
-
-class MaskSpecForAudioClassification(MaskSpecModel):
+class MaskSpecForAudioClassification(_WithAudioModel):
     """`MaskSpecModel` with a head, for `id2label`; a head that the file does not have is new.
 
     `problem_type` of the config says whether a clip has one class (the default) or any number of them
@@ -220,13 +227,9 @@ class MaskSpecForAudioClassification(MaskSpecModel):
         """
         logits = self._audio_output(input_values, attention_mask).logits
         assert logits is not None
-        output = SequenceClassifierOutput(
-            loss=None if labels is None else self._loss(logits, labels),
-            logits=logits,
-            hidden_states=self._frames(input_values)
-            if self._asked(output_hidden_states, "output_hidden_states")
-            else None,
-        )
+        states = self._frames(input_values) if self._asked(output_hidden_states, "output_hidden_states") else None
+        loss = None if labels is None else self._loss(logits, labels)
+        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=states)
         return output if self._asked(return_dict, "return_dict") else output.to_tuple()
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -271,6 +274,7 @@ class MaskSpecForPreTraining(MaskSpecPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [r"^(head|attention_pool)\."]  # noqa: RUF012, as theirs
 
     def _build(self, config: MaskSpecConfig) -> None:
+        config.drop_head()
         self.network = MaskedAutoencoder(**config.pretraining_arguments())
 
     def forward(
@@ -338,7 +342,7 @@ def lengths_of(attention_mask: Tensor, input_values: Tensor) -> Tensor:
 def _real_float32() -> Iterator[None]:
     """Build modules in float32 on the CPU, with values.
 
-    `from_pretrained` builds them without, and in its own dtype, but filters and windows are computed when they are built.
+    `from_pretrained` builds them without, and in its own dtype, but filters and windows are computed as they are built.
     """
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
