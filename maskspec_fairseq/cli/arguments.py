@@ -71,7 +71,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default=PRECISIONS[0],
-        help="of matrix products; bf16 is faster where the device has it (default: %(default)s)",
+        help="of matrix products; bf16 is for devices that have it, slow on others (default: %(default)s)",
     )
 
 
