@@ -1,4 +1,4 @@
-"""heareval.predictions.runner for event tasks: `python -m tests.kits.heareval_events TASK_DIR`.
+"""heareval.predictions.runner for event tasks: `python tests/kits/heareval_events.py TASK_DIR`.
 
 heareval 2021.1.3 sets `fit_loop.current_epoch` before it tests, to find the postprocessing of its best epoch. Lightning
 has a setter for that up to 1.5; from 1.6, which heareval asks for, nothing reads what it sets, the test is in the epoch

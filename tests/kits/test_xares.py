@@ -26,8 +26,8 @@ class {name}Encoder(xares.MaskSpecEncoder):
 def test_xares_scores_digits(models, fsdd, run_kit, tmp_path):
     write_xares_task(fsdd, tmp_path)
     for name, path in models.items():
-        (tmp_path / f"{name.lower()}.py").write_text(ENCODER.format(name=name, path=path))
-        run_kit(tmp_path, "-m", "xares.run", "--max-jobs", "0", f"{name.lower()}.py", "fsdd_task.py")
+        (tmp_path / f"{name.lower()}_encoder.py").write_text(ENCODER.format(name=name, path=path))
+        run_kit(tmp_path, "-m", "xares.run", "--max-jobs", "0", f"{name.lower()}_encoder.py", "fsdd_task.py")
         scores = tmp_path / "env/fsdd/checkpoints" / f"{name}Encoder"
         mlp, knn = (float((scores / f"{kind}_score.txt").read_text().split()[0]) for kind in ("mlp", "knn"))
         print(f"xares, digits of FSDD, accuracy: {name}: MLP {mlp:.4f}, neighbours {knn:.4f}")
