@@ -79,8 +79,12 @@ def test_uploads_are_removed_whatever_happens():
             signal.raise_signal(signal.SIGINT)
 
     folders = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell makes it ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert folders and not folders[0].exists()
 
 

@@ -371,7 +371,7 @@ import importlib, pkgutil, sys
 class NotInstalled:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("fairseq", "fairseq_cli", "omegaconf", "hydra"):
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 
 sys.meta_path.insert(0, NotInstalled())
 import maskspec_fairseq
@@ -379,7 +379,11 @@ import torch
 for name in sys.argv[2:]:
     package = importlib.import_module("maskspec_fairseq." + name)
     for module in pkgutil.iter_modules(getattr(package, "__path__", []), package.__name__ + "."):
-        importlib.import_module(module.name)
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            if error.name not in ("gradio", "transformers"):  # extras
+                raise
 model = maskspec_fairseq.load_model(sys.argv[1])
 print(tuple(model(torch.zeros(1, 16000), 16000).logits.shape))
 """
