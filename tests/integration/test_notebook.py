@@ -38,7 +38,8 @@ def test_it_runs(tmp_path, monkeypatch):
     known = set(re.findall(r"%env (\w+)=", notebook.cells[number].source))
     assert set(re.findall(r"%env (\w+)=", TINY)) < known
     notebook.cells.insert(number + 1, nbformat.v4.new_code_cell(TINY))
-    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    patience = dict(timeout=600, startup_timeout=300)  # s, on a machine with other work, too
+    nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, **patience).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     text = "".join(output.get("text", "") for output in outputs)
     assert '"valid_loss"' in text and re.search(r"linear +accuracy 0\.\d+", text)
