@@ -45,17 +45,18 @@ def run_program(
         state = str(interrupt) or "no file was left incomplete; the same command starts again"
         print(f"{parser.prog}: interrupted; {state}", file=sys.stderr)
         return INTERRUPTED
-    except (AudioError, ManifestError, ImportError, OSError, ValueError) as error:
-        print(f"{parser.prog}: {message_of(error)}", file=sys.stderr)
-        return FAILED
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
+    except (RuntimeError, ConnectionResetError) as error:  # the latter where the process was sending a batch
+        if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
             raise
         print(
             f"{parser.prog}: expected the processes that load audio to live, found that one was ended "
-            f"({str(error).splitlines()[0]}); was the memory full? The same command starts again, with fewer --workers",
+            f"({(str(error) or repr(error)).splitlines()[0]}); was the memory full? The same command starts again, with "
+            "fewer --workers",
             file=sys.stderr,
         )
+        return FAILED
+    except (AudioError, ManifestError, ImportError, OSError, ValueError) as error:
+        print(f"{parser.prog}: {message_of(error)}", file=sys.stderr)
         return FAILED
 
 
