@@ -48,10 +48,10 @@ def run_program(
     except (RuntimeError, ConnectionResetError) as error:  # the latter where the process was sending a batch
         if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader worker"):
             raise
+        reason = (str(error) or repr(error)).splitlines()[0]
         print(
-            f"{parser.prog}: expected the processes that load audio to live, found that one was ended "
-            f"({(str(error) or repr(error)).splitlines()[0]}); was the memory full? The same command starts again, with "
-            "fewer --workers",
+            f"{parser.prog}: expected the processes that load audio to live, found that one was ended ({reason}); "
+            "was the memory full? The same command starts again, with fewer --workers",
             file=sys.stderr,
         )
         return FAILED
