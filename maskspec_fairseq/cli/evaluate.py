@@ -14,7 +14,8 @@ from maskspec_fairseq.cli.arguments import (
     detection_of,
     make_parser,
 )
-from maskspec_fairseq.cli.program import printable, run_program
+from maskspec_fairseq.cli.program import run_program
+from maskspec_fairseq.data_dir.lines import escaped
 from maskspec_fairseq.inference.evaluate import evaluate, write_evaluation
 
 EXAMPLE = """maskspec-evaluate --checkpoint runs/fsdd/checkpoints/checkpoint_last.pt --data data/fsdd --subset test
@@ -23,7 +24,7 @@ maskspec-evaluate --checkpoint exported/ --data data/esc50 --subset fold1 --out 
 
 def table(summary: dict[str, Any]) -> str:
     """The scores, and the three worst and best classes, as text."""
-    scored = sorted((value, printable(key)) for key, value in summary["classes"].items() if value is not None)
+    scored = sorted((value, escaped(key)) for key, value in summary["classes"].items() if value is not None)
     worst, best = (", ".join(f"{key} {value:.3f}" for value, key in part) for part in (scored[:3], scored[-3:]))
     lines = [f"{name:<20} {value:8.4f}" for name, value in summary["scores"].items()]
     lines.append(f"{summary['class_score']} of classes: {worst} ... {best}")

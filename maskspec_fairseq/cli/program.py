@@ -60,11 +60,6 @@ def run_program(
         return FAILED
 
 
-def printable(text: str) -> str:
-    """A text in which control characters, such as line breaks, are escaped: it cannot make lines of a table."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 def message_of(error: Exception) -> str:
     """The message that users get for an error."""
     if isinstance(error, AudioError):

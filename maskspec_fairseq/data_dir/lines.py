@@ -23,6 +23,11 @@ def problem_of_text(text: str) -> str:
     return ""
 
 
+def escaped(text: str) -> str:
+    """A text in which control characters, such as line breaks, are escaped: it cannot make lines of a table."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def decoded_lines(path: PathLike) -> Iterator[str]:
     """The lines of a text file, with their line ends.
 

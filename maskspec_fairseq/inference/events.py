@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskspec_fairseq.atomic_write import PathLike
+from maskspec_fairseq.data_dir.lines import escaped
 from maskspec_fairseq.event_metrics import TimedEvent
 
 HEADER = ("filename", "onset", "offset", "event_label")  # of DESED's tables
@@ -98,8 +99,3 @@ def table_lines(rows: Iterable[tuple[str, TimedEvent]], scores: bool) -> Iterato
     for file, event in rows:
         cells = [escaped(file), f"{event.start:.3f}", f"{event.end:.3f}", escaped(event.label)]
         yield "\t".join([*cells, f"{event.score:.4f}"] if scores else cells)
-
-
-def escaped(text: str) -> str:
-    """A text in which control characters, such as line breaks, are escaped: it cannot make lines of a table."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.data_dir.lines import escaped
 from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.embed_files import EmbeddingEncoder, ScoreEncoder, Span, SpanEncoder
-from maskspec_fairseq.inference.events import Detection, Frames, escaped, find_events
+from maskspec_fairseq.inference.events import Detection, Frames, find_events
 from maskspec_fairseq.inference.file_batches import Progress, encode_files
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from importlib.metadata import distribution
 import pytest
 
 from maskspec_fairseq.cli.arguments import make_parser
-from maskspec_fairseq.cli.program import printable, run_program
+from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.cli.programs import PROGRAMS
+from maskspec_fairseq.data_dir.lines import escaped
 from tests.factories import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
@@ -113,7 +114,7 @@ def test_what_a_terminal_cannot_show_is_escaped():
 
 
 def test_control_characters_cannot_make_lines():
-    assert printable("a\n\t\x1b[2K\x9b\u2028b \u00e4\u97f3") == "a\\n\\t\\x1b[2K\\x9b\\u2028b \u00e4\u97f3"
+    assert escaped("a\n\t\x1b[2K\x9b\u2028b \u00e4\u97f3") == "a\\n\\t\\x1b[2K\\x9b\\u2028b \u00e4\u97f3"
 
 
 @pytest.mark.parametrize("given, found", [(None, "passive"), ("active", "active")])
