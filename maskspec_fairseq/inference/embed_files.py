@@ -1,6 +1,6 @@
 """What a model computes of files of any length, which are read in blocks: embeddings, and the scores of frames.
 
-Each is a `FileEncoder`, for many files by `encode_files`, and a function, for one.
+Each is a `FileEncoder`, for `encode_files` and `encode_file`.
 
 Shapes: B windows of a batch, K windows of W samples per file, M columns of patches per window, P passes, N frames, E
 width of an embedding, W' of a frame's, C classes.
@@ -15,9 +15,9 @@ import numpy as np
 from torch import Tensor
 
 from maskspec_fairseq.audio.windows import Window, cut, cut_evenly
-from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
+from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.events import Frames
-from maskspec_fairseq.inference.file_batches import FileEncoder, Progress, encode_file
+from maskspec_fairseq.inference.file_batches import FileEncoder
 
 
 class Span(NamedTuple):
@@ -123,48 +123,6 @@ class ScoreEncoder(FileEncoder[Frames]):
         _, times = model.frame_times(num_samples, passes=1)
         step_sec = model.column_samples / model.sample_rate
         return Frames(model.scores(logits).numpy(), times.numpy(), step_sec, num_samples / model.sample_rate)
-
-
-def embed_file(model: AudioModel, path: str, batch_size: int = MAX_WINDOWS) -> Span:
-    """See `EmbeddingEncoder`.
-
-    Args:
-        batch_size: how many windows are encoded together, as in the functions below.
-
-    Raises:
-        AudioError: see `load_clip`.
-    """
-    return encode_file(EmbeddingEncoder(model), path, batch_size)
-
-
-def embed_spans(model: AudioModel, path: str, size: int, hop: int, batch_size: int = MAX_WINDOWS) -> list[Span]:
-    """See `SpanEncoder`.
-
-    Raises:
-        AudioError: see `load_clip`.
-    """
-    return encode_file(SpanEncoder(model, size, hop), path, batch_size)
-
-
-def embed_frames(model: AudioModel, path: str, passes: int = 1) -> tuple[Tensor, Tensor]:
-    """See `FrameEncoder`.
-
-    Raises:
-        AudioError: see `load_clip`.
-        ValueError: a number of passes that does not divide a column.
-    """
-    return encode_file(FrameEncoder(model, passes), path)
-
-
-def frame_scores(
-    model: AudioModel, path: str, batch_size: int = MAX_WINDOWS, progress: Progress = lambda seconds: None
-) -> Frames:
-    """See `ScoreEncoder`, and for the progress `encode_files`.
-
-    Raises:
-        AudioError: see `load_clip`.
-    """
-    return encode_file(ScoreEncoder(model), path, batch_size, progress=progress)
 
 
 def _cut_spans(pieces: Iterable[np.ndarray], span: int, hop: int, size: int) -> Iterator[Window]:

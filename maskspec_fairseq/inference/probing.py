@@ -17,7 +17,8 @@ from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_labels, read_vocabulary
 from maskspec_fairseq.data_dir.manifest import list_folds, read_manifest
 from maskspec_fairseq.inference.audio_model import AudioModel
-from maskspec_fairseq.inference.embed_files import embed_file
+from maskspec_fairseq.inference.embed_files import EmbeddingEncoder
+from maskspec_fairseq.inference.file_batches import encode_file
 from maskspec_fairseq.inference.probes import ProbeScores, score_probes
 
 Split = tuple[list[str], str]  # the subsets to fit to, and the subset to score
@@ -114,7 +115,7 @@ def encode(corpus: Corpus, encoder: Callable[[str], np.ndarray], title: str) -> 
 
 def embedding_of(model: AudioModel) -> Callable[[str], np.ndarray]:
     """Path of a file -> its embedding (E,)."""
-    return lambda file: embed_file(model, file).embedding.numpy()
+    return lambda file: encode_file(EmbeddingEncoder(model), file).embedding.numpy()
 
 
 def read_subset(directory: str, name: str, vocabulary: Sequence[Label]) -> Subset:

@@ -10,8 +10,9 @@ import numpy as np
 
 from maskspec_fairseq.event_metrics import TimedEvent
 from maskspec_fairseq.inference.audio_model import AudioModel
-from maskspec_fairseq.inference.embed_files import frame_scores
+from maskspec_fairseq.inference.embed_files import ScoreEncoder
 from maskspec_fairseq.inference.events import Detection, Frames, find_events, table_lines
+from maskspec_fairseq.inference.file_batches import encode_file
 from maskspec_fairseq.inference.tagging import span_lines, tag_file
 from maskspec_fairseq.page.overview import Progress, length_sec
 
@@ -83,7 +84,7 @@ def read_tags(
         progress(min(1.0, seconds / expected))
 
     if model.network.head_of_frames:
-        frames = frame_scores(model, path, progress=report)
+        frames = encode_file(ScoreEncoder(model), path, progress=report)
         starts = np.maximum(0, frames.times - frames.step_sec / 2)
         ends = np.minimum(frames.end_sec, frames.times + frames.step_sec / 2)
         return Tags(name, names, frames.scores, starts, ends, frames, None)

@@ -13,7 +13,8 @@ import torch
 from maskspec_fairseq.cli import tag
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.audio_model import AudioModel
-from maskspec_fairseq.inference.embed_files import embed_spans
+from maskspec_fairseq.inference.embed_files import SpanEncoder
+from maskspec_fairseq.inference.file_batches import encode_file
 from tests.factories import REPOSITORY, TAG_LABELS, forward_file, save_exported, tagging_model, write_tone
 
 
@@ -87,9 +88,9 @@ def test_the_windows_of_a_batch_are_as_many_as_are_asked_for(tmp_path, monkeypat
     sizes = []
     encode = model.network.embed
     monkeypatch.setattr(model.network, "embed", lambda batch, **how: sizes.append(len(batch)) or encode(batch, **how))
-    assert len(list(embed_spans(model, path, 16000, 16000, batch_size=4))) == 10 and sizes == [4, 4, 2]
+    assert len(encode_file(SpanEncoder(model, 16000, 16000), path, batch_size=4)) == 10 and sizes == [4, 4, 2]
     del sizes[:]
-    assert len(list(embed_spans(model, path, 32000, 32000, batch_size=4))) == 5 and sizes == [4, 4, 2]
+    assert len(encode_file(SpanEncoder(model, 32000, 32000), path, batch_size=4)) == 5 and sizes == [4, 4, 2]
 
 
 def test_the_table_is_for_people(tmp_path, capsys, checkpoint):

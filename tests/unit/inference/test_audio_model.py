@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 import maskspec_fairseq
 from maskspec_fairseq.cli import export
 from maskspec_fairseq.inference.audio_model import cut_windows
-from maskspec_fairseq.inference.embed_files import embed_frames
+from maskspec_fairseq.inference.embed_files import FrameEncoder
 from maskspec_fairseq.inference.export_folder import write_folder
+from maskspec_fairseq.inference.file_batches import encode_file
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.patches import patchify
 from tests.factories import (
@@ -179,7 +180,7 @@ def test_frames_of_a_file_that_is_read_in_blocks_are_those_of_its_waveform(tmp_p
     model.clip_sec = clip_sec
     waveform = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None]
     expected, expected_times = model.frame_embeddings(waveform, rate, passes)
-    frames, times = embed_frames(model, str(path), passes)
+    frames, times = encode_file(FrameEncoder(model, passes), str(path))
     assert torch.equal(times, expected_times)
     torch.testing.assert_close(frames, expected[0], atol=1e-6, rtol=1e-5)
 

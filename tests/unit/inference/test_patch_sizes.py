@@ -11,8 +11,9 @@ import maskspec_fairseq
 from maskspec_fairseq.checkpoints.read import load_autoencoder, load_pretrained, read_checkpoint
 from maskspec_fairseq.cli import embed, export
 from maskspec_fairseq.cli import reconstruct as reconstruct_program
-from maskspec_fairseq.inference.embed_files import embed_frames
+from maskspec_fairseq.inference.embed_files import FrameEncoder
 from maskspec_fairseq.inference.export_folder import write_folder
+from maskspec_fairseq.inference.file_batches import encode_file
 from maskspec_fairseq.inference.reconstruct import reconstruct
 from maskspec_fairseq.integrations import hear
 from maskspec_fairseq.modules.masking import random_masking
@@ -76,7 +77,7 @@ def test_frames_of_a_file_are_even_and_those_of_its_waveform(tmp_path, seconds, 
     model = small_audio_model(patch_size=FINE)
     waveform = torch.from_numpy(soundfile.read(path, dtype="float32")[0])[None]
     expected, expected_times = model.frame_embeddings(waveform, rate, passes)
-    found, times = embed_frames(model, str(path), passes)
+    found, times = encode_file(FrameEncoder(model, passes), str(path))
     assert torch.equal(times, expected_times)
     torch.testing.assert_close(found, expected[0], atol=1e-6, rtol=1e-5)
     np.testing.assert_allclose(times.diff(), hop, atol=1e-9)

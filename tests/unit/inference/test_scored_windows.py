@@ -5,7 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from maskspec_fairseq.inference.embed_files import frame_scores
+from maskspec_fairseq.inference.embed_files import ScoreEncoder
+from maskspec_fairseq.inference.file_batches import encode_file
 from maskspec_fairseq.inference.scored_windows import ScoredWindows
 from tests.factories import noise, tagging_model, write_tone
 
@@ -58,7 +59,7 @@ def test_a_stream_is_not_kept():
 def test_files_and_waveforms_get_the_same_scores(tmp_path, patch_size, samples):
     model = tagging_model(multilabel=True, head="frames", clip_sec=1.0, patch_size=patch_size)
     path = write_tone(tmp_path / "a.wav", samples / 32000)
-    frames = frame_scores(model, str(path), batch_size=2)
+    frames = encode_file(ScoreEncoder(model), str(path), batch_size=2)
     audio, rate = soundfile.read(path, dtype="float32")
     with torch.no_grad():
         logits, times = model.frame_logits(torch.from_numpy(audio)[None], rate)
