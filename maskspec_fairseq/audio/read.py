@@ -161,7 +161,7 @@ def _read_crop(
             wanted = total if clip_sec is None else min(total, math.ceil(clip_sec * rate))
             slack = file.length_slack
             last = max(0, total - wanted - slack)
-            start = int(rng.integers(0, last, endpoint=True)) if rng is not None else 0
+            start = _draw_start(last, rng)
             if start:
                 file.seek(start)
             audio = file.read(wanted, dtype="float32", always_2d=True)
@@ -244,11 +244,11 @@ def load_crop(
         waveform = soxr.resample(waveform, rate, sample_rate, quality="HQ")
     if not len(waveform):
         raise AudioError(f"{path}: expected a sample at {sample_rate} Hz at least, found {len(audio)} at {rate} Hz")
-    cropped = cut(waveform, sample_rate, clip_sec)
+    cropped = crop_waveform(waveform, sample_rate, clip_sec)
     return Crop(cropped.waveform, cropped.num_samples, start, rate)
 
 
-def cut(
+def crop_waveform(
     waveform: np.ndarray, sample_rate: int, clip_sec: Optional[float] = None, rng: Optional[np.random.Generator] = None
 ) -> Crop:
     """A crop of a waveform in memory, float32 (T,).
@@ -258,13 +258,17 @@ def cut(
         rng: draws where the crop of a longer waveform starts; None for its beginning.
     """
     length = len(waveform) if clip_sec is None else clip_samples(clip_sec, sample_rate)
-    last = max(0, len(waveform) - length)
-    start = int(rng.integers(0, last, endpoint=True)) if rng is not None else 0
+    start = _draw_start(max(0, len(waveform) - length), rng)
     clip = np.ascontiguousarray(waveform[start : start + length])  # usually no copy
     num_samples = len(clip)
     if num_samples < length:
         clip = np.pad(clip, (0, length - num_samples))
     return Crop(clip, num_samples, start, sample_rate)
+
+
+def _draw_start(last: int, rng: Optional[np.random.Generator]) -> int:
+    """Where a crop starts: anywhere up to `last`, or at the beginning without random numbers."""
+    return int(rng.integers(0, last, endpoint=True)) if rng is not None else 0
 
 
 def clip_samples(clip_sec: float, sample_rate: int) -> int:

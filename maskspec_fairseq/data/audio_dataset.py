@@ -12,7 +12,7 @@ from fairseq.data import FairseqDataset
 from torch.utils.data import default_collate
 
 from maskspec_fairseq.audio import AudioError
-from maskspec_fairseq.audio.read import CHANNELS, Crop, clip_samples, cut, load_clip, load_crop
+from maskspec_fairseq.audio.read import CHANNELS, Crop, clip_samples, crop_waveform, load_clip, load_crop
 from maskspec_fairseq.clip_rng import CROP, REPLACEMENT, clip_rng
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.frame_targets import Frames, FrameTargets, mix_frames
@@ -211,7 +211,7 @@ class AudioDataset(FairseqDataset):
             return load_crop(path, self.sample_rate, self.clip_sec, self.channel, rng)
         if self._decoded[0] != line:
             self._decoded = line, load_clip(path, self.sample_rate, None, self.channel)[0]
-        return cut(self._decoded[1], self.sample_rate, self.clip_sec, rng)
+        return crop_waveform(self._decoded[1], self.sample_rate, self.clip_sec, rng)
 
     def collater(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         """Make a `sample`:

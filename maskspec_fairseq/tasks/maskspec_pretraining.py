@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class MaskSpecPretrainingConfig(AudioTaskConfig):
     crops_per_file: int = field(
         default=1,
-        metadata={"help": "clips of every file in an epoch; above 1, each file is decoded once for all of them"},
+        metadata={"help": "clips of every file in an epoch; a file is decoded once for up to four of them"},
     )
 
 
