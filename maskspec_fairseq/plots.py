@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -171,10 +172,7 @@ def draw_reconstruction(
     Raises:
         OSError: it cannot be written.
     """
-    first = next(iter(spectrograms.values()))
-    highest = float(first.max())
-    lowest = min(float(first.min()), highest - 10)  # of digital silence the rounding errors are not to be seen
-    ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
+    lowest, highest = decibel_limits(next(iter(spectrograms.values())))
     columns = len(spectrograms)
     figure = Figure(figsize=(5 * columns, 4.2), layout="constrained")
     axes = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
@@ -187,9 +185,29 @@ def draw_reconstruction(
         axis.set_facecolor("0.75")  # shows through where a patch is hidden
         axis.set_title(name)
         axis.set_xlabel("time (s)")
-    # imshow spans bin i from i to i + 1, so its centre is at i + 0.5
-    axes[0].set_yticks(np.interp(ticks, centres_hz, np.arange(len(centres_hz)) + 0.5), [f"{hz}" for hz in ticks])
+    label_frequencies(axes[0], centres_hz)
     axes[0].set_ylabel("mel bin centre (Hz)")
     figure.colorbar(image, ax=axes, label="power (dB)", pad=0.01)
     figure.suptitle(title)
     save(figure, path)
+
+
+def decibel_limits(decibels: np.ndarray) -> tuple[float, float]:
+    """The lowest and the highest value of a spectrogram in dB, at least 10 dB apart.
+
+    The rounding errors of digital silence are one colour then.
+    """
+    highest = float(decibels.max())
+    return min(float(decibels.min()), highest - 10), highest
+
+
+def label_frequencies(axis: Axes, centres_hz: np.ndarray, **text: Any) -> None:
+    """Write frequencies along the mel bins of an image.
+
+    Args:
+        axis: with an image that spans bin i from i to i + 1, so that its centre is at i + 0.5.
+        centres_hz: (F,), Hz, of the mel bins.
+        text: how it is written, see `matplotlib.text.Text`.
+    """
+    ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
+    axis.set_yticks(np.interp(ticks, centres_hz, np.arange(len(centres_hz)) + 0.5), [f"{hz}" for hz in ticks], **text)

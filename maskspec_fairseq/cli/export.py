@@ -9,9 +9,9 @@ from typing import Optional
 from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
-from maskspec_fairseq.inference.export_folder import write_folder
-from maskspec_fairseq.inference.export_onnx import check_onnx, write_onnx
-from maskspec_fairseq.inference.export_program import check_program, write_program
+from maskspec_fairseq.inference.export_folder import check_head_of_clips, write_folder
+from maskspec_fairseq.inference.export_onnx import write_onnx
+from maskspec_fairseq.inference.export_program import write_program
 from maskspec_fairseq.inference.export_timm import TIMM_FILES, check_timm, write_timm
 from maskspec_fairseq.inference.export_transformers import CARD_FILE, write_transformers
 from maskspec_fairseq.inference.load import load_model
@@ -51,9 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     model = load_model(args.checkpoint, args.pool, args.layers)
     if args.onnx:
-        check_onnx(model)  # before anything is written
+        check_head_of_clips(model, "--onnx")  # before anything is written
     if args.torch_export:
-        check_program(model)
+        check_head_of_clips(model, "--torch-export")
     if args.timm:
         check_timm(model)
     if args.transformers:

@@ -88,8 +88,8 @@ def page_of(args: argparse.Namespace, folder: Path) -> "gradio.Blocks":
 
 
 def is_pretrained(path: str) -> bool:
-    """Whether a checkpoint is that of a pretraining, which reconstructs, or of a model that tags."""
-    return not os.path.isdir(path) and read_checkpoint(path, MODELS)["cfg"]["model"]["_name"] == PRETRAINING_MODEL
+    """Whether a checkpoint has a decoder, so that it reconstructs; folders, here or on the Hub, have none."""
+    return os.path.isfile(path) and read_checkpoint(path, MODELS)["cfg"]["model"]["_name"] == PRETRAINING_MODEL
 
 
 def model_name(path: str) -> str:

@@ -124,9 +124,9 @@ def embed_clips(
 
     sources = SourceLog(os.path.join(folder, SOURCES_FILE))
     files = dict(zip(targets, clips.files))  # a clip that is listed twice is embedded once
-    todo = [target for target, file in files.items() if not sources.is_done(target, file)]
+    before_reading = {target: source_of(file) for target, file in files.items()}  # a later change is for the next run
+    todo = [target for target in files if not sources.is_done(target, before_reading[target])]
     num_before = len(files) - len(todo)
-    before_reading = {target: source_of(files[target]) for target in todo}  # a change is noticed the next time then
     failed = {target: problem for target in todo if (problem := problem_of_path(files[target]))}
     todo = [target for target in todo if target not in failed]
     num_done = num_before
@@ -219,12 +219,12 @@ class SourceLog:
     def name(self, target: str) -> str:
         return os.path.relpath(target, os.path.dirname(self.path))
 
-    def is_done(self, target: str, file: str) -> bool:
-        """Whether the embedding exists and its audio is as it was, or is no longer there."""
+    def is_done(self, target: str, source: Optional[Source]) -> bool:
+        """Whether the embedding exists and its audio is as it was, or is no longer there (None)."""
         if not os.path.isfile(f"{target}.npy"):
             return False
         known = self.sources.get(self.name(target))
-        return known is not None and source_of(file) in (None, known)
+        return known is not None and source in (None, known)
 
     def add(self, target: str, source: Optional[Source]) -> None:
         if source is not None:

@@ -55,6 +55,23 @@ FIELDS: dict[str, Field] = {
 OPTIONAL = ("head", "layers", *OF_LABELS)  # folders of before there were heads of frames have no `head`
 
 
+def check_head_of_clips(model: AudioModel, option: str) -> None:
+    """Check that a model can be written in a form that has no frames.
+
+    Args:
+        model: to be written.
+        option: of maskspec-export, that asks for the form.
+
+    Raises:
+        ValueError: it has a head of frames.
+    """
+    if model.network.head_of_frames:
+        raise ValueError(
+            f"expected a model with a head of clips for {option}, found model.head=frames; export the folder alone, "
+            f"without {option}"
+        )
+
+
 def write_folder(model: AudioModel, directory: str) -> None:
     """Write a model; files of an earlier export are replaced.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.inference.audio_model import AudioModel
+from maskspec_fairseq.inference.export_folder import check_head_of_clips
 
 
 class _Traced(nn.Module):
@@ -21,19 +22,6 @@ class _Traced(nn.Module):
         return (self.model.network.head(embedding), embedding) if self.model.labels else (embedding,)
 
 
-def check_onnx(model: AudioModel) -> None:
-    """Check that a model can be written as ONNX.
-
-    Raises:
-        ValueError: it has a head of frames.
-    """
-    if model.network.head_of_frames:
-        raise ValueError(
-            "expected a model with a head of clips for ONNX, found model.head=frames; export the folder alone, without "
-            "--onnx"
-        )
-
-
 def write_onnx(model: AudioModel, path: str) -> None:
     """Write a model.
 
@@ -46,10 +34,10 @@ def write_onnx(model: AudioModel, path: str) -> None:
 
     Raises:
         ImportError: the packages for it are not installed.
-        ValueError: see `check_onnx`.
+        ValueError: see `check_head_of_clips`.
         OSError: the file cannot be written.
     """
-    check_onnx(model)
+    check_head_of_clips(model, "--onnx")
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:

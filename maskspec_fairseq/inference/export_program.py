@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.inference.audio_model import AudioModel
+from maskspec_fairseq.inference.export_folder import check_head_of_clips
 
 
 class _Window(nn.Module):
@@ -24,19 +25,6 @@ class _Window(nn.Module):
         return {**logits, "embedding": embedding}
 
 
-def check_program(model: AudioModel) -> None:
-    """Check that a model can be written as a program.
-
-    Raises:
-        ValueError: it has a head of frames.
-    """
-    if model.network.head_of_frames:
-        raise ValueError(
-            "expected a model with a head of clips for torch.export, found model.head=frames; export the folder alone, "
-            "without --torch-export"
-        )
-
-
 def write_program(model: AudioModel, path: str) -> None:
     """Write a model by `torch.export.save`.
 
@@ -48,10 +36,10 @@ def write_program(model: AudioModel, path: str) -> None:
         path: of the file, which ends in .pt2.
 
     Raises:
-        ValueError: see `check_program`.
+        ValueError: see `check_head_of_clips`.
         OSError: the file cannot be written.
     """
-    check_program(model)
+    check_head_of_clips(model, "--torch-export")
     example = torch.zeros(2, model.window_samples)
     window = _Window(model).eval()
     with torch.no_grad():

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from maskspec_fairseq.page.overview import Overview
 from maskspec_fairseq.page.tags import Tags
-from maskspec_fairseq.plots import FREQUENCY_TICKS_HZ, save
+from maskspec_fairseq.plots import decibel_limits, label_frequencies, save
 
 MAX_CLASSES = 12  # in a picture: those with the highest scores
 MAX_NAME = 28  # characters of a class
@@ -65,7 +65,7 @@ def draw_tags(overview: Overview, tags: Tags, threshold: float, path: Path) -> N
         figure.suptitle(_short(tags.file, MAX_TITLE))
         _draw_log_mel(figure, axes[0], overview)
         names = [_short(tags.names[column]) for column in shown]
-        _draw_scores(figure, axes[1], tags, shown, threshold)
+        _draw_scores(figure, axes[1], tags, shown)
         _draw_bars(axes[2], tags, shown, threshold)
         for axis in axes[1:]:
             axis.set_yticks(np.arange(len(shown)) + 0.5, names, fontsize="small")
@@ -83,23 +83,19 @@ def highest_classes(scores: np.ndarray) -> list[int]:
 
 def _draw_log_mel(figure: Figure, axis: Axes, overview: Overview) -> None:
     bins, columns = overview.decibels.shape
-    centres_hz = overview.centres_hz
-    highest = float(overview.decibels.max())
-    lowest = min(float(overview.decibels.min()), highest - 10)  # silence is one colour
+    lowest, highest = decibel_limits(overview.decibels)
     image = axis.imshow(
         overview.decibels, vmin=lowest, vmax=highest, origin="lower", aspect="auto", cmap="magma",
         interpolation="nearest", extent=(0, columns * overview.column_sec, 0, bins),
     )  # fmt: skip
-    ticks = [hz for hz in FREQUENCY_TICKS_HZ if centres_hz[0] <= hz <= centres_hz[-1]]
-    # imshow spans bin i from i to i + 1, so its centre is at i + 0.5
-    axis.set_yticks(np.interp(ticks, centres_hz, np.arange(bins) + 0.5), [f"{hz}" for hz in ticks], fontsize="small")
+    label_frequencies(axis, overview.centres_hz, fontsize="small")
     axis.set_xlim(0, overview.end_sec)
     axis.set_title("log-mel", loc="left", fontsize="medium")
     axis.set_ylabel("Hz")
     figure.colorbar(image, ax=axis, label="dB", pad=0.01)
 
 
-def _draw_scores(figure: Figure, axis: Axes, tags: Tags, shown: Sequence[int], threshold: float) -> None:
+def _draw_scores(figure: Figure, axis: Axes, tags: Tags, shown: Sequence[int]) -> None:
     """The heat map. Windows that overlap meet in the middle of what they share."""
     between = (tags.starts[1:] + tags.ends[:-1]) / 2
     edges = np.concatenate([tags.starts[:1], between, tags.ends[-1:]])

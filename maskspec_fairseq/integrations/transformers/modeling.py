@@ -101,6 +101,9 @@ class MaskSpecPreTrainedModel(PreTrainedModel):
         """What is in front of the names of weights here, and not in files."""
         return f"{self.base_model_prefix}."
 
+    def _asked(self, argument: Optional[bool], name: str) -> bool:
+        return bool(getattr(self.config, name) if argument is None else argument)
+
     def save_pretrained(
         self, save_directory: Any, is_main_process: bool = True, state_dict: Any = None, **kwargs: Any
     ) -> None:
@@ -135,12 +138,12 @@ class _WithAudioModel(MaskSpecPreTrainedModel):
         lengths = None if attention_mask is None else lengths_of(attention_mask, input_values)
         return self.audio(input_values, self.config.sampling_rate, lengths)
 
-    def _frames(self, input_values: Tensor) -> tuple[Tensor, ...]:
+    def _hidden_states(self, input_values: Tensor, asked: Optional[bool]) -> Optional[tuple[Tensor, ...]]:
+        """The frames of each layer, (B, N, W), if they are asked for."""
+        if not self._asked(asked, "output_hidden_states"):
+            return None
         frames, _ = self.audio.frame_embeddings(input_values, self.config.sampling_rate, all_layers=True)
         return frames.split(self.audio.network.column_dim, dim=2)
-
-    def _asked(self, argument: Optional[bool], name: str) -> bool:
-        return bool(getattr(self.config, name) if argument is None else argument)
 
 
 class MaskSpecModel(_WithAudioModel):
@@ -178,7 +181,7 @@ class MaskSpecModel(_WithAudioModel):
             ValueError: see `AudioModel.forward`, or padding that is not at the end.
         """
         embedding = self._audio_output(input_values, attention_mask).embedding
-        states = self._frames(input_values) if self._asked(output_hidden_states, "output_hidden_states") else None
+        states = self._hidden_states(input_values, output_hidden_states)
         output = BaseModelOutputWithPooling(
             last_hidden_state=states[-1] if states else None, pooler_output=embedding, hidden_states=states
         )
@@ -227,7 +230,7 @@ class MaskSpecForAudioClassification(_WithAudioModel):
         """
         logits = self._audio_output(input_values, attention_mask).logits
         assert logits is not None
-        states = self._frames(input_values) if self._asked(output_hidden_states, "output_hidden_states") else None
+        states = self._hidden_states(input_values, output_hidden_states)
         loss = None if labels is None else self._loss(logits, labels)
         output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=states)
         return output if self._asked(return_dict, "return_dict") else output.to_tuple()
@@ -304,7 +307,7 @@ class MaskSpecForPreTraining(MaskSpecPreTrainedModel):
         output = self.network(input_values.float(), lengths, self._keys(len(input_values), clip_key, seed))
         total, count = masked_spectrogram_loss(output["prediction"], output["target"], output["scored"])
         result = MaskSpecForPreTrainingOutput(loss=total / count.clamp(min=1), **output)
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result if self._asked(return_dict, "return_dict") else result.to_tuple()
 
     def _keys(self, clips: int, clip_key: Optional[Tensor], seed: Optional[int]) -> np.ndarray:
         """(B, 3)."""

@@ -54,13 +54,15 @@ def test_without_gradio_the_message_says_how_to_get_it(capsys, monkeypatch):
     assert "expected gradio, which serves the page, found: " in error and "maskspec-fairseq[page]" in error
 
 
-def test_a_model_that_has_no_page_is_refused(tmp_path, capsys):
+def test_a_model_that_has_no_page_is_refused(tmp_path, capsys, monkeypatch):
     pytest.importorskip("gradio", reason="maskspec-page needs gradio: pip install 'maskspec-fairseq[page]'")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pretrained = save_checkpoint(tmp_path / "p.pt", small_autoencoder(), pretraining_cfg())
     frames = save_exported(tagging_model(multilabel=True, head="frames"), tmp_path / "frames")
     bare = save_exported(tagging_model(labels=()), tmp_path / "bare")
     for arguments, message in [
         (["none.pt"], "none.pt: expected a checkpoint of a maskspec run, found no such file"),
+        (["organisation/model"], "organisation/model: expected a checkpoint or a folder here, or"),
         ([bare], "expected a model with labels, found one without"),
         ([pretrained, "--window", 1], "expected a finetuned model for --window, found one of a pretraining"),
         ([frames, "--window", 1], "expected a model of clips for --window, found one with a head of frames"),

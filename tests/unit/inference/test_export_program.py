@@ -58,4 +58,6 @@ def test_a_head_of_frames_is_refused_before_anything_is_written(tmp_path, capsys
     write_folder(small_audio_model(head="frames"), str(tmp_path / "m"))
     words = ["--checkpoint", str(tmp_path / "m"), "--out", str(tmp_path / "n"), "--torch-export"]
     assert export.main(words) == 2 and not (tmp_path / "n").exists()
-    assert "expected a model with a head of clips for torch.export, found model.head=frames" in capsys.readouterr().err
+    assert (
+        "expected a model with a head of clips for --torch-export, found model.head=frames" in capsys.readouterr().err
+    )
