@@ -13,15 +13,19 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "maskspec_fairseq/__init__.
 PROGRAMS = runpy.run_path(str(HERE / "maskspec_fairseq/cli/programs.py"))["PROGRAMS"]
 
 
-class BuildWithRecipes(build_py):
-    """Ship config/ in the wheel as maskspec_fairseq/recipes; a checkout and an editable install use config/ itself."""
+SHIPPED = {"recipes": "config", "weights": "weights"}  # folder in the package -> folder here
+
+
+class BuildWithFolders(build_py):
+    """Ship folders of the repository inside the package; a checkout and an editable install use them where they are."""
 
     def run(self):
         super().run()
         if not getattr(self, "editable_mode", False):
-            recipes = Path(self.build_lib, "maskspec_fairseq", "recipes")
-            shutil.rmtree(recipes, ignore_errors=True)  # build/ may hold those of an earlier build
-            shutil.copytree(HERE / "config", recipes)
+            for name, source in SHIPPED.items():
+                folder = Path(self.build_lib, "maskspec_fairseq", name)
+                shutil.rmtree(folder, ignore_errors=True)  # build/ may hold that of an earlier build
+                shutil.copytree(HERE / source, folder)
 
 
 setup(
@@ -50,7 +54,7 @@ setup(
     ],
     packages=find_packages(include=["maskspec_fairseq", "maskspec_fairseq.*"]),
     package_data={"maskspec_fairseq": ["py.typed"]},
-    cmdclass={"build_py": BuildWithRecipes},
+    cmdclass={"build_py": BuildWithFolders},
     python_requires=">=3.9",
     install_requires=[
         # torchaudio 2.11.0 does not import with torch 2.15, which is built for another CUDA version. The bound on torch

@@ -38,6 +38,8 @@ ENCODER: dict[str, Field] = {
     "cls_token": FLAG,
     "position_grid": list_of(whole(1, 100_000), 0, 2),
 }
+# The arguments of `SpectrogramClassifier` that say what it is; the others say how it is trained.
+ARCHITECTURE = (*ENCODER, "pool", "norm_after_pool", "head")
 LABELS: dict[str, Field] = {
     "num_classes": whole(0, 1_000_000),
     "label_keys": list_of(TEXT),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from maskspec_fairseq.checkpoints.check import (
     ENCODER,
@@ -21,6 +21,7 @@ from maskspec_fairseq.checkpoints.check import (
     check_weights,
     listed,
 )
+from maskspec_fairseq.checkpoints.exported import read_exported
 from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
@@ -163,8 +164,21 @@ def load_autoencoder(path: str) -> tuple[MaskedAutoencoder, dict[str, Any]]:
     return model.eval(), state["cfg"]
 
 
+def _encoder_of(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The config and the weights of a model's checkpoint, or of an exported folder."""
+    if os.path.isdir(path):
+        _, arguments, weights = read_exported(path)
+        keys = [label.key for label in arguments["labels"]]
+        architecture = arguments["architecture"]
+        patch_size = simplest_patch_size(architecture["patch_size"])
+        return {**architecture, "patch_size": patch_size, "_name": "an exported model", "label_keys": keys}, weights
+    state = read_checkpoint(path, MODELS)
+    check_model(state, path)
+    return state["cfg"]["model"], state["model"]
+
+
 def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: str) -> str:
-    """Load the encoder of a pretraining or finetuning checkpoint into a classifier.
+    """Load the encoder of a pretraining or finetuning checkpoint, or of an exported folder, into a classifier.
 
     The front end's statistics are loaded with the encoder, if it has any (`LogMel.has_statistics`). The decoder is not
     loaded. The head is loaded from a finetuning checkpoint with the same classes in the same order, the same pooling
@@ -182,8 +196,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
             weights are missing or left over.
         OSError: the file cannot be read.
     """
-    state = read_checkpoint(path, MODELS)
-    found, weights = state["cfg"]["model"], state["model"]
+    found, weights = _encoder_of(path)
     # learned positions begin as the sinusoidal ones, which a checkpoint does not hold
     learned_here = ["encoder.learned_positions"] if cfg["position_grid"] and not found["position_grid"] else []
     differing = [
@@ -198,7 +211,6 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
             f"{path}: expected the encoder that model.* describes, found another one ({'; '.join(differing)}); "
             f"{cure}model.FIELD=VALUE sets one field"
         )
-    check_model(state, path)
     same_classes = list(found.get("label_keys", [])) == list(cfg["label_keys"])
     same_head = same_classes and found.get("pool", "mean") == cfg["pool"] and found.get("head") == cfg["head"]
     left_out = ["decoder."]

@@ -13,6 +13,7 @@ from typing import Any, Optional
 
 from maskspec_fairseq.atomic_write import PathLike, write_json
 from maskspec_fairseq.checkpoints.compare import differing_fields
+from maskspec_fairseq.checkpoints.exported import WEIGHTS_FILE
 
 RECORD_FILE = "run.json"
 # Fields, besides the model's, that a resumed run must have in common with the run.
@@ -41,8 +42,9 @@ def sha256(path: PathLike) -> str:
 
 
 def file_source(path: str) -> Source:
-    """A file that a run starts from, which may have gone since; none for an empty path."""
-    return {"path": path, "sha256": sha256(path) if os.path.isfile(path) else None} if path else None
+    """A file, or an exported folder, that a run starts from, which may have gone since; none for an empty path."""
+    file = os.path.join(path, WEIGHTS_FILE) if os.path.isdir(path) else path
+    return {"path": path, "sha256": sha256(file) if os.path.isfile(file) else None} if path else None
 
 
 def differences_from_run(

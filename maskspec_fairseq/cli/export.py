@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
+import torch
+
 from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
@@ -44,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also write what Hugging Face transformers needs to load the folder, and a model card",
     )
+    parser.add_argument(
+        "--float16", action="store_true", help="write the weights in half the size; they are float32 when loaded"
+    )
     add_readout(parser)
     return parser
 
@@ -56,11 +61,12 @@ def run(args: argparse.Namespace) -> None:
         check_head_of_clips(model, "--torch-export")
     if args.timm:
         check_timm(model)
+    dtype = torch.float16 if args.float16 else torch.float32
     if args.transformers:
-        if write_transformers(model, args.out, args.checkpoint):
+        if write_transformers(model, args.out, args.checkpoint, dtype):
             print(f"{Path(args.out, CARD_FILE)}: a model card; fill in what is unknown")
     else:
-        write_folder(model, args.out)
+        write_folder(model, args.out, dtype)
     if args.onnx:
         write_whole(Path(args.out, ONNX_FILE), lambda path: write_onnx(model, str(path)))
     if args.torch_export:

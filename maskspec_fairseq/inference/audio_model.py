@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.audio.read import clip_samples
-from maskspec_fairseq.checkpoints.read import ENCODER_FIELDS
+from maskspec_fairseq.checkpoints.check import ARCHITECTURE
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.scored_windows import ScoredWindows
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
@@ -31,7 +31,6 @@ MAX_WINDOWS = 64  # encoded together; on a GPU a tiny model takes as long for 16
 MAX_PEAK = 10.0  # 20 dB above full scale; louder samples have another scale
 MAX_WINDOWS_ON_CPU = 4  # larger batches fit a CPU's cache less well, and take longer per window
 # The arguments of `SpectrogramClassifier` that define a model; the others are for training.
-ARCHITECTURE = (*ENCODER_FIELDS, "pool", "norm_after_pool", "head")
 Layers = Union[Sequence[int], Literal["all"]]
 
 

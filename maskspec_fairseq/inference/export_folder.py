@@ -1,10 +1,5 @@
-"""Export folders: a model as two files that hold no code, `config.json` and `model.safetensors`.
-
-`config.json` holds all that `AudioModel` is built from: sizes, front end, clip length, channel and labels. Its fields
-have the names of `ASTConfig` (the audio spectrogram transformer) in Hugging Face transformers where they mean the same;
-the others are ours. `model.safetensors` holds the weights of `AudioModel.network` and the statistics of the log-mel,
-without decoder and optimizer. Page: docs/export.md.
-"""
+"""Export folders: write a model as `config.json` and `model.safetensors`, and load it; what is in them is read by
+`checkpoints/exported.py`. Page: docs/export.md."""
 
 import json
 import os
@@ -12,47 +7,20 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+import torch
+from safetensors.torch import save
 
 from maskspec_fairseq.atomic_write import write_together
-from maskspec_fairseq.checkpoints.check import LABELS, LAYERS, MODEL, TASK, check_weights
-from maskspec_fairseq.data_dir.labels import Label
-from maskspec_fairseq.fields import TEXT, Field, check_fields, list_of, one_of, read_json
-from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, load_weights
-from maskspec_fairseq.modules.classifier import SpectrogramClassifier
+from maskspec_fairseq.checkpoints.exported import (
+    CONFIG_FILE,
+    MODEL_TYPE,
+    PROBLEM_TYPES,
+    TRANSFORMERS_NAMES,
+    WEIGHTS_FILE,
+    read_exported,
+)
+from maskspec_fairseq.inference.audio_model import AudioModel, load_weights
 from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS
-from maskspec_fairseq.registered_names import PRETRAINING_MODEL
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-MODEL_TYPE = PRETRAINING_MODEL
-PROBLEM_TYPES = {True: "multi_label_classification", False: "single_label_classification"}
-# Argument of `SpectrogramClassifier` -> field of the config.
-TRANSFORMERS_NAMES = {
-    "encoder_embed_dim": "hidden_size",
-    "encoder_layers": "num_hidden_layers",
-    "encoder_attention_heads": "num_attention_heads",
-    "encoder_ffn_embed_dim": "intermediate_size",
-    "sample_rate": "sampling_rate",
-}
-OF_LABELS: dict[str, Field] = {
-    "problem_type": one_of(*PROBLEM_TYPES.values()),
-    "id2label": Field(
-        "a name for each number of a class",
-        lambda value: isinstance(value, dict) and all(map(TEXT.accepts, value.values())),
-    ),
-    "label_keys": LABELS["label_keys"],
-}
-# What a model is made of; the other fields follow from these.
-FIELDS: dict[str, Field] = {
-    **{TRANSFORMERS_NAMES.get(name, name): MODEL[name] for name in ARCHITECTURE},
-    "clip_sec": TASK["clip_sec"],
-    "channel": TASK["channel"],
-    "layers": list_of(LAYERS),
-    **OF_LABELS,
-}
-OPTIONAL = ("head", "layers", *OF_LABELS)  # folders of before there were heads of frames have no `head`
 
 
 def check_head_of_clips(model: AudioModel, option: str) -> None:
@@ -72,14 +40,16 @@ def check_head_of_clips(model: AudioModel, option: str) -> None:
         )
 
 
-def write_folder(model: AudioModel, directory: str) -> None:
+def write_folder(model: AudioModel, directory: str, dtype: torch.dtype = torch.float32) -> None:
     """Write a model; files of an earlier export are replaced.
 
     Args:
         model: on any device.
         directory: the folder, created if missing.
+        dtype: of the weights in the file; they are float32 when they are loaded. The statistics are float32 in it, too.
 
     Raises:
+        ValueError: a weight is too large for the dtype.
         OSError: it cannot be written.
     """
     config = folder_config(model)
@@ -90,6 +60,13 @@ def write_folder(model: AudioModel, directory: str) -> None:
             stream.write("\n")
 
     weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
+    for name, parameter in model.network.named_parameters():
+        weights[name] = parameter.detach().to(dtype).contiguous()
+        if not weights[name].isfinite().all():
+            raise ValueError(
+                f"expected weights up to {torch.finfo(dtype).max:g} for {dtype}, found {name} with "
+                f"{parameter.abs().max():g}; write them in float32"
+            )
     files = {WEIGHTS_FILE: lambda path: path.write_bytes(save(weights)), CONFIG_FILE: write_config}
     write_together(directory, files)
 
@@ -127,25 +104,8 @@ def read_folder(directory: str) -> AudioModel:
         ValueError: a file is missing, is damaged, or does not fit the other one.
         OSError: a file cannot be read.
     """
+    config, arguments, weights = read_exported(directory)
     path, weights_path = (os.path.join(directory, name) for name in (CONFIG_FILE, WEIGHTS_FILE))
-    for file in (path, weights_path):
-        if not os.path.isfile(file):
-            raise ValueError(
-                f"{directory}: expected a folder of maskspec-export with {CONFIG_FILE} and {WEIGHTS_FILE}, found no "
-                f"{os.path.basename(file)}"
-            )
-    config = read_json(path)
-    arguments = read_config(config, path)
-    try:
-        # a pretraining by transformers leaves a decoder there
-        weights = {name: value for name, value in load_file(weights_path).items() if not name.startswith("decoder.")}
-    except SafetensorError as error:
-        raise ValueError(f"{weights_path}: expected safetensors, found: {error}; is the file cut off?") from error
-    architecture = arguments["architecture"]
-    classifier = {**architecture, "num_classes": len(arguments["labels"])}
-    check_weights(
-        SpectrogramClassifier, classifier, weights, arguments["clip_sec"], weights_path, names=TRANSFORMERS_NAMES
-    )
     model = AudioModel(**arguments)
     for name, value in folder_config(model).items():
         if config.get(name, value) != value:
@@ -154,46 +114,3 @@ def read_folder(directory: str) -> AudioModel:
                 f"{reprlib.repr(config[name])}; export the model again"
             )
     return load_weights(model, weights, weights_path)
-
-
-def read_config(config: Any, path: str) -> dict[str, Any]:
-    """The arguments of the `AudioModel` that a config describes.
-
-    Args:
-        config: the content of `config.json`, or whatever JSON was found there.
-        path: of the file, for messages.
-
-    Raises:
-        ValueError: the config does not describe a model.
-    """
-    if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
-        found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
-        raise ValueError(
-            f"{path}: expected model_type {MODEL_TYPE!r}, found {reprlib.repr(found)}; it is a config of something else"
-        )
-    check_fields(config, FIELDS, path, required=[name for name in FIELDS if name not in OPTIONAL])
-    keys, names = config.get("label_keys", []), config.get("id2label", {})
-    numbers = list(map(str, range(len(keys))))
-    if sorted(names) != sorted(numbers) or ("problem_type" in config) != bool(keys):
-        raise ValueError(
-            f"{path}: expected problem_type and a name in id2label for each of the {len(keys)} label_keys, found "
-            f"{len(names)} names, or of other numbers, and problem_type {config.get('problem_type')}"
-        )
-    layers = config.get("layers", [])
-    if layers and (keys or max(layers) > config["num_hidden_layers"]):
-        raise ValueError(
-            f"{path}: expected layers up to {config['num_hidden_layers']}, and no label_keys with layers, found layers "
-            f"{reprlib.repr(layers)} and {len(keys)} label_keys; export the model again"
-        )
-    fields = {name: TRANSFORMERS_NAMES.get(name, name) for name in ARCHITECTURE}
-    return {
-        "architecture": {
-            "head": "linear",
-            **{name: config[field] for name, field in fields.items() if field in config},
-        },
-        "clip_sec": config["clip_sec"],
-        "channel": config["channel"],
-        "labels": [Label(key, names[number]) for number, key in zip(numbers, keys)],
-        "target_is_multilabel": config.get("problem_type") == PROBLEM_TYPES[True],
-        "layers": layers,
-    }

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
+import torch
+
 from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.checkpoints.exported import CONFIG_FILE
 from maskspec_fairseq.checkpoints.read import read_checkpoint
 from maskspec_fairseq.inference.audio_model import AudioModel
-from maskspec_fairseq.inference.export_folder import CONFIG_FILE, folder_config, write_folder
+from maskspec_fairseq.inference.export_folder import folder_config, write_folder
 from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -47,7 +50,9 @@ except ModuleNotFoundError as error:
 UNKNOWN = "unknown"
 
 
-def write_transformers(model: AudioModel, directory: str, checkpoint: Optional[str] = None) -> bool:
+def write_transformers(
+    model: AudioModel, directory: str, checkpoint: Optional[str] = None, dtype: torch.dtype = torch.float32
+) -> bool:
     """Write a folder that the Auto classes and pipelines of transformers load, and `load_model` as before.
 
     A model card that is there already is left alone: somebody may have filled it in.
@@ -56,6 +61,7 @@ def write_transformers(model: AudioModel, directory: str, checkpoint: Optional[s
         model: on any device.
         directory: the folder, created if missing.
         checkpoint: what the model was loaded from, for what the card says of its training; None if it is not known.
+        dtype: of the weights, see `write_folder`.
 
     Returns:
         Whether a model card was written.
@@ -74,7 +80,7 @@ def write_transformers(model: AudioModel, directory: str, checkpoint: Optional[s
     new_card = not os.path.exists(os.path.join(directory, CARD_FILE))
     if new_card:
         texts[CARD_FILE] = model_card(model, training_of(checkpoint))
-    write_folder(model, directory)
+    write_folder(model, directory, dtype)
 
     def writer(text: str):
         return lambda path: path.write_text(text, encoding="utf-8")

@@ -4,10 +4,12 @@ import os
 import re
 from typing import Optional
 
+from maskspec_fairseq.checkpoints.check import ARCHITECTURE
+from maskspec_fairseq.checkpoints.exported import CONFIG_FILE, WEIGHTS_FILE, shipped_weights
 from maskspec_fairseq.checkpoints.read import check_model, read_checkpoint
 from maskspec_fairseq.data_dir.labels import Label
-from maskspec_fairseq.inference.audio_model import ARCHITECTURE, AudioModel, Layers, load_weights
-from maskspec_fairseq.inference.export_folder import CONFIG_FILE, WEIGHTS_FILE, read_folder
+from maskspec_fairseq.inference.audio_model import AudioModel, Layers, load_weights
+from maskspec_fairseq.inference.export_folder import read_folder
 from maskspec_fairseq.modules.pooling import FORMER_EMBEDDING_POOL
 from maskspec_fairseq.registered_names import MODELS
 
@@ -22,8 +24,9 @@ def load_model(path: str, pool: Optional[str] = None, layers: Optional[Layers] =
     names of its classes is dropped, too.
 
     Args:
-        path: a checkpoint of a run or of maskspec-convert, or a folder of maskspec-export; or the name of such a folder
-            on the Hugging Face Hub, ORGANISATION/NAME, if there is no such path here.
+        path: a checkpoint of a run or of maskspec-convert, or a folder of maskspec-export. If there is no such path
+            here: the name of weights that come with the package, such as maskspec_tiny_free, or of an exported folder
+            on the Hugging Face Hub, ORGANISATION/NAME.
         pool, layers: another embedding of the same encoder, see `AudioModel.read_out`; the head is dropped then. None
             for that of the checkpoint.
 
@@ -33,8 +36,8 @@ def load_model(path: str, pool: Optional[str] = None, layers: Optional[Layers] =
         ImportError: a name on the Hub, and huggingface_hub is not installed.
         OSError: a file cannot be read.
     """
-    if not os.path.exists(path) and HUB_NAME.fullmatch(path):
-        path = _download(path)
+    if not os.path.exists(path):
+        path = shipped_weights(path) or (_download(path) if HUB_NAME.fullmatch(path) else path)
     model = read_folder(path) if os.path.isdir(path) else _read(path)
     return model if pool is None and layers is None else model.read_out(pool, layers)
 

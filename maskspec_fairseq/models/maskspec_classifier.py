@@ -24,7 +24,13 @@ from maskspec_fairseq.registered_names import FINETUNING_MODEL
 class MaskSpecClassifierConfig(FairseqDataclass):
     """The arguments of `SpectrogramClassifier`, by the same names, and the source of its weights and labels."""
 
-    pretrained: str = field(default="", metadata={"help": "checkpoint to start from; empty for random weights"})
+    pretrained: str = field(
+        default="",
+        metadata={
+            "help": "checkpoint or exported folder to start from, or the name of weights that the package has; "
+            "empty for random weights"
+        },
+    )
     front_end: str = field(default="paper", metadata={"help": "log-mel: " + ", ".join(FRONT_ENDS)})
     sample_rate: int = II("task.sample_rate")
     mel_jitter: bool = field(default=False, metadata={"help": "random mel range in training (released code)"})

@@ -113,7 +113,7 @@ class MaskSpecFinetuningTask(AudioTask):
         if os.path.isfile(os.path.join(self.cfg.save_dir, "checkpoint_last.pt")):
             return model
         if cfg.pretrained:
-            logger.info("starting from %s", load_pretrained(model, cfg, self.launch_path(cfg.pretrained)))
+            logger.info("starting from %s", load_pretrained(model, cfg, self.pretrained_path(cfg.pretrained)))
             if not model.front_end.has_statistics:
                 self.set_mel_statistics(model.front_end)
         else:

@@ -73,7 +73,7 @@ def sources_of(task: Any, model: Dict[str, Any], finetune_from: str) -> Dict[str
     pretrained = model.get("pretrained", "")
     sources: Dict[str, Source] = {
         "task.data": {"path": task.data_dir, "sha256": clips},
-        "model.pretrained": file_source(task.launch_path(pretrained) if pretrained else ""),
+        "model.pretrained": file_source(task.pretrained_path(pretrained) if pretrained else ""),
         "checkpoint.finetune_from_model": file_source(finetune_from),
     }
     if not pretrained and not finetune_from:  # else they come with it

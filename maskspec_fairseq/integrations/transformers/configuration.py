@@ -7,10 +7,8 @@ from typing import Any, Union
 
 from transformers import PretrainedConfig
 
-from maskspec_fairseq.checkpoints.check import MODEL
-from maskspec_fairseq.fields import check_fields
-from maskspec_fairseq.inference.audio_model import ARCHITECTURE
-from maskspec_fairseq.inference.export_folder import (
+from maskspec_fairseq.checkpoints.check import ARCHITECTURE, MODEL
+from maskspec_fairseq.checkpoints.exported import (
     FIELDS,
     MODEL_TYPE,
     OF_LABELS,
@@ -18,6 +16,7 @@ from maskspec_fairseq.inference.export_folder import (
     TRANSFORMERS_NAMES,
     read_config,
 )
+from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.inference.export_transformers import AUTO_MAP, STUB, STUB_FILE
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
