@@ -169,6 +169,7 @@ def test_a_folder_whose_patches_do_not_fit_is_refused(tmp_path, patch_size, matc
         maskspec_fairseq.load_model(str(tmp_path))
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_onnxruntime_gives_the_models_outputs(tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -35,7 +35,9 @@ def make(cls, **kwargs) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("autocast", [False, True], ids=["converted", "autocast"])
+@pytest.mark.parametrize(
+    "autocast", [pytest.param(False, id="converted"), pytest.param(True, id="autocast", marks=pytest.mark.slow)]
+)
 def test_loud_silent_and_offset_clips_give_finite_losses_and_gradients(hard_clips, dtype, autocast):
     model, classifier = make(MaskedAutoencoder, **DECODER), make(SpectrogramClassifier, num_classes=5)
     if not autocast:
