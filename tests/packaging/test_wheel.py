@@ -15,7 +15,7 @@ from tests.factories import REPOSITORY
 # What an sdist is made of; the rest of a checkout (tests, docs, results) must not be needed.
 SOURCE = [
     "CHANGELOG.md", "CITATION.cff", "LICENSE", "MANIFEST.in", "README.md", "config", "maskspec_fairseq",
-    "pyproject.toml", "setup.py",
+    "pyproject.toml", "setup.py", "weights",
 ]  # fmt: skip
 CONSTRAINTS = {(3, 9): [], (3, 10): ["-c", "constraints/stock.txt"]}.get(
     sys.version_info[:2], ["-c", "constraints/ve-fairseq.txt"]
@@ -78,6 +78,9 @@ def test_a_wheel_builds_data_copies_recipes_and_trains_from_any_directory(bin_di
     package, user_dir = run(bin_dir / "python", "-c", code, cwd=tmp_path).stdout.splitlines()
     assert Path(package).parent.name == "site-packages" and Path(package).is_relative_to(bin_dir.parent)
     assert user_dir == package
+    audio = "data/demo/audio/harmonic_tone/0038.flac"
+    run(bin_dir / "maskspec-embed", audio, "--checkpoint", "maskspec_tiny_free", "--out", "e.npy", cwd=tmp_path)
+    assert (tmp_path / "e.npy").is_file()  # by the weights in the wheel
 
 
 @pytest.mark.wheel

@@ -15,6 +15,17 @@ def test_fsdd_test_set_is_the_first_five_of_each(tmp_path):
     assert read_subset(out, "train")[0].paths == ["0_theo_49.wav", "0_theo_5.wav", "7_theo_49.wav", "7_theo_5.wav"]
 
 
+def test_a_fold_holds_one_speaker_whom_no_other_fold_has(tmp_path):
+    names = [f"{digit}_{speaker}_{number}.wav" for speaker in ("theo", "ada") for digit in (0, 7) for number in (0, 9)]
+    for number, name in enumerate(names):
+        write_tone(tmp_path / "fsdd" / name, 0.3, 8000, hz=300 + number)
+    out = tmp_path / "data"
+    run_build("fsdd", tmp_path / "fsdd", "--by-speaker", "--out", out)
+    folds = [read_subset(out, f"fold{fold}")[0].paths for fold in (1, 2)]
+    assert folds == [sorted(name for name in names if speaker in name) for speaker in ("ada", "theo")]
+    assert not (out / "fold3.tsv").exists() and not (out / "train.tsv").exists()
+
+
 def test_the_real_corpus_has_its_official_counts(real_audio, tmp_path):
     done = run_build("fsdd", real_audio / "fsdd", "--out", tmp_path / "fsdd", "--stats-clips", 0)
     assert "note" not in done.stdout and "train 2700, test 300 clips; rejected 0" in done.stdout
