@@ -73,6 +73,7 @@ def write_transformers(
         **folder_config(model),
         "architectures": [CLASSES["AutoModelForAudioClassification" if model.labels else "AutoModel"]],
         "auto_map": AUTO_MAP,
+        "dtype": "float32",  # when loaded, whatever it is in the file
     }
     files = {CONFIG_FILE: config, PREPROCESSOR_FILE: extractor_config(model.sample_rate)}
     texts = {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in files.items()}
