@@ -65,6 +65,17 @@ def shipped_weights(name: str, package: Path = PACKAGE) -> Optional[str]:
     return next((str(folder) for folder in folders if (folder / CONFIG_FILE).is_file()), None)
 
 
+def pretrained_path(path: str, directory: str) -> str:
+    """The absolute path of a start of a training: from `directory`, or of weights that come with the package."""
+    here = os.path.abspath(os.path.join(directory, path))
+    return here if os.path.exists(here) else shipped_weights(path) or here
+
+
+def weights_file(path: str) -> str:
+    """The file of the weights: that of an exported folder, or the path itself."""
+    return os.path.join(path, WEIGHTS_FILE) if os.path.isdir(path) else path
+
+
 def read_exported(directory: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """Read a folder, as data only.
 

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from maskspec_fairseq.atomic_write import PathLike, write_json
 from maskspec_fairseq.checkpoints.compare import differing_fields
-from maskspec_fairseq.checkpoints.exported import WEIGHTS_FILE
+from maskspec_fairseq.checkpoints.exported import weights_file
 
 RECORD_FILE = "run.json"
 # Fields, besides the model's, that a resumed run must have in common with the run.
@@ -43,7 +43,7 @@ def sha256(path: PathLike) -> str:
 
 def file_source(path: str) -> Source:
     """A file, or an exported folder, that a run starts from, which may have gone since; none for an empty path."""
-    file = os.path.join(path, WEIGHTS_FILE) if os.path.isdir(path) else path
+    file = weights_file(path)
     return {"path": path, "sha256": sha256(file) if os.path.isfile(file) else None} if path else None
 
 

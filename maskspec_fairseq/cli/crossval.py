@@ -14,6 +14,7 @@ from typing import Any, Optional, Union
 
 from maskspec_fairseq.argument_types import int_at_least
 from maskspec_fairseq.atomic_write import write_json
+from maskspec_fairseq.checkpoints.exported import pretrained_path, weights_file
 from maskspec_fairseq.checkpoints.run_record import sha256
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
@@ -34,7 +35,7 @@ def train_command(args: argparse.Namespace, fold: int, run_dir: Path) -> list[st
     command += ["--config-name", args.config_name, format_override("task.data", os.path.abspath(args.data))]
     command += [f"task.fold={fold}", format_override("hydra.run.dir", os.path.abspath(run_dir))]
     if args.pretrained:
-        command += [format_override("model.pretrained", os.path.abspath(args.pretrained))]
+        command += [format_override("model.pretrained", pretrained_path(args.pretrained, ""))]
     return command + args.overrides
 
 
@@ -46,7 +47,8 @@ def check_same_run(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
     """
     # only what decides the result; the interpreter does not
     command = train_command(args, fold, run_dir)[1:]
-    run = {"command": command, "pretrained_sha256": sha256(args.pretrained) if args.pretrained else None}
+    start = weights_file(pretrained_path(args.pretrained, "")) if args.pretrained else ""
+    run = {"command": command, "pretrained_sha256": sha256(start) if start else None}
     path = run_dir / "crossval_run.json"
     if not path.is_file() or not any((run_dir / "checkpoints").glob("*.pt")):
         write_json(path, run)
@@ -177,7 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config-dir", default="config/finetuning", help="(default: %(default)s)")
     parser.add_argument("--config-name", required=True, help="a recipe, for example esc50")
     parser.add_argument("--data", required=True, metavar="DATA_DIR", help="with subsets fold1, fold2, ...")
-    parser.add_argument("--pretrained", help="checkpoint to start from (default: random weights)")
+    parser.add_argument("--pretrained", help="to start from: see model.pretrained (default: random weights)")
     parser.add_argument(
         "--folds", nargs="+", type=fold_or_override, metavar="N", help="those to hold out in turn (default: all)"
     )

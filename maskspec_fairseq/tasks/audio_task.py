@@ -12,7 +12,6 @@ from omegaconf import II, MISSING, OmegaConf
 from torch.nn import Parameter
 
 from maskspec_fairseq.checkpoints.check import TASK
-from maskspec_fairseq.checkpoints.exported import shipped_weights
 from maskspec_fairseq.data.audio_dataset import AudioDataset
 from maskspec_fairseq.data.resumable_iterator import ResumableIterator
 from maskspec_fairseq.data_dir import ManifestError
@@ -98,11 +97,6 @@ class AudioTask(FairseqTask):
     def launch_path(self, path: str) -> str:
         """The absolute path of a path given on the command line."""
         return os.path.abspath(os.path.join(self.cfg.launch_dir, path))
-
-    def pretrained_path(self, path: str) -> str:
-        """The absolute path of `model.pretrained`, which may also name weights that come with the package."""
-        here = self.launch_path(path)
-        return here if os.path.exists(here) else shipped_weights(path) or here
 
     @property
     def data_dir(self) -> str:

@@ -10,6 +10,7 @@ from fairseq.tasks import register_task
 from omegaconf import II, open_dict
 
 from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.checkpoints.exported import pretrained_path
 from maskspec_fairseq.checkpoints.read import load_pretrained
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data.frame_targets import ColumnGrid, FrameTargets
@@ -113,7 +114,8 @@ class MaskSpecFinetuningTask(AudioTask):
         if os.path.isfile(os.path.join(self.cfg.save_dir, "checkpoint_last.pt")):
             return model
         if cfg.pretrained:
-            logger.info("starting from %s", load_pretrained(model, cfg, self.pretrained_path(cfg.pretrained)))
+            start = pretrained_path(cfg.pretrained, self.cfg.launch_dir)
+            logger.info("starting from %s", load_pretrained(model, cfg, start))
             if not model.front_end.has_statistics:
                 self.set_mel_statistics(model.front_end)
         else:

@@ -8,6 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import distributed as dist
 
+from maskspec_fairseq.checkpoints.exported import pretrained_path
 from maskspec_fairseq.checkpoints.resume import check_start, read_last_config
 from maskspec_fairseq.checkpoints.run_lock import lock_run
 from maskspec_fairseq.checkpoints.run_record import Source, differences_from_run, file_source, note_run
@@ -73,7 +74,7 @@ def sources_of(task: Any, model: Dict[str, Any], finetune_from: str) -> Dict[str
     pretrained = model.get("pretrained", "")
     sources: Dict[str, Source] = {
         "task.data": {"path": task.data_dir, "sha256": clips},
-        "model.pretrained": file_source(task.pretrained_path(pretrained) if pretrained else ""),
+        "model.pretrained": file_source(pretrained_path(pretrained, task.cfg.launch_dir) if pretrained else ""),
         "checkpoint.finetune_from_model": file_source(finetune_from),
     }
     if not pretrained and not finetune_from:  # else they come with it

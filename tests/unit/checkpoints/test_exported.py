@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 import maskspec_fairseq
-from maskspec_fairseq.checkpoints.exported import read_exported, shipped_weights
+from maskspec_fairseq.checkpoints.exported import pretrained_path, read_exported, shipped_weights
 from maskspec_fairseq.checkpoints.read import load_pretrained
 from maskspec_fairseq.checkpoints.run_record import file_source
 from maskspec_fairseq.cli import export
@@ -94,6 +94,15 @@ def test_the_path_here_comes_first(tmp_path, monkeypatch):
     assert maskspec_fairseq.load_model("tiny").labels
     write_folder(small_audio_model([]), "tiny")
     assert not maskspec_fairseq.load_model("tiny").labels
+
+
+def test_a_training_starts_from_a_path_or_a_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("maskspec_fairseq.checkpoints.exported.shipped_weights", {"tiny": "/shipped/tiny"}.get)
+    assert pretrained_path("tiny", str(tmp_path)) == "/shipped/tiny"
+    assert pretrained_path("none.pt", str(tmp_path)) == str(tmp_path / "none.pt")
+    (tmp_path / "tiny").mkdir()
+    assert pretrained_path("tiny", str(tmp_path)) == str(tmp_path / "tiny")
+    assert pretrained_path("/a/b.pt", str(tmp_path)) == "/a/b.pt"
 
 
 def test_a_run_knows_the_folder_it_started_from_by_its_weights(tmp_path):
