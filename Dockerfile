@@ -19,6 +19,7 @@ WORKDIR /src
 COPY constraints/stock.txt constraints/
 COPY setup.py pyproject.toml MANIFEST.in README.md CHANGELOG.md CITATION.cff LICENSE ./
 COPY config config
+COPY weights weights
 COPY maskspec_fairseq maskspec_fairseq
 # pip 24.1 and newer refuse the metadata of omegaconf 2.0.6; every version is in constraints/stock.txt
 # hadolint ignore=DL3013

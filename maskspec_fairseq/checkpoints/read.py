@@ -164,17 +164,13 @@ def load_autoencoder(path: str) -> tuple[MaskedAutoencoder, dict[str, Any]]:
     return model.eval(), state["cfg"]
 
 
-def _encoder_of(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config and the weights of a model's checkpoint, or of an exported folder."""
-    if os.path.isdir(path):
-        _, arguments, weights = read_exported(path)
-        keys = [label.key for label in arguments["labels"]]
-        architecture = arguments["architecture"]
-        patch_size = simplest_patch_size(architecture["patch_size"])
-        return {**architecture, "patch_size": patch_size, "_name": "an exported model", "label_keys": keys}, weights
-    state = read_checkpoint(path, MODELS)
-    check_model(state, path)
-    return state["cfg"]["model"], state["model"]
+def _exported_encoder(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The config, as that of a checkpoint's model, and the weights of an exported folder."""
+    _, arguments, weights = read_exported(path)
+    keys = [label.key for label in arguments["labels"]]
+    architecture = arguments["architecture"]
+    patch_size = simplest_patch_size(architecture["patch_size"])
+    return {**architecture, "patch_size": patch_size, "_name": "an exported model", "label_keys": keys}, weights
 
 
 def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: str) -> str:
@@ -196,7 +192,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
             weights are missing or left over.
         OSError: the file cannot be read.
     """
-    found, weights = _encoder_of(path)
+    state = None if os.path.isdir(path) else read_checkpoint(path, MODELS)
+    found, weights = (state["cfg"]["model"], state["model"]) if state else _exported_encoder(path)
     # learned positions begin as the sinusoidal ones, which a checkpoint does not hold
     learned_here = ["encoder.learned_positions"] if cfg["position_grid"] and not found["position_grid"] else []
     differing = [
@@ -211,6 +208,8 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
             f"{path}: expected the encoder that model.* describes, found another one ({'; '.join(differing)}); "
             f"{cure}model.FIELD=VALUE sets one field"
         )
+    if state:
+        check_model(state, path)
     same_classes = list(found.get("label_keys", [])) == list(cfg["label_keys"])
     same_head = same_classes and found.get("pool", "mean") == cfg["pool"] and found.get("head") == cfg["head"]
     left_out = ["decoder."]
