@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import maskspec_fairseq
-from maskspec_fairseq.checkpoints.exported import shipped_weights
+from maskspec_fairseq.checkpoints.exported import CONFIG_FILE, shipped_weights
 from maskspec_fairseq.checkpoints.read import load_pretrained
+from maskspec_fairseq.inference.export_transformers import PREPROCESSOR_FILE, STUB_FILE, write_transformers
 from maskspec_fairseq.modules.sizes import SIZES
 from tests.factories import REPOSITORY, build_classifier, classifier_cfg, noise
 
@@ -29,6 +30,12 @@ def test_their_files_are_small_and_say_what_they_were_made_of():
     assert all(re.search("CC0|CC BY|GPL|GFDL|ODbL|public domain", licence) for licence in licences)
     assert not any(re.search(r"NC|[Nn]on-?commercial|ND", licence) for licence in licences)
     assert "unknown" not in (folder / "README.md").read_text()
+
+
+def test_their_files_are_what_an_export_writes_today(tmp_path):
+    write_transformers(maskspec_fairseq.load_model("maskspec_tiny_free"), str(tmp_path))
+    for name in (CONFIG_FILE, PREPROCESSOR_FILE, STUB_FILE):
+        assert (REPOSITORY / "weights" / "maskspec_tiny_free" / name).read_text() == (tmp_path / name).read_text()
 
 
 @torch.inference_mode()

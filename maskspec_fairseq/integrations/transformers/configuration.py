@@ -51,7 +51,7 @@ class MaskSpecConfig(PretrainedConfig):
     """The fields of an exported folder's `config.json`, and those of a pretraining.
 
     Args:
-        **kwargs: the fields of `export_folder.FIELDS` (`hidden_size`, `num_hidden_layers`, `front_end`,
+        **kwargs: the fields of `checkpoints.exported.FIELDS` (`hidden_size`, `num_hidden_layers`, `front_end`,
             `sampling_rate`, `clip_sec`, `pool`, ...); the other arguments of `MaskedAutoencoder` (`mask_ratio`,
             `decoder_layers`, ...), which `MaskSpecForPreTraining` alone uses; and those of `PretrainedConfig`
             (`id2label`, `problem_type`, ...). Those that are not given are the paper's base model. Fields that follow
