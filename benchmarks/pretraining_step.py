@@ -3,15 +3,18 @@ pretraining_step`.
 
 8 clips of 10 s, mask 0.75, float32. The front end, which is ours on both sides, is in the time of both. Memory is that
 of a fresh process for each way (`memory.py`), which holds the weights, AdamW's moments and everything that a step
-needs. The last rows are the time of the recipes `maskspec_*_fast` against that of the paper's.
+needs. The last rows are the time of the recipes `maskspec_*_fast` against that of the paper's and, where there is a C++
+compiler, of a step whose blocks are compiled.
 """
 
+import shutil
 import statistics
+import time
 from pathlib import Path
 
 from benchmarks import memory
 from benchmarks.steps import CLIPS, SECONDS, make_step, step_flops
-from benchmarks.timing import Row, in_turns, matmul_gflops, time_row
+from benchmarks.timing import Row, in_turns, matmul_gflops, time_row, time_text
 
 ROUNDS = {"tiny": 3, "base": 3}
 FAST_TARGETS = {"tiny": "at most 0.5", "small": "at most 0.6", "base": "at most 0.6"}
@@ -69,5 +72,16 @@ def fast_row(size: str) -> Row:
     return time_row(work, f"maskspec_{size}", seconds["fast"], seconds["ours"], FAST_TARGETS[size])
 
 
+def compiled_row(size: str) -> Row:
+    compiled = make_step("compiled", size)
+    start = time.perf_counter()
+    compiled()
+    note = f"the first step, which compiles, took {time_text(time.perf_counter() - start)}"
+    seconds = in_turns({"compiled": compiled, "ours": make_step("ours", size)}, rounds=3)
+    work = f"pretraining step, {size}, {CLIPS} clips of {SECONDS} s, task.compile=true"
+    return time_row(work, "not compiled", seconds["compiled"], seconds["ours"], note=note)
+
+
 def rows() -> list[Row]:
-    return [row for size in ROUNDS for row in rows_of_size(size)] + [fast_row(size) for size in FAST_TARGETS]
+    compiled = [compiled_row(size) for size in ROUNDS] if shutil.which("g++") else []
+    return [row for size in ROUNDS for row in rows_of_size(size)] + [fast_row(size) for size in FAST_TARGETS] + compiled

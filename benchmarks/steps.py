@@ -3,7 +3,7 @@
 A step is forward, backward and AdamW, waveform to updated weights, on clips of noise at 32 kHz. The peer
 (`timm_mae.py`) has explicit attention like the released code, or timm's fused one, and torch's AdamW with its default
 settings, which is what a user would write. The front end is ours on both sides. `fast` is ours with the decoder of the
-recipes `maskspec_*_fast`, `checkpointed` with `task.checkpoint_activations`.
+recipes `maskspec_*_fast`, `checkpointed` with `task.checkpoint_activations`, `compiled` with `task.compile`.
 
 The arithmetic is that of the matrix products alone, three times that of the forward pass; the work of the front end,
 norms, GELU, softmax and optimizer is not counted, nor what fused attention computes twice.
@@ -25,7 +25,7 @@ from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.masking import num_decoded, num_masked
 from maskspec_fairseq.modules.patches import patchify
 from maskspec_fairseq.optim.maskspec_adamw import MaskSpecAdamW, MaskSpecAdamWConfig
-from maskspec_fairseq.tasks.transformer_blocks import checkpoint_blocks
+from maskspec_fairseq.tasks.transformer_blocks import checkpoint_blocks, compile_for_run
 
 RATE, CLIPS, SECONDS, MASK_RATIO, LEARNING_RATE = 32000, 8, 10, 0.75, 1e-3
 PATCH = 16
@@ -41,7 +41,8 @@ SIZES = {
         decoder_ffn_embed_dim=128,
     ),
 }
-WAYS = ["ours", "bf16", "fast", "checkpointed", "explicit", "fused"]
+OUR_WAYS = ["ours", "bf16", "fast", "checkpointed", "compiled"]
+WAYS = [*OUR_WAYS, "explicit", "fused"]
 FAST = Path(__file__).resolve().parents[1] / "config" / "pretraining" / "decoder" / "fast.yaml"
 
 
@@ -64,6 +65,8 @@ def our_step(way: str, size: str, waveform: torch.Tensor, mask_ratio: float) -> 
     model = MaskedAutoencoder(mask_ratio=mask_ratio, **model_fields(size, way == "fast"))
     if way == "checkpointed":
         checkpoint_blocks(model, compiled=False, amp=False)
+    if way == "compiled":
+        compile_for_run(model, cpu=True)
     return step_of(model, waveform, bf16=way == "bf16")
 
 
@@ -107,7 +110,7 @@ def make_step(
     """A step of one of WAYS, with its own model and its own batch of noise; it returns the loss before the update."""
     torch.manual_seed(1)
     waveform = torch.randn(clips, seconds * RATE).mul_(0.1)
-    if way in ("ours", "bf16", "fast", "checkpointed"):
+    if way in OUR_WAYS:
         return our_step(way, size, waveform, mask_ratio)
     return timm_step(size, waveform, mask_ratio, way == "fused")
 

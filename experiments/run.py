@@ -79,12 +79,15 @@ def read_log(run_dir: Path) -> list[dict[str, str]]:
 
 
 def read_score(path: Path) -> tuple[str, str]:
-    """Accuracy and deviation: of maskspec-evaluate, without deviation, or over the folds of a linear maskspec-probe."""
+    """Accuracy and deviation: of maskspec-evaluate, without deviation, or over the folds of a linear maskspec-probe.
+
+    One fold has no deviation.
+    """
     found = json.loads(path.read_text(encoding="utf-8"))
     if "features" not in found:
         return f"{found['scores']['accuracy']:.4f}", ""
     folds = list(found["features"]["embeddings"]["linear"].values())
-    return f"{statistics.mean(folds):.4f}", f"{statistics.stdev(folds):.4f}"
+    return f"{statistics.mean(folds):.4f}", f"{statistics.stdev(folds):.4f}" if len(folds) > 1 else ""
 
 
 def append_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> None:

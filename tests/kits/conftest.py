@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from maskspec_fairseq import load_model
+from maskspec_fairseq.checkpoints.exported import pretrained_path
 from maskspec_fairseq.inference.probing import random_weights
 from tests.factories import save_exported, small_audio_model
 
@@ -31,7 +32,7 @@ def models(tmp_path_factory) -> dict[str, str]:
     if not checkpoint:
         return {"Small": save_exported(small_audio_model([]), folder / "small")}
     random = random_weights(load_model(checkpoint))
-    return {"Checkpoint": os.path.abspath(checkpoint), "Random": save_exported(random, folder / "random")}
+    return {"Checkpoint": pretrained_path(checkpoint, os.getcwd()), "Random": save_exported(random, folder / "random")}
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,11 @@ def test_a_probe_leaves_the_mean_and_deviation_of_its_folds(tmp_path):
     assert run.read_score(tmp_path / "sweep.json") == ("0.7000", "0.2000")
 
 
+def test_a_single_fold_has_no_deviation(tmp_path):
+    (tmp_path / "probe.json").write_text(json.dumps({"features": {"embeddings": {"linear": {"fold5": 0.7}}}}))
+    assert run.read_score(tmp_path / "probe.json") == ("0.7000", "")
+
+
 def test_combinations_may_be_listed(tmp_path):
     over = "[{size: tiny, lr: 1}, {size: small, lr: 2}]"
     (tmp_path / "experiments.yaml").write_text(

@@ -3,8 +3,6 @@
 Add `from maskspec_fairseq.integrations.s3prl.hubconf import *` to its `s3prl/hub.py`.
 """
 
-import os
-
 from maskspec_fairseq.integrations.s3prl.expert import UpstreamExpert as _UpstreamExpert
 
 
@@ -12,13 +10,11 @@ def maskspec(ckpt: str, *args, **kwargs) -> _UpstreamExpert:
     """The upstream `maskspec`.
 
     Args:
-        ckpt: a checkpoint or an exported folder (`-k`).
+        ckpt: what `load_model` takes (`-k`): a checkpoint, an exported folder, the name of weights of the package.
         *args: passed on to `UpstreamExpert`.
         **kwargs: passed on to `UpstreamExpert`.
 
     Raises:
-        ValueError: there is no such file; or see `load_model`.
+        ValueError: see `load_model`.
     """
-    if not os.path.exists(ckpt):
-        raise ValueError(f"expected a checkpoint or an exported folder as ckpt, found none at {ckpt}; correct the path")
     return _UpstreamExpert(ckpt, *args, **kwargs)
