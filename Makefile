@@ -1,4 +1,4 @@
-# make demo | quickstart | test | test-slow | test-stock | test-py313 | test-wheel | test-interactive | test-kits | lint | bench | gpu | results-esc10 | results-fsdd | clean
+# make demo | quickstart | test | test-gpu | test-slow | test-stock | test-py313 | test-wheel | test-interactive | test-kits | lint | bench | gpu | results-esc10 | results-fsdd | clean
 # All they need is a python3 from 3.9 to 3.12 and a package index.
 
 comma := ,
@@ -13,7 +13,7 @@ PY313_VENV ?= .venv-py313
 DEMO_RUN := runs/demo
 QUICKSTART := runs/quickstart
 
-.PHONY: demo quickstart test test-unit test-slow test-stock run-stock test-py313 run-py313 test-wheel test-interactive \
+.PHONY: demo quickstart test test-unit test-gpu test-slow test-stock run-stock test-py313 run-py313 test-wheel test-interactive \
 	test-kits run-kits lint bench gpu results-esc10 results-fsdd clean
 
 # $(call install,PYTHON,VENV,EXTRAS). fairseq 0.12.2 (Python 3.10 and older) needs omegaconf 2.0.6, whose metadata pip 24.1
@@ -88,7 +88,7 @@ UNIT := $(PYTEST) tests/unit --dist worksteal
 
 test: $(INSTALLED)
 	$(UNIT)
-	$(PYTEST) tests/integration tests/gpu --dist loadfile --device cpu
+	$(PYTEST) tests/integration --dist loadfile
 
 test-unit: $(INSTALLED)
 	$(UNIT)
@@ -96,6 +96,10 @@ test-unit: $(INSTALLED)
 # What takes minutes per test and is not part of CI
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest tests -m slow -rsP --durations=0  # P: what they measured
+
+# What `make gpu` tests, on a CPU at small sizes
+test-gpu: $(INSTALLED)
+	$(PYTEST) tests/gpu --dist loadfile --device cpu
 
 # The other stack, fairseq 0.12.2, on Python 3.10
 test-stock:
