@@ -9,6 +9,7 @@ nothing else meanwhile.
 
 import argparse
 import importlib
+import logging
 import sys
 import time
 from pathlib import Path
@@ -74,6 +75,7 @@ def main() -> int:
         return print_gpu_rows(parser, args)
     if not set(args.names) <= set(NAMES):
         parser.error(f"expected names from {', '.join(NAMES)}, found {', '.join(args.names)}")
+    logging.getLogger().setLevel(logging.WARNING)  # fairseq sets it to DEBUG
     start, ran = time.time(), commit()  # before the plot is drawn again
     rows: list[Row] = []
     for name in args.names or NAMES:

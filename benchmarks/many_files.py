@@ -20,7 +20,7 @@ from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.embedding_job import Clips, embed_clips
 from maskspec_fairseq.modules.sizes import TINY
 
-RATE, CLIP_SEC, FILES, CLIPS, ROUNDS = 32000, 5, 50, 500, 2
+RATE, CLIP_SEC, FILES, CLIPS, ROUNDS = 32000, 5, 50, 250, 2
 
 
 def rows(clips: int = CLIPS, rounds: int = ROUNDS) -> list[Row]:
