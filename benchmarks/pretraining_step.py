@@ -10,20 +10,14 @@ compiler, of a step whose blocks are compiled.
 import shutil
 import statistics
 import time
-from pathlib import Path
 
 from benchmarks import memory
+from benchmarks.machine import bf16_units
 from benchmarks.steps import CLIPS, SECONDS, make_step, step_flops
 from benchmarks.timing import Row, in_turns, matmul_gflops, time_row, time_text
 
 SIZES, ROUNDS = ("tiny", "base"), 2
 FAST_TARGETS = {"tiny": "at most 0.5", "small": "at most 0.6", "base": "at most 0.6"}
-
-
-def bf16_units() -> list[str]:
-    """The units that the processor has for products in bf16; without any, a step by one thread takes minutes."""
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    return [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
 
 
 def rows_of_size(size: str) -> list[Row]:
