@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 from torch.utils.data import DataLoader
 
 from benchmarks.timing import Row, in_turns, rate_row, time_row
@@ -48,6 +49,7 @@ def batches_of(dataset: AudioDataset) -> list[list[int]]:
 
 
 def make_batches(dataset: AudioDataset, batches: list[list[int]]) -> None:
+    torch.set_num_threads(1)  # as torch's loader does; a fork has none of the threads that it would wait for
     for batch in batches:
         dataset.collater([dataset[index] for index in batch])
 
