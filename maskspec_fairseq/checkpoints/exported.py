@@ -93,7 +93,7 @@ def read_exported(directory: str) -> tuple[dict[str, Any], dict[str, Any], dict[
         if not os.path.isfile(file):
             raise ValueError(
                 f"{directory}: expected a folder of maskspec-export with {CONFIG_FILE} and {WEIGHTS_FILE}, found no "
-                f"{os.path.basename(file)}"
+                f"{os.path.basename(file)}; name such a folder, or the file of a checkpoint (.pt)"
             )
     config = read_json(path)
     arguments = read_config(config, path)
@@ -101,7 +101,9 @@ def read_exported(directory: str) -> tuple[dict[str, Any], dict[str, Any], dict[
         # a pretraining by transformers leaves a decoder there
         weights = {name: value for name, value in load_file(weights_path).items() if not name.startswith("decoder.")}
     except SafetensorError as error:
-        raise ValueError(f"{weights_path}: expected safetensors, found: {error}; is the file cut off?") from error
+        raise ValueError(
+            f"{weights_path}: expected safetensors, found: {error}; copy the file again, it may be cut off"
+        ) from error
     architecture = arguments["architecture"]
     classifier = {**architecture, "num_classes": len(arguments["labels"])}
     check_weights(
@@ -123,7 +125,7 @@ def read_config(config: Any, path: str) -> dict[str, Any]:
     if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
         found = config.get("model_type") if isinstance(config, dict) else type(config).__name__
         raise ValueError(
-            f"{path}: expected model_type {MODEL_TYPE!r}, found {reprlib.repr(found)}; it is a config of something else"
+            f"{path}: expected model_type {MODEL_TYPE!r}, found {reprlib.repr(found)}; name a folder of maskspec-export"
         )
     check_fields(config, FIELDS, path, required=[name for name in FIELDS if name not in OPTIONAL])
     keys, names = config.get("label_keys", []), config.get("id2label", {})

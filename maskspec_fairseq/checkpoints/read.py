@@ -21,7 +21,7 @@ from maskspec_fairseq.checkpoints.check import (
     check_weights,
     listed,
 )
-from maskspec_fairseq.checkpoints.exported import read_exported
+from maskspec_fairseq.checkpoints.exported import read_exported, shipped_weights
 from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
@@ -32,6 +32,7 @@ from maskspec_fairseq.registered_names import FINETUNING_MODEL, MODELS, PRETRAIN
 
 ENCODER_FIELDS = tuple(ENCODER)
 MODULES: dict[str, type[nn.Module]] = {PRETRAINING_MODEL: MaskedAutoencoder, FINETUNING_MODEL: SpectrogramClassifier}
+STAGES = {PRETRAINING_MODEL: "pretraining", FINETUNING_MODEL: "finetuning"}
 # Fields that older checkpoints lack, with the values of those models.
 NEWER_FIELDS: dict[str, Any] = {"position_grid": [], "decoder_share": 1.0, "head": "linear"}
 # The override `size=` that makes an encoder of a width.
@@ -53,8 +54,11 @@ def read_torch_file(path: str, kind: str) -> Any:
         ValueError: there is no such file, it was not written by `torch.save`, or it holds more than data.
         OSError: it cannot be read.
     """
-    if os.path.isdir(path):
-        raise ValueError(f"{path}: expected {kind}, found a directory; name the checkpoint that it was exported from")
+    if os.path.isdir(path) or shipped_weights(path):
+        raise ValueError(
+            f"{path}: expected {kind}, found a folder; name the file of a checkpoint (.pt): an exported folder, such "
+            "as the weights that come with the package, has neither a decoder nor an optimizer's state"
+        )
     if not os.path.isfile(path):
         raise ValueError(f"{path}: expected {kind}, found no such file; correct the path")
     try:
@@ -70,9 +74,11 @@ def read_torch_file(path: str, kind: str) -> Any:
             f"{path}: expected {kind}, found: {found}; it was not read any further, because that could run code of "
             "whoever wrote the file"
         ) from None
-    except Exception as error:  # torch's reader raises IndexError and KeyError, too, on other files
+    except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path}: expected {kind}, found: {reason}") from error
+        raise ValueError(f"{path}: expected {kind}, found: {reason.rstrip('.')}; copy the file again") from error
+    except Exception as error:  # torch's reader raises EOFError, IndexError and KeyError on other files
+        raise ValueError(f"{path}: expected {kind}, found: no file of torch.save; correct the path") from error
 
 
 def _check_archive(path: str) -> None:
@@ -110,7 +116,12 @@ def read_checkpoint(path: str, models: tuple[str, ...]) -> dict[str, Any]:
     model = cfg.get("model") if isinstance(cfg, dict) else None
     name = model.get("_name") if isinstance(model, dict) else None
     if not isinstance(cfg, dict) or not isinstance(model, dict) or name not in models:
-        raise ValueError(f"{path}: expected a checkpoint of the model {' or '.join(map(repr, models))}, found {name!r}")
+        found = repr(name) if name else "a file without the config of a model"
+        stages = " or ".join(f"a {STAGES[model]}" for model in models)
+        raise ValueError(
+            f"{path}: expected a checkpoint of the model {' or '.join(map(repr, models))}, found {found}; name a "
+            f"checkpoint of {stages}" + (", or the folder of this file" if path.endswith(".safetensors") else "")
+        )
     for field in NEWER_FIELDS.keys() & inspect.signature(MODULES[name]).parameters:
         model.setdefault(field, NEWER_FIELDS[field])
     labels = tuple(LABELS) if name == FINETUNING_MODEL else ()
@@ -206,7 +217,7 @@ def load_pretrained(model: SpectrogramClassifier, cfg: Mapping[str, Any], path: 
         cure = f"size={size} on the command line makes a model of that size, " if size else ""
         raise ValueError(
             f"{path}: expected the encoder that model.* describes, found another one ({'; '.join(differing)}); "
-            f"{cure}model.FIELD=VALUE sets one field"
+            f"{cure}model.FIELD=VALUE sets one field, task.sample_rate=VALUE the rate"
         )
     if state:
         check_model(state, path)

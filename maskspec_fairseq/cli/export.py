@@ -12,14 +12,25 @@ from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.inference.export_folder import check_head_of_clips, write_folder
-from maskspec_fairseq.inference.export_onnx import write_onnx
+from maskspec_fairseq.inference.export_onnx import check_onnx, write_onnx
 from maskspec_fairseq.inference.export_program import write_program
 from maskspec_fairseq.inference.export_timm import TIMM_FILES, check_timm, write_timm
-from maskspec_fairseq.inference.export_transformers import CARD_FILE, write_transformers
+from maskspec_fairseq.inference.export_transformers import (
+    CARD_FILE,
+    PREPROCESSOR_FILE,
+    STUB_FILE,
+    write_transformers,
+)
 from maskspec_fairseq.inference.load import load_model
 
 ONNX_FILE = "model.onnx"
 PROGRAM_FILE = "model.pt2"
+FILES = {
+    "onnx": (ONNX_FILE,),
+    "torch_export": (PROGRAM_FILE,),
+    "timm": TIMM_FILES,
+    "transformers": (STUB_FILE, PREPROCESSOR_FILE),
+}
 EXAMPLE = """maskspec-export --checkpoint runs/esc10/fold1/checkpoints/checkpoint_last.pt --out esc10_fold1 --onnx
 python -c "import maskspec_fairseq; print(maskspec_fairseq.load_model('esc10_fold1').labels)\""""
 
@@ -53,10 +64,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_out(args: argparse.Namespace) -> None:
+    """Check that no file of an earlier export would be left next to another model.
+
+    Raises:
+        ValueError: one would be, because its option is not given.
+    """
+    for option, files in FILES.items():
+        left = [name for name in files if Path(args.out, name).exists()]
+        if left and not getattr(args, option):
+            raise ValueError(
+                f"{args.out}: expected a folder without files that this export would not replace, found {left[0]} of "
+                f"an earlier one; add --{option.replace('_', '-')}, remove it, or name another folder"
+            )
+
+
 def run(args: argparse.Namespace) -> None:
+    check_out(args)
     model = load_model(args.checkpoint, args.pool, args.layers)
     if args.onnx:
-        check_head_of_clips(model, "--onnx")  # before anything is written
+        check_onnx(model)  # before anything is written
     if args.torch_export:
         check_head_of_clips(model, "--torch-export")
     if args.timm:

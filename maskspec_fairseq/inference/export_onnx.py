@@ -22,6 +22,22 @@ class _Traced(nn.Module):
         return (self.model.network.head(embedding), embedding) if self.model.labels else (embedding,)
 
 
+def check_onnx(model: AudioModel) -> None:
+    """Check that a model can be written as ONNX, here.
+
+    Raises:
+        ImportError: the packages for it are not installed.
+        ValueError: see `check_head_of_clips`.
+    """
+    check_head_of_clips(model, "--onnx")
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"expected the packages that write ONNX, found: {error}; `pip install 'maskspec-fairseq[onnx]'`"
+        ) from error
+
+
 def write_onnx(model: AudioModel, path: str) -> None:
     """Write a model.
 
@@ -33,17 +49,10 @@ def write_onnx(model: AudioModel, path: str) -> None:
         path: of the file.
 
     Raises:
-        ImportError: the packages for it are not installed.
-        ValueError: see `check_head_of_clips`.
+        ImportError, ValueError: see `check_onnx`.
         OSError: the file cannot be written.
     """
-    check_head_of_clips(model, "--onnx")
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"expected the packages that write ONNX, found: {error}; `pip install 'maskspec-fairseq[onnx]'`"
-        ) from error
+    check_onnx(model)
     # Sizes that equal neither those of a window nor those of a batch, which the export would take for constants.
     example = torch.zeros(2, model.window_samples + model.window_samples // 4)
     traced = _Traced(model).eval()

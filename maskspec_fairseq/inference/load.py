@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Optional
+from typing import Optional, Union
 
 from maskspec_fairseq.checkpoints.check import ARCHITECTURE
 from maskspec_fairseq.checkpoints.exported import CONFIG_FILE, WEIGHTS_FILE, shipped_weights
@@ -17,7 +17,9 @@ from maskspec_fairseq.registered_names import MODELS
 HUB_NAME = re.compile(r"[\w.-]+/(?!.*\.pt$)[\w.-]+")
 
 
-def load_model(path: str, pool: Optional[str] = None, layers: Optional[Layers] = None) -> AudioModel:
+def load_model(
+    path: Union[str, os.PathLike], pool: Optional[str] = None, layers: Optional[Layers] = None
+) -> AudioModel:
     """Load a trained model, in eval mode on the CPU.
 
     A pretraining checkpoint gives a model without a head: its decoder is dropped. A head that was converted without the
@@ -36,6 +38,7 @@ def load_model(path: str, pool: Optional[str] = None, layers: Optional[Layers] =
         ImportError: a name on the Hub, and huggingface_hub is not installed.
         OSError: a file cannot be read.
     """
+    path = os.fspath(path)
     if not os.path.exists(path):
         path = shipped_weights(path) or (_download(path) if HUB_NAME.fullmatch(path) else path)
     model = read_folder(path) if os.path.isdir(path) else _read(path)

@@ -27,7 +27,7 @@ def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float
     """Samples per window and from one window to the next, at the model's rate.
 
     Raises:
-        ValueError: windows with gaps between them, or shorter than a sample.
+        ValueError: windows with gaps between them, or shorter than a column of patches.
     """
     hop_sec = window_sec if hop_sec is None else hop_sec
     if hop_sec > window_sec:
@@ -36,10 +36,10 @@ def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float
             "would not be tagged"
         )
     size, hop = (clip_samples(length, model.sample_rate) for length in (window_sec, hop_sec))
-    if not (size and hop):
+    if min(size, hop) < model.column_samples:
         raise ValueError(
-            f"expected --window and --hop of at least one sample at {model.sample_rate} Hz, found {window_sec:g} and "
-            f"{hop_sec:g} s"
+            f"expected --window and --hop of at least {model.column_samples / model.sample_rate:g} s, a column of the "
+            f"model's patches, found {window_sec:g} and {hop_sec:g} s; take longer ones"
         )
     return size, hop
 

@@ -68,7 +68,7 @@ def reconstruction_page(
         if path is None:
             return
         name = Path(path).name
-        empty = {picture: None, **dict.fromkeys(players.values())}
+        empty: dict[Any, Any] = {picture: None, **dict.fromkeys(players.values())}
         yield {said: say(f"{name}: reading"), kept: None, **empty}
         try:
             seconds = length_sec(path)

@@ -2,6 +2,8 @@
 
 import ast
 import graphlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -75,12 +77,29 @@ def test_arithmetic_is_what_torch_counts(monkeypatch, way):
     assert counter.get_total_flops() == pytest.approx(steps.step_flops("tiny", 2, 2, fast=way == "fast"), rel=0.01)
 
 
-@pytest.mark.parametrize("way", steps.WAYS)
+@pytest.mark.parametrize("way", [way for way in steps.WAYS if way != "compiled"])  # test_compiled_blocks.py
 def test_every_way_of_a_step_trains_its_model(way, monkeypatch):
     monkeypatch.setattr(steps, "SIZES", {"tiny": ModelSize(48, 3, 192)})
     step = steps.make_step(way, "tiny", 1, 1)
     first = step()
     assert 0 < step() < 0.9 * first  # a batch that it has seen
+
+
+def test_the_loaders_floor_ends_after_threads_have_computed():
+    program = """
+import torch
+from benchmarks.loader import floor
+
+class Clips(list):
+    def collater(self, items):
+        return torch.stack(items)
+
+torch.set_num_threads(2)
+torch.randn(512, 512) @ torch.randn(512, 512)
+torch.randn(2**21).exp()  # by two threads, which a fork does not have
+floor(Clips([torch.zeros(2**19)] * 8), workers=1)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, timeout=120, check=True)
 
 
 def test_no_benchmark_imports_itself_by_way_of_others():

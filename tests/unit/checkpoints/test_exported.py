@@ -1,6 +1,7 @@
 """Exported folders as the start of a training, weights in half the size, and weights that come with the package."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -49,6 +50,25 @@ def test_a_folder_of_another_encoder_is_refused(tmp_path):
     cfg = classifier_cfg(patch_size=[16, 8])
     with pytest.raises(ValueError, match=r"folder: expected the encoder that model\.\* describes, found another one"):
         load_pretrained(build_classifier(cfg), cfg, folder)
+
+
+def test_no_file_of_another_model_stays_in_a_folder(tmp_path, capsys):
+    first, second = (
+        save_checkpoint(tmp_path / name, small_autoencoder(), pretraining_cfg()) for name in ("a.pt", "b.pt")
+    )
+    folder = exported(first, tmp_path / "folder", "--timm", "--pool", "mean")
+    before = {path: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
+    assert export.main(["--checkpoint", second, "--out", folder]) == 2
+    assert "found timm.safetensors of an earlier one; add --timm, remove it, or name" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (tmp_path / "folder").iterdir()} == before
+    exported(second, folder, "--timm", "--pool", "mean")
+
+
+def test_a_path_may_be_a_pathlib_path(tmp_path):
+    folder = exported(save_checkpoint(tmp_path / "c.pt", small_autoencoder(), pretraining_cfg()), tmp_path / "folder")
+    assert maskspec_fairseq.load_model(Path(folder)).layers == maskspec_fairseq.load_model(folder).layers
+    with pytest.raises(ValueError, match="nowhere.pt: expected a checkpoint of a maskspec run, found no such file"):
+        maskspec_fairseq.load_model(Path("nowhere.pt"))
 
 
 def test_half_the_size_is_the_nearest_half_precision_number_and_float32_again(tmp_path):

@@ -219,8 +219,23 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         load_pretrained(build_classifier(cfg), cfg, str(tmp_path / "none.pt"))
 
 
+def test_the_cure_fits_what_was_named(tmp_path):
+    def refused(path, message, models=("maskspec",)):
+        with pytest.raises(ValueError, match=message):
+            read_checkpoint(str(path), models)
+
+    refused("maskspec_tiny_free", "found a folder; name the file of a checkpoint .* neither a decoder nor an optimizer")
+    (tmp_path / "empty.pt").write_bytes(b"")
+    refused(tmp_path / "empty.pt", "found: no file of torch.save; correct the path$")
+    torch.save({"w": torch.zeros(1)}, tmp_path / "w.pt")
+    refused(tmp_path / "w.pt", "found a file without the config of a model; name a checkpoint of a pretraining$")
+    finetuned = save_checkpoint(tmp_path / "f.pt", build_classifier(classifier_cfg()), classifier_cfg())
+    refused(finetuned, "found 'maskspec_classifier'; name a checkpoint of a pretraining$")
+    refused(tmp_path / "w.pt", "of a pretraining or a finetuning$", ("maskspec", "maskspec_classifier"))
+
+
 def test_a_directory_and_a_config_without_a_field_are_named(tmp_path):
-    with pytest.raises(ValueError, match="found a directory; name the checkpoint that it was exported from"):
+    with pytest.raises(ValueError, match="found a folder; name the file of a checkpoint"):
         load_autoencoder(str(tmp_path))
     cfg = pretraining_cfg()
     del cfg["dropout"]

@@ -136,7 +136,10 @@ def test_what_cannot_tag_is_refused_before_a_file_is_read(tmp_path, capsys, monk
         (["--checkpoint", broken], "model.safetensors: expected safetensors, found:"),
         (["--checkpoint", checkpoint, "--hop", 1], "expected --hop with --window, found --hop 1 alone"),
         (["--checkpoint", checkpoint, "--window", 1, "--hop", 2], "expected --hop up to the 1 s of --window, found 2"),
-        (["--checkpoint", checkpoint, "--window", 1e-9], "of at least one sample at 32000 Hz, found 1e-09 and 1e-09 s"),
+        (
+            ["--checkpoint", checkpoint, "--window", 0.1],
+            "of at least 0.16 s, a column of the model's patches, found 0.1 and",
+        ),
     ]:
         output = run(capsys, path, *arguments, code=2)
         assert message in output.err and output.err.startswith("maskspec-tag: ") and not output.out
