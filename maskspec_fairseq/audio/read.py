@@ -93,8 +93,9 @@ def _open_file(path: str) -> ExactFile:
                 file = ExactFile(finished)
         return file
     except FileNotFoundError as error:
-        found = f"{error.strerror}; correct the path"
-        raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
+        raise AudioError(
+            f"{path}: expected audio that soundfile decodes, found: {error.strerror}; correct the path"
+        ) from error
     except PermissionError as error:
         raise AudioError(f"{path}: expected audio, found a file without permission to read it") from error
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: .raw; ValueError: NUL
