@@ -21,7 +21,7 @@ from maskspec_fairseq.checkpoints.check import (
     check_weights,
     listed,
 )
-from maskspec_fairseq.checkpoints.exported import read_exported, shipped_weights
+from maskspec_fairseq.checkpoints.exported import pretrained_path, read_exported
 from maskspec_fairseq.fields import check_fields
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
@@ -54,7 +54,7 @@ def read_torch_file(path: str, kind: str) -> Any:
         ValueError: there is no such file, it was not written by `torch.save`, or it holds more than data.
         OSError: it cannot be read.
     """
-    if os.path.isdir(path) or shipped_weights(path):
+    if os.path.isdir(pretrained_path(path, os.curdir)):
         raise ValueError(
             f"{path}: expected {kind}, found a folder; name the file of a checkpoint (.pt): an exported folder, such "
             "as the weights that come with the package, has neither a decoder nor an optimizer's state"

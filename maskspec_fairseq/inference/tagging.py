@@ -27,7 +27,7 @@ def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float
     """Samples per window and from one window to the next, at the model's rate.
 
     Raises:
-        ValueError: windows with gaps between them, or shorter than a column of patches.
+        ValueError: windows with gaps between them, a window below a column of patches, or a hop below a sample.
     """
     hop_sec = window_sec if hop_sec is None else hop_sec
     if hop_sec > window_sec:
@@ -36,10 +36,11 @@ def window_samples(model: AudioModel, window_sec: float, hop_sec: Optional[float
             "would not be tagged"
         )
     size, hop = (clip_samples(length, model.sample_rate) for length in (window_sec, hop_sec))
-    if min(size, hop) < model.column_samples:
+    if size < model.column_samples or not hop:
         raise ValueError(
-            f"expected --window and --hop of at least {model.column_samples / model.sample_rate:g} s, a column of the "
-            f"model's patches, found {window_sec:g} and {hop_sec:g} s; take longer ones"
+            f"expected --hop of at least one sample at {model.sample_rate} Hz, and --window of at least "
+            f"{model.column_samples / model.sample_rate:g} s, a column of the model's patches, found {window_sec:g} "
+            f"and {hop_sec:g} s for --window and --hop; take longer ones"
         )
     return size, hop
 

@@ -219,7 +219,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         load_pretrained(build_classifier(cfg), cfg, str(tmp_path / "none.pt"))
 
 
-def test_the_cure_fits_what_was_named(tmp_path):
+def test_the_cure_fits_what_was_named(tmp_path, monkeypatch):
     def refused(path, message, models=("maskspec",)):
         with pytest.raises(ValueError, match=message):
             read_checkpoint(str(path), models)
@@ -232,6 +232,9 @@ def test_the_cure_fits_what_was_named(tmp_path):
     finetuned = save_checkpoint(tmp_path / "f.pt", build_classifier(classifier_cfg()), classifier_cfg())
     refused(finetuned, "found 'maskspec_classifier'; name a checkpoint of a pretraining$")
     refused(tmp_path / "w.pt", "of a pretraining or a finetuning$", ("maskspec", "maskspec_classifier"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "maskspec_tiny_free").write_bytes(b"")
+    refused("maskspec_tiny_free", "found: no file of torch.save")  # what is here goes before the package's
 
 
 def test_a_directory_and_a_config_without_a_field_are_named(tmp_path):

@@ -140,6 +140,10 @@ def test_what_cannot_tag_is_refused_before_a_file_is_read(tmp_path, capsys, monk
             ["--checkpoint", checkpoint, "--window", 0.1],
             "of at least 0.16 s, a column of the model's patches, found 0.1 and",
         ),
+        (
+            ["--checkpoint", checkpoint, "--window", 1, "--hop", 1e-9],
+            "expected --hop of at least one sample at 32000 Hz",
+        ),
     ]:
         output = run(capsys, path, *arguments, code=2)
         assert message in output.err and output.err.startswith("maskspec-tag: ") and not output.out
