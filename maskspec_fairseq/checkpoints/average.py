@@ -139,6 +139,9 @@ def choose_checkpoints(inputs: Sequence[str], number: int, kind: Kind, upper_bou
         OSError: a directory or file cannot be read.
     """
     paths = list(inputs)
+    for path in paths:
+        if not os.path.exists(path):
+            raise ValueError(f"{path}: expected a directory with checkpoints, or a checkpoint, found none; correct it")
     if len(paths) == 1 and os.path.isdir(paths[0]):
         paths = [os.path.join(paths[0], file) for file in sorted(os.listdir(paths[0])) if kind.name.fullmatch(file)]
     numbers = {}

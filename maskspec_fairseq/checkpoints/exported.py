@@ -54,15 +54,18 @@ FIELDS: dict[str, Field] = {
 OPTIONAL = ("head", "layers", *OF_LABELS)  # folders of before there were heads of frames have no `head`
 
 
-def shipped_weights(name: str, package: Path = PACKAGE) -> Optional[str]:
-    """The exported folder of that name that comes with the package, None if there is none.
+def shipped_folders(package: Path = PACKAGE) -> dict[str, str]:
+    """The exported folders that come with the package, by their names.
 
     A wheel has `weights/` in the package, a checkout next to it.
     """
-    if os.path.basename(name) != name:
-        return None
-    folders = (package / "weights" / name, package.parent / "weights" / name)
-    return next((str(folder) for folder in folders if (folder / CONFIG_FILE).is_file()), None)
+    configs = [path for parent in (package.parent, package) for path in parent.glob(f"weights/*/{CONFIG_FILE}")]
+    return {path.parent.name: str(path.parent) for path in configs}
+
+
+def shipped_weights(name: str, package: Path = PACKAGE) -> Optional[str]:
+    """The exported folder of that name that comes with the package, None if there is none."""
+    return shipped_folders(package).get(name)
 
 
 def pretrained_path(path: str, directory: str) -> str:

@@ -5,7 +5,7 @@ import re
 from typing import Optional, Union
 
 from maskspec_fairseq.checkpoints.check import ARCHITECTURE
-from maskspec_fairseq.checkpoints.exported import CONFIG_FILE, WEIGHTS_FILE, shipped_weights
+from maskspec_fairseq.checkpoints.exported import CONFIG_FILE, WEIGHTS_FILE, shipped_folders, shipped_weights
 from maskspec_fairseq.checkpoints.read import check_model, read_checkpoint
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.audio_model import AudioModel, Layers, load_weights
@@ -40,7 +40,7 @@ def load_model(
     """
     path = os.fspath(path)
     if not os.path.exists(path):
-        path = shipped_weights(path) or (_download(path) if HUB_NAME.fullmatch(path) else path)
+        path = shipped_weights(path) or _download(path)
     model = read_folder(path) if os.path.isdir(path) else _read(path)
     return model if pool is None and layers is None else model.read_out(pool, layers)
 
@@ -51,6 +51,11 @@ def _download(name: str) -> str:
     Raises:
         ImportError, ValueError: see `load_model`.
     """
+    if not HUB_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name}: expected a checkpoint of a maskspec run, found no such file; correct the path, or name weights "
+            f"that come with the package ({', '.join(shipped_folders())})"
+        )
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:

@@ -38,6 +38,11 @@ def test_their_files_are_what_an_export_writes_today(tmp_path):
         assert (REPOSITORY / "weights" / "maskspec_tiny_free" / name).read_text() == (tmp_path / name).read_text()
 
 
+def test_a_name_with_a_slip_gets_the_right_ones():
+    with pytest.raises(ValueError, match=r"^maskspec_tiny_fre: .* come with the package \(maskspec_tiny_free\)$"):
+        maskspec_fairseq.load_model("maskspec_tiny_fre")
+
+
 @torch.inference_mode()
 def test_they_embed_any_clip():
     model = maskspec_fairseq.load_model("maskspec_tiny_free")
