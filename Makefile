@@ -82,8 +82,9 @@ quickstart: $(INSTALLED)
 			$$start $(QUICKSTART)/$$start/scores/scores.json; \
 	done
 
-# Two processes with one thread each; a file of integration tests stays in one process, because its tests share runs
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Two processes with one thread each; a file of integration tests stays in one process, because its tests share runs.
+# Compiled modules are kept: many tests start programs of the package.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 UNIT := $(PYTEST) tests/unit --dist worksteal
 
 test: $(INSTALLED)
@@ -97,9 +98,9 @@ test-unit: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest tests -m slow -rsP --durations=0  # P: what they measured
 
-# What `make gpu` tests, on a CPU at small sizes
+# What `make gpu` tests, on a CPU at small sizes, its benchmarks, and compiled models
 test-gpu: $(INSTALLED)
-	$(PYTEST) tests/gpu --dist loadfile --device cpu
+	$(PYTEST) tests/gpu tests/unit -m "gpu and not slow" --dist loadfile --device cpu
 
 # The other stack, fairseq 0.12.2, on Python 3.10
 test-stock:

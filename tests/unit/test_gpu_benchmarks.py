@@ -16,6 +16,8 @@ from benchmarks.gpu.workload import WORKLOADS
 from benchmarks.timing import Row
 from maskspec_fairseq.modules.compiled_blocks import compile_blocks
 
+pytestmark = pytest.mark.gpu
+
 WORK = WORKLOADS["cpu"]
 
 

@@ -10,6 +10,8 @@ from maskspec_fairseq.modules import compiled_blocks
 from maskspec_fairseq.modules.compiled_blocks import check_compiler, compile_blocks
 from tests.factories import noise, small_autoencoder
 
+pytestmark = pytest.mark.gpu  # where it pays; on a CPU it takes half a minute to show that it is right
+
 CPU = torch.device("cpu")
 KEYS = np.array([[1, 1, clip] for clip in range(4)])
 

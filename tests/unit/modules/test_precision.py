@@ -20,7 +20,7 @@ BOUNDS = {torch.float16: 0.015, torch.bfloat16: 0.12}
 @pytest.fixture(scope="module")
 def hard_clips() -> torch.Tensor:
     """A full-scale 24-bit square wave, digital silence, a tone on a DC offset, and noise; float32 (4, T)."""
-    t = np.arange(64000) / 32000
+    t = np.arange(32000) / 32000
     square = np.sign(np.sin(2 * np.pi * 100 * t)) * (2**23 - 1) / 2**23
     offset = 0.9 + 1e-3 * np.sin(2 * np.pi * 440 * t)
     noise = 0.1 * np.random.default_rng(0).standard_normal(len(t))

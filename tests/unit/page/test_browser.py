@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,13 +26,14 @@ from tests.factories import (
     write_tone,
 )
 
-pytest.importorskip("gradio", reason="maskspec-page needs gradio: pip install 'maskspec-fairseq[page]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: pip install playwright")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
+    # found, not imported: each process of pytest reads this file, and gradio's import takes seconds
+    pytest.mark.skipif(find_spec("gradio") is None, reason="no gradio here: pip install 'maskspec-fairseq[page]'"),
 ]
 
 PATIENCE_MS = 120_000  # what takes a second on a quiet machine
