@@ -79,9 +79,10 @@ def main() -> int:
     start, ran = time.time(), commit()  # before the plot is drawn again
     rows: list[Row] = []
     for name in args.names or NAMES:
-        print(f"{name} ...", file=sys.stderr, flush=True)
+        begun = time.time()
         found = importlib.import_module(f"benchmarks.{name}").rows()
         print(table(found), flush=True)
+        print(f"{name}: {time.time() - begun:.0f} s", file=sys.stderr, flush=True)
         rows += found
     if not args.names:
         text = f"# Results of the benchmarks\n\n{how_measured(ran, time.time() - start)}\n\n{table(rows)}\n{PLOTS}"

@@ -1,10 +1,10 @@
 """Embeddings of many short files by maskspec-embed's job, against the slower of its two parts alone:
 `python -m benchmarks many_files`.
 
-Wavs of 5 s of noise at 32 kHz, the tiny encoder with windows of 5 s. Ours reads them in one loader process, encodes,
-and writes a file per clip. The parts: decoding the same files in a loop, and encoding windows that are in memory, in
-the same batches; the peer is the slower one of each round. One more row is ours in bf16 against ours in float32, on a
-processor with units for it.
+Wavs of 5 s of noise at 32 kHz, the tiny encoder with windows of 5 s. Ours reads them by as many processes as
+maskspec-embed has by default, encodes, and writes a file per clip. The parts: decoding the same files in a loop, and
+encoding windows that are in memory, in the same batches; the peer is the slower one of each round. One more row is ours
+in bf16 against ours in float32, on a processor with units for it.
 """
 
 import shutil
@@ -19,6 +19,7 @@ from benchmarks.loader import write_noise
 from benchmarks.machine import bf16_units
 from benchmarks.timing import Row, in_turns, rate_row
 from maskspec_fairseq.audio.read import load_clip
+from maskspec_fairseq.cli.arguments import WORKERS
 from maskspec_fairseq.inference.audio_model import MAX_WINDOWS, AudioModel
 from maskspec_fairseq.inference.embedding_job import Clips, embed_clips
 from maskspec_fairseq.modules.sizes import TINY
@@ -40,7 +41,7 @@ def rows(clips: int = CLIPS, rounds: int = ROUNDS) -> list[Row]:
 
         def ours(precision: str) -> None:
             out = folder / "out"
-            result = embed_clips(model, Clips(name, paths, files), str(out), workers=1, precision=precision)
+            result = embed_clips(model, Clips(name, paths, files), str(out), workers=WORKERS, precision=precision)
             assert result.num_embedded == clips
             shutil.rmtree(out)
 

@@ -11,6 +11,8 @@ from maskspec_fairseq.argument_types import fraction, int_at_least, layers, seco
 from maskspec_fairseq.corpora.builder import find_audio
 from maskspec_fairseq.inference.events import Detection
 
+WORKERS = int((os.cpu_count() or 1) > 2)  # on two cores, a process that loads slows the encoder by more than it saves
+
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
     """A parser whose help ends with an example.
@@ -57,9 +59,9 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=int_at_least(0),
-        default=1,
+        default=WORKERS,
         metavar="N",
-        help="processes that load audio, 0 for none of its own (default: %(default)s)",
+        help="processes that load audio, 0 for none of its own (default: 1, with more than two cores)",
     )
 
 
