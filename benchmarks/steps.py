@@ -19,6 +19,7 @@ import yaml
 
 from benchmarks.timm_mae import TimmMae
 from maskspec_fairseq.modules import sizes
+from maskspec_fairseq.modules.decoder import CROSS
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
@@ -135,6 +136,9 @@ def step_flops(
     visible, decoded = patches - masked, num_decoded(masked, fields.get("decoder_share", 1.0))
     linear = visible * width * (values + decoder_width) + decoded * decoder_width * values
     encoder = fields["encoder_layers"] * block_flops(width, visible, visible)
-    decoder = (fields["decoder_layers"] - 1) * block_flops(decoder_width, visible + decoded, visible + decoded)
     last = block_flops(decoder_width, visible + decoded, decoded)
+    decoder = (fields["decoder_layers"] - 1) * block_flops(decoder_width, visible + decoded, visible + decoded)
+    if fields.get("decoder_attention") == CROSS:
+        last = block_flops(decoder_width, visible, decoded)
+        decoder = (fields["decoder_layers"] - 1) * last
     return 3 * clips * (2 * linear + encoder + decoder + last)

@@ -71,7 +71,7 @@ FRONT_END_FIELDS = dict(front_end="paper", sample_rate=32000, mel_jitter=False, 
 def pretraining_cfg(**kwargs):
     cfg = dict(
         SMALL_AUTOENCODER, **FRONT_END_FIELDS, _name="maskspec", cls_token=False, mask_ratio=0.75, decoder_share=1.0,
-        dropout=0.0, drop_path=0.0, norm_pix_loss=False,
+        decoder_attention="self", dropout=0.0, drop_path=0.0, norm_pix_loss=False,
     )  # fmt: skip
     return {**cfg, **kwargs}
 

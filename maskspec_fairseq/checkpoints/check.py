@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskspec_fairseq.audio.read import CHANNELS, clip_samples
 from maskspec_fairseq.fields import FLAG, TEXT, Field, either, list_of, number, one_of, whole
+from maskspec_fairseq.modules.decoder import ATTENTIONS
 from maskspec_fairseq.modules.frame_head import HEAD_KINDS
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.pooling import ATTENTION, POOLS
@@ -52,6 +53,7 @@ MODEL: dict[str, Field] = {
     "mel_jitter": FLAG,
     "mask_ratio": SHARE,
     "decoder_share": SHARE,
+    "decoder_attention": one_of(*ATTENTIONS),
     "decoder_embed_dim": WIDTH,
     "decoder_layers": LAYERS,
     "decoder_attention_heads": HEADS,

@@ -34,7 +34,12 @@ ENCODER_FIELDS = tuple(ENCODER)
 MODULES: dict[str, type[nn.Module]] = {PRETRAINING_MODEL: MaskedAutoencoder, FINETUNING_MODEL: SpectrogramClassifier}
 STAGES = {PRETRAINING_MODEL: "pretraining", FINETUNING_MODEL: "finetuning"}
 # Fields that older checkpoints lack, with the values of those models.
-NEWER_FIELDS: dict[str, Any] = {"position_grid": [], "decoder_share": 1.0, "head": "linear"}
+NEWER_FIELDS: dict[str, Any] = {
+    "position_grid": [],
+    "decoder_share": 1.0,
+    "decoder_attention": "self",
+    "head": "linear",
+}
 # The override `size=` that makes an encoder of a width.
 SIZE_OF_WIDTH = {size.encoder_embed_dim: name for name, size in SIZES.items()}
 # How torch 2.1 and newer name a function or class that they refuse to load.

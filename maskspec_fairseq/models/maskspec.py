@@ -10,6 +10,7 @@ from omegaconf import II
 from maskspec_fairseq.checkpoints.check import MODEL
 from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.fields import check_fields
+from maskspec_fairseq.modules.decoder import ATTENTIONS, SELF
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
 from maskspec_fairseq.modules.pooling import EMBEDDING_POOL, POOLS, check_pool
@@ -32,6 +33,9 @@ class MaskSpecConfig(FairseqDataclass):
     mask_ratio: float = field(default=0.75, metadata={"help": "share of patches that is masked, 0.05 to 0.95"})
     decoder_share: float = field(
         default=1.0, metadata={"help": "share of the masked patches that is decoded and scored in training"}
+    )
+    decoder_attention: str = field(
+        default=SELF, metadata={"help": "what masked places attend to: " + ", ".join(ATTENTIONS)}
     )
     encoder_embed_dim: int = field(default=BASE.encoder_embed_dim, metadata={"help": "encoder width"})
     encoder_layers: int = field(default=BASE.encoder_layers, metadata={"help": "encoder blocks"})

@@ -1,6 +1,7 @@
 """The decoder: mask tokens in the hidden places, transformer, projection to patches.
 
-Source: MaskSpec, arXiv:2204.12768, section 2.3 and figure 1.
+Source: MaskSpec, arXiv:2204.12768, section 2.3 and figure 1; with cross-attention, which the paper does not have,
+CrossMAE, arXiv:2401.14391.
 
 Shapes: B batch, L patches, K masked patches to predict, V visible, P values per patch, D encoder width, E decoder
 width.
@@ -13,7 +14,9 @@ from torch import Tensor, nn
 
 from maskspec_fairseq.modules.masking import gather_tokens
 from maskspec_fairseq.modules.patches import PatchSize, patch_shape
-from maskspec_fairseq.modules.transformer import TokenStack, init_weights
+from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, TokenStack, init_weights
+
+ATTENTIONS = SELF, CROSS = "self", "cross"
 
 
 class SpectrogramDecoder(TokenStack):
@@ -26,9 +29,12 @@ class SpectrogramDecoder(TokenStack):
         patch_size: mel bins and frames of a patch, see `PatchSize`.
         encoder_embed_dim: D.
         embed_dim, layers, attention_heads, ffn_embed_dim, dropout: see `TokenStack`; embed_dim is E.
+        attention: what the masked places attend to: `self`, as in the paper, to all tokens of the decoder; `cross` to
+            the encoded patches alone, which are then the same in every block. That costs less, and what is predicted
+            for a patch does not depend on which others are.
 
     Raises:
-        ValueError: see `TokenStack`.
+        ValueError: see `TokenStack`; or an unknown attention.
     """
 
     def __init__(
@@ -40,11 +46,15 @@ class SpectrogramDecoder(TokenStack):
         attention_heads: int,
         ffn_embed_dim: int,
         dropout: float = 0.0,
+        attention: str = SELF,
     ) -> None:
+        if attention not in ATTENTIONS:
+            raise ValueError(f"expected model.decoder_attention out of {', '.join(ATTENTIONS)}, found {attention!r}")
         super().__init__(embed_dim, layers, attention_heads, ffn_embed_dim, dropout)
         self.embed = nn.Linear(encoder_embed_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pred = nn.Linear(embed_dim, math.prod(patch_shape(patch_size)))
+        self.memory_norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS) if attention == CROSS else None
         self.apply(init_weights)
         nn.init.normal_(self.mask_token, std=0.02)
 
@@ -52,7 +62,8 @@ class SpectrogramDecoder(TokenStack):
         """Predict masked patches, all or some of them; those that are left out are not seen by the others.
 
         Attention does not depend on the order of tokens, so they stay as [CLS,] visible, masked, each with its own
-        position. In the last block the masked ones alone are query tokens, and they alone are projected to patches.
+        position. In the last block (with cross-attention, in every one) the masked ones alone are query tokens, and
+        they alone are projected to patches.
 
         Args:
             encoded: (B, V, D), or (B, 1 + V, D) with a CLS token.
@@ -69,4 +80,9 @@ class SpectrogramDecoder(TokenStack):
         positions = gather_tokens(positions, torch.cat([visible, masked], dim=1))  # (B, V + K, E)
         patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions  # (B, V + K, E)
         tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)  # (B, [1 +] V + K, E)
-        return self.pred(self.run_blocks(tokens, num_queries=masked.shape[1]))  # (B, K, E) -> (B, K, P)
+        if self.memory_norm is None:
+            tokens = self.run_blocks(tokens, num_queries=masked.shape[1])  # (B, K, E)
+        else:
+            encoded, tokens = tokens.split([num_cls + visible.shape[1], masked.shape[1]], dim=1)
+            tokens = self.run_blocks(tokens, memory=self.memory_norm(encoded))  # (B, K, E)
+        return self.pred(tokens)  # (B, K, P)

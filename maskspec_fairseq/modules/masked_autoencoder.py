@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from maskspec_fairseq.clip_rng import check_clip_keys
-from maskspec_fairseq.modules.decoder import SpectrogramDecoder
+from maskspec_fairseq.modules.decoder import SELF, SpectrogramDecoder
 from maskspec_fairseq.modules.encoder import SpectrogramEncoder
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.masking import (
@@ -43,6 +43,7 @@ class MaskedAutoencoder(nn.Module):
         mask_ratio: share of the patches that is hidden, alpha of algorithm 1.
         decoder_share: share of the masked patches that is decoded and scored in training, drawn for every clip and
             epoch; the decoder does not see the others. 1, the paper's, is all of them, as always in eval mode.
+        decoder_attention: what the masked places attend to, see `SpectrogramDecoder`.
         encoder_*, the other decoder_*, dropout, drop_path: see `TokenStack`; drop_path is the encoder's alone.
         cls_token: prepend a CLS token (released code; the paper has none).
         position_grid: of the encoder's learned positions, see `SpectrogramEncoder`; the decoder's are sinusoidal.
@@ -70,6 +71,7 @@ class MaskedAutoencoder(nn.Module):
         patch_size: PatchSize = 16,
         mask_ratio: float = 0.75,
         decoder_share: float = 1.0,
+        decoder_attention: str = SELF,
         encoder_embed_dim: int = BASE.encoder_embed_dim,
         encoder_layers: int = BASE.encoder_layers,
         encoder_attention_heads: int = BASE.encoder_attention_heads,
@@ -111,6 +113,7 @@ class MaskedAutoencoder(nn.Module):
             decoder_attention_heads,
             decoder_ffn_embed_dim,
             dropout,
+            decoder_attention,
         )
 
     def forward(

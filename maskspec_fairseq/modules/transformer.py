@@ -2,7 +2,7 @@
 
 Source: ViT (arXiv:2010.11929) as PaSST and MAE use it; parameters are named as in timm's `vision_transformer`.
 
-Shapes: B batch, L tokens, Q query tokens (the last of them), D width, H heads.
+Shapes: B batch, L tokens, Q query tokens (the last of them), M tokens of a memory, D width, H heads.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ LAYER_NORM_EPS = 1e-6
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention through `scaled_dot_product_attention`: (B, L, D) -> (B, L, D).
+    """Multi-head attention through `scaled_dot_product_attention`: (B, L, D) -> (B, L, D).
 
     Raises:
         ValueError: a width that the heads do not divide.
@@ -35,15 +35,19 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, x: Tensor, num_queries: Optional[int] = None) -> Tensor:
-        """(B, L, D) -> (B, Q, D): the last Q = num_queries tokens attend to all tokens; None: all of them do."""
-        if num_queries is None:
+    def forward(self, x: Tensor, num_queries: Optional[int] = None, memory: Optional[Tensor] = None) -> Tensor:
+        """(B, L, D) -> (B, Q, D): the last Q = num_queries tokens attend to all tokens; None: all of them do.
+
+        With memory, (B, M, D), they attend to its tokens instead, and not to each other.
+        """
+        if num_queries is None and memory is None:
             query, key, value = self._heads(self.qkv(x), 3)
         else:
             width = x.shape[2]
             weight, bias = (p.split([width, 2 * width]) for p in (self.qkv.weight, self.qkv.bias))
-            (query,) = self._heads(F.linear(x[:, -num_queries:], weight[0], bias[0]), 1)
-            key, value = self._heads(F.linear(x, weight[1], bias[1]), 2)
+            queries = x if num_queries is None else x[:, -num_queries:]
+            (query,) = self._heads(F.linear(queries, weight[0], bias[0]), 1)
+            key, value = self._heads(F.linear(x if memory is None else memory, weight[1], bias[1]), 2)
         x = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
         x = x.transpose(1, 2).flatten(2)  # (B, H, Q, D / H) -> (B, Q, D)
         return F.dropout(self.proj(x), self.dropout, self.training)
@@ -82,19 +86,26 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.mlp = FeedForward(embed_dim, ffn_embed_dim, dropout)
 
-    def forward(self, x: Tensor, branch_scale: Optional[Tensor] = None, num_queries: Optional[int] = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        branch_scale: Optional[Tensor] = None,
+        num_queries: Optional[int] = None,
+        memory: Optional[Tensor] = None,
+    ) -> Tensor:
         """Run the block.
 
         Args:
             x: (B, L, D).
             branch_scale: (B, 2), factors of the two branches, see `stochastic_depth`.
             num_queries: Q; the last Q tokens alone are computed, which costs less.
+            memory: (B, M, D), normalised tokens that x attends to instead of its own.
 
         Returns:
             (B, L, D), or (B, Q, D).
         """
         kept = x if num_queries is None else x[:, -num_queries:]
-        x = kept + _scaled(self.attn(self.norm1(x), num_queries), branch_scale, 0)
+        x = kept + _scaled(self.attn(self.norm1(x), num_queries, memory), branch_scale, 0)
         return x + _scaled(self.mlp(self.norm2(x)), branch_scale, 1)
 
 
@@ -184,6 +195,7 @@ class TokenStack(nn.Module):
         clip_key: Optional[np.ndarray] = None,
         layers: Optional[list[Tensor]] = None,
         num_queries: Optional[int] = None,
+        memory: Optional[Tensor] = None,
     ) -> Tensor:
         """Run the blocks and the norm.
 
@@ -192,6 +204,7 @@ class TokenStack(nn.Module):
             clip_key: (B, 3) integers (seed, epoch, clip), for stochastic depth in training.
             layers: a list that every block's output is appended to.
             num_queries: Q; the last Q tokens alone come out, and the last block computes no others.
+            memory: (B, M, D), what every block attends to instead of its own tokens.
 
         Returns:
             (B, L, D), or (B, Q, D).
@@ -205,7 +218,7 @@ class TokenStack(nn.Module):
             scales = list(factors.to(tokens.device).unbind(1))  # (B, blocks, 2) -> (B, 2) per block
         for number, (block, scale) in enumerate(zip(self.blocks, scales), start=1):
             scale = scale if block.training else None  # a frozen block is in eval mode
-            tokens = block(tokens, scale, num_queries if number == len(self.blocks) else None)
+            tokens = block(tokens, scale, num_queries if number == len(self.blocks) else None, memory)
             if layers is not None:
                 layers.append(tokens)
         return self.norm(tokens)

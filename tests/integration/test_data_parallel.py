@@ -13,7 +13,9 @@ from tests.integration.runs import checkpoint, entries, train, train_in_parallel
 NUM_CLIPS, BATCHES_AN_UPDATE = 20, 6
 SHARED = ["optimization.max_epoch=3", "lr_scheduler.warmup_epochs=0", "dataset.batch_size_valid=6"]
 STAGES = {
-    "pretraining/demo": ([*SHARED, "model.decoder_share=0.5"], ["loss", "baseline_loss", "masked_share"]),
+    "pretraining/demo": (
+        [*SHARED, "model.decoder_share=0.5", "model.decoder_attention=cross"], ["loss", "baseline_loss", "masked_share"]
+    ),
     "finetuning/demo": (
         [*SHARED, "task.roll_sec=0.1", "model.patchout=0.2", "model.spec_augment_bins=16", "model.drop_path=0.1"],
         ["loss", "accuracy", "class_mean_accuracy"],

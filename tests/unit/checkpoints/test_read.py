@@ -169,10 +169,12 @@ def test_a_checkpoint_of_before_learned_positions_has_sinusoidal_ones(tmp_path):
     assert "head for 5 classes" in load_pretrained(build_classifier(classifier_cfg()), classifier_cfg(), path)
 
 
-def test_a_checkpoint_of_before_shares_of_the_decoder_decodes_all(tmp_path):
-    old = {name: value for name, value in pretraining_cfg().items() if name != "decoder_share"}
+def test_a_checkpoint_of_before_shares_and_cross_attention_of_the_decoder_decodes_all(tmp_path):
+    newer = ("decoder_share", "decoder_attention")
+    old = {name: value for name, value in pretraining_cfg().items() if name not in newer}
     model, cfg = load_autoencoder(save_checkpoint(tmp_path / "old.pt", small_autoencoder(), old))
     assert model.decoder_share == cfg["model"]["decoder_share"] == 1.0
+    assert model.decoder.memory_norm is None and cfg["model"]["decoder_attention"] == "self"
     _, cfg = load_classifier(save_checkpoint(tmp_path / "f.pt", small_classifier(), classifier_cfg()))
     assert "decoder_share" not in cfg["model"]  # fairseq would refuse a field that its model does not have
 

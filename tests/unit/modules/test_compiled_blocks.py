@@ -38,9 +38,10 @@ def test_names_and_numbers_stay():
         torch.testing.assert_close(other.grad, value.grad, msg=name)
 
 
-def test_no_block_falls_back_for_all_that_a_run_does():
+@pytest.mark.parametrize("attention", ["self", "cross"])
+def test_no_block_falls_back_for_all_that_a_run_does(attention):
     """Training and validation, a short last batch, and clips of another length."""
-    model = small_autoencoder()
+    model = small_autoencoder(decoder_attention=attention)
     compile_blocks(model, backend="eager")
     for clips, samples in ((4, 32000), (3, 32000), (2, 32000), (1, 32000), (4, 48000)):
         forward(model.train(), clips, samples).sum().backward()

@@ -7,7 +7,7 @@ from maskspec_fairseq.checkpoints.read import model_arguments
 from maskspec_fairseq.modules.log_mel import LogMel
 from maskspec_fairseq.modules.losses import masked_spectrogram_loss
 from maskspec_fairseq.modules.masked_autoencoder import MaskedAutoencoder
-from maskspec_fairseq.modules.masking import random_masking, split_by_mask
+from maskspec_fairseq.modules.masking import gather_tokens, random_masking, split_by_mask
 from maskspec_fairseq.modules.patches import patchify
 from maskspec_fairseq.modules.positions import sincos_positions
 from maskspec_fairseq.modules.transformer import TokenStack
@@ -162,6 +162,40 @@ def test_a_share_is_a_full_decode_in_which_nobody_attends_to_the_patches_left_ou
         assert loss.item() == pytest.approx(((expected - patches[clip, decoded[clip]]) ** 2).sum().item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("cls_token", [False, True])
+def test_with_cross_attention_masked_places_attend_to_the_encoded_patches_alone(waveform, cls_token):
+    """torch's own multi-head attention, from the masked places to the encoded patches, the same in every block."""
+    model = small_autoencoder(cls_token=cls_token, decoder_attention="cross", decoder_share=0.25).train()
+    nn.init.normal_(model.decoder.memory_norm.weight, mean=1, std=0.5)
+    output = model(waveform, clip_key=KEYS)
+    decoder, patches = model.decoder, patchify(model.front_end(waveform), 16)
+    visible, positions = split_by_mask(output["mask"])[0], sincos_positions(8, 6, 16)
+    decoded = places_of(output["target"], patches)
+    first, memory = int(cls_token), decoder.embed(model.encoder(patches, visible, (8, 6)))  # (B, [1 +] V, E)
+    memory[:, first:] += positions[visible]
+    memory = decoder.memory_norm(memory)
+    tokens = decoder.mask_token + positions[decoded]  # (B, K, E)
+    for block in decoder.blocks:
+        attention = nn.MultiheadAttention(16, block.attn.num_heads, batch_first=True)
+        attention.in_proj_weight, attention.in_proj_bias = block.attn.qkv.weight, block.attn.qkv.bias
+        attention.out_proj = block.attn.proj
+        tokens = tokens + attention(block.norm1(tokens), memory, memory)[0]
+        tokens = tokens + block.mlp(block.norm2(tokens))
+    torch.testing.assert_close(output["prediction"], decoder.pred(decoder.norm(tokens)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["self", "cross"])
+def test_by_cross_attention_a_prediction_does_not_depend_on_what_else_is_decoded(waveform, attention):
+    model = small_autoencoder(decoder_attention=attention, decoder_share=0.25)
+    patches = patchify(model.front_end(waveform), 16)
+    some, all_of_them = model.train()(waveform, clip_key=KEYS), model.eval()(waveform, clip_key=KEYS)
+    places = torch.zeros(2, 48, dtype=torch.long).scatter(
+        1, places_of(all_of_them["target"], patches), torch.arange(36).expand(2, -1)
+    )
+    same = gather_tokens(all_of_them["prediction"], places.gather(1, places_of(some["target"], patches)))
+    assert torch.allclose(some["prediction"], same, atol=1e-5) == (attention == "cross")
+
+
 def test_all_masked_patches_are_decoded_in_eval_mode_and_by_a_share_of_one(waveform):
     full = small_autoencoder()(waveform, clip_key=KEYS)
     for model in (small_autoencoder(decoder_share=0.25).eval(), small_autoencoder(decoder_share=1.0).train()):
@@ -262,9 +296,9 @@ def test_gradients_reach_the_targets_of_decoded_patches_alone(waveform):
     assert reached.gather(1, decoded).all()
 
 
-@pytest.mark.parametrize("decoder_share", [1.0, 0.25])
-def test_every_parameter_learns(waveform, decoder_share):
-    model = small_autoencoder(cls_token=True, decoder_share=decoder_share)
+@pytest.mark.parametrize("decoder_share, attention", [(1.0, "self"), (0.25, "self"), (0.25, "cross")])
+def test_every_parameter_learns(waveform, decoder_share, attention):
+    model = small_autoencoder(cls_token=True, decoder_share=decoder_share, decoder_attention=attention)
     output = model(waveform, clip_key=KEYS)
     (output["prediction"] - output["target"]).square().sum().backward()
     for name, parameter in model.named_parameters():
@@ -316,12 +350,12 @@ def test_half_model_predicts_like_the_full_one(waveform, dtype):
 def test_config_is_taken_by_argument_name():
     cfg = (
         dict(SMALL_AUTOENCODER, front_end="reference", sample_rate=32000, mel_jitter=True, patch_size=16,
-             mask_ratio=0.5, decoder_share=0.25, cls_token=True, position_grid=[8, 6], dropout=0.1, drop_path=0.2,
-             norm_pix_loss=True, _name="maskspec")
+             mask_ratio=0.5, decoder_share=0.25, decoder_attention="cross", cls_token=True, position_grid=[8, 6],
+             dropout=0.1, drop_path=0.2, norm_pix_loss=True, _name="maskspec")
     )  # fmt: skip
     model = MaskedAutoencoder(**model_arguments(MaskedAutoencoder, cfg))
     assert isinstance(model.front_end, LogMel) and model.front_end.params.name == "reference"
-    assert (model.mask_ratio, model.decoder_share) == (0.5, 0.25)
+    assert (model.mask_ratio, model.decoder_share) == (0.5, 0.25) and model.decoder.memory_norm is not None
     assert model.encoder.cls_token is not None and model.encoder.position_grid == (8, 6)
     assert model.encoder.drop_path_rates == pytest.approx([0.0, 0.2])
     assert model.decoder.drop_path_rates == [0.0, 0.0]
@@ -332,6 +366,7 @@ def test_config_is_taken_by_argument_name():
     [
         (dict(mask_ratio=0.99), r"expected mask_ratio in \[0.05, 0.95\], found 0.99"),
         (dict(decoder_share=0.0), "expected model.decoder_share above 0 and at most 1, found 0.0"),
+        (dict(decoder_attention="none"), "expected model.decoder_attention out of self, cross, found 'none'"),
         (dict(patch_size=10), "a patch size that divides 128 mel bins, found 10 x 10 .* 'paper'"),
         (
             dict(patch_size=[80, 4]),

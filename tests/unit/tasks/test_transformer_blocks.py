@@ -22,8 +22,9 @@ def gradients(model) -> dict:
 
 
 @pytest.mark.stock
-def test_checkpointed_blocks_have_the_same_names_and_gradients_to_the_bit():
-    settings = dict(dropout=0.1, drop_path=0.2)
+@pytest.mark.parametrize("attention", ["self", "cross"])
+def test_checkpointed_blocks_have_the_same_names_and_gradients_to_the_bit(attention):
+    settings = dict(dropout=0.1, drop_path=0.2, decoder_attention=attention)
     plain, checkpointed = small_autoencoder(**settings), small_autoencoder(**settings)
     checkpoint_blocks(checkpointed, compiled=False, amp=False)
     assert list(checkpointed.state_dict()) == list(plain.state_dict())
