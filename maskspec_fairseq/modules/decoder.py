@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from maskspec_fairseq.modules.masking import gather_tokens
 from maskspec_fairseq.modules.patches import PatchSize, patch_shape
-from maskspec_fairseq.modules.transformer import TokenStack, init_weights
+from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, CrossBlock, TokenStack, init_weights
 
 
 class SpectrogramDecoder(TokenStack):
@@ -42,6 +42,10 @@ class SpectrogramDecoder(TokenStack):
         dropout: float = 0.0,
     ) -> None:
         super().__init__(embed_dim, layers, attention_heads, ffn_embed_dim, dropout)
+        self.blocks = nn.ModuleList(
+            CrossBlock(embed_dim, attention_heads, ffn_embed_dim, dropout) for _ in range(layers)
+        )
+        self.memory_norm = nn.LayerNorm(embed_dim, eps=LAYER_NORM_EPS)
         self.embed = nn.Linear(encoder_embed_dim, embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pred = nn.Linear(embed_dim, math.prod(patch_shape(patch_size)))
@@ -66,7 +70,9 @@ class SpectrogramDecoder(TokenStack):
         batch, num_cls = len(tokens), tokens.shape[1] - visible.shape[1]
         mask_tokens = self.mask_token.to(tokens.dtype).expand(batch, masked.shape[1], -1)  # (B, K, E)
         positions = self.positions(grid, tokens).expand(batch, -1, -1)  # (B, L, E)
-        positions = gather_tokens(positions, torch.cat([visible, masked], dim=1))  # (B, V + K, E)
-        patch_tokens = torch.cat([tokens[:, num_cls:], mask_tokens], dim=1) + positions  # (B, V + K, E)
-        tokens = torch.cat([tokens[:, :num_cls], patch_tokens], dim=1)  # (B, [1 +] V + K, E)
-        return self.pred(self.run_blocks(tokens, num_queries=masked.shape[1]))  # (B, K, E) -> (B, K, P)
+        memory = tokens[:, num_cls:] + gather_tokens(positions, visible)  # (B, V, E)
+        memory = self.memory_norm(torch.cat([tokens[:, :num_cls], memory], dim=1))  # (B, [1 +] V, E)
+        tokens = mask_tokens + gather_tokens(positions, masked)  # (B, K, E)
+        for block in self.blocks:
+            tokens = block(tokens, memory)
+        return self.pred(self.norm(tokens))  # (B, K, E) -> (B, K, P)

@@ -48,6 +48,16 @@ class Attention(nn.Module):
         x = x.transpose(1, 2).flatten(2)  # (B, H, Q, D / H) -> (B, Q, D)
         return F.dropout(self.proj(x), self.dropout, self.training)
 
+    def cross(self, x: Tensor, memory: Tensor) -> Tensor:
+        """(B, Q, D) and (B, L, D) -> (B, Q, D): each token of x attends to those of memory alone."""
+        width = x.shape[2]
+        weight, bias = (p.split([width, 2 * width]) for p in (self.qkv.weight, self.qkv.bias))
+        (query,) = self._heads(F.linear(x, weight[0], bias[0]), 1)
+        key, value = self._heads(F.linear(memory, weight[1], bias[1]), 2)
+        x = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
+        x = x.transpose(1, 2).flatten(2)  # (B, H, Q, D / H) -> (B, Q, D)
+        return F.dropout(self.proj(x), self.dropout, self.training)
+
     def _heads(self, x: Tensor, count: int) -> Tensor:
         """(B, L, count * D) -> (count, B, H, L, D / H)."""
         return x.unflatten(2, (count, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
@@ -96,6 +106,15 @@ class TransformerBlock(nn.Module):
         kept = x if num_queries is None else x[:, -num_queries:]
         x = kept + _scaled(self.attn(self.norm1(x), num_queries), branch_scale, 0)
         return x + _scaled(self.mlp(self.norm2(x)), branch_scale, 1)
+
+
+class CrossBlock(TransformerBlock):
+    """x + attention(norm(x), memory), then x + ffn(norm(x)): the tokens do not see each other."""
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, Q, D) and (B, L, D) -> (B, Q, D)."""
+        x = x + self.attn.cross(self.norm1(x), memory)
+        return x + self.mlp(self.norm2(x))
 
 
 def _scaled(branch: Tensor, scale: Optional[Tensor], index: int) -> Tensor:
