@@ -544,7 +544,7 @@ def test_a_killed_process_of_the_loader_is_a_line_and_the_job_goes_on(job, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(embedding_job, "write_embedding", killing)
-        run(*many, "--out", "e.npy", code=2)
+        run(*many, "--out", "e.npy", "--workers", "1", code=2)
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith("maskspec-embed: expected the processes that load audio to live, found that one was ended")
     assert not (job / "e.npy").exists()
