@@ -136,9 +136,10 @@ def step_flops(
     visible, decoded = patches - masked, num_decoded(masked, fields.get("decoder_share", 1.0))
     linear = visible * width * (values + decoder_width) + decoded * decoder_width * values
     encoder = fields["encoder_layers"] * block_flops(width, visible, visible)
-    last = block_flops(decoder_width, visible + decoded, decoded)
-    decoder = (fields["decoder_layers"] - 1) * block_flops(decoder_width, visible + decoded, visible + decoded)
     if fields.get("decoder_attention") == CROSS:
-        last = block_flops(decoder_width, visible, decoded)
-        decoder = (fields["decoder_layers"] - 1) * last
-    return 3 * clips * (2 * linear + encoder + decoder + last)
+        decoder = fields["decoder_layers"] * block_flops(decoder_width, visible, decoded)
+    else:
+        tokens = visible + decoded
+        decoder = (fields["decoder_layers"] - 1) * block_flops(decoder_width, tokens, tokens)
+        decoder += block_flops(decoder_width, tokens, decoded)  # the last block
+    return 3 * clips * (2 * linear + encoder + decoder)

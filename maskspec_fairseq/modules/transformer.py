@@ -20,7 +20,7 @@ LAYER_NORM_EPS = 1e-6
 
 
 class Attention(nn.Module):
-    """Multi-head attention through `scaled_dot_product_attention`: (B, L, D) -> (B, L, D).
+    """Multi-head attention through `scaled_dot_product_attention`: (B, Q, D) -> (B, Q, D).
 
     Raises:
         ValueError: a width that the heads do not divide.
@@ -35,19 +35,15 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
 
-    def forward(self, x: Tensor, num_queries: Optional[int] = None, memory: Optional[Tensor] = None) -> Tensor:
-        """(B, L, D) -> (B, Q, D): the last Q = num_queries tokens attend to all tokens; None: all of them do.
-
-        With memory, (B, M, D), they attend to its tokens instead, and not to each other.
-        """
-        if num_queries is None and memory is None:
+    def forward(self, x: Tensor, memory: Optional[Tensor] = None) -> Tensor:
+        """(B, Q, D) -> (B, Q, D): each token of x attends to those of memory, (B, M, D); None: to those of x."""
+        if memory is None:
             query, key, value = self._heads(self.qkv(x), 3)
         else:
             width = x.shape[2]
             weight, bias = (p.split([width, 2 * width]) for p in (self.qkv.weight, self.qkv.bias))
-            queries = x if num_queries is None else x[:, -num_queries:]
-            (query,) = self._heads(F.linear(queries, weight[0], bias[0]), 1)
-            key, value = self._heads(F.linear(x if memory is None else memory, weight[1], bias[1]), 2)
+            (query,) = self._heads(F.linear(x, weight[0], bias[0]), 1)
+            key, value = self._heads(F.linear(memory, weight[1], bias[1]), 2)
         x = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
         x = x.transpose(1, 2).flatten(2)  # (B, H, Q, D / H) -> (B, Q, D)
         return F.dropout(self.proj(x), self.dropout, self.training)
@@ -104,8 +100,11 @@ class TransformerBlock(nn.Module):
         Returns:
             (B, L, D), or (B, Q, D).
         """
-        kept = x if num_queries is None else x[:, -num_queries:]
-        x = kept + _scaled(self.attn(self.norm1(x), num_queries, memory), branch_scale, 0)
+        queries = self.norm1(x)
+        if num_queries is not None:
+            memory = queries if memory is None else memory
+            x, queries = x[:, -num_queries:], queries[:, -num_queries:]
+        x = x + _scaled(self.attn(queries, memory), branch_scale, 0)
         return x + _scaled(self.mlp(self.norm2(x)), branch_scale, 1)
 
 
