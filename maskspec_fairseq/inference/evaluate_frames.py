@@ -10,7 +10,6 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from maskspec_fairseq.audio.read import load_crop
@@ -81,9 +80,10 @@ class FramedClips(WindowedClips):
         self.scored = model.scored_windows
         super().__init__(manifest, model, self.scored.hop)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:  # type: ignore[override]
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int, int]:  # type: ignore[override]
         crop = load_crop(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
-        return self.scored.cut(torch.from_numpy(crop.waveform)[None])[0], len(crop.waveform), crop.rate
+        windows = self.scored.cut(torch.from_numpy(crop.waveform)[None])[0]
+        return windows.numpy(), len(crop.waveform), crop.rate
 
 
 @torch.inference_mode()
@@ -106,7 +106,7 @@ def predict_frames(
     """
     timings: list[ClipTiming] = []
 
-    def windows_of(clips: Iterable[tuple[Tensor, int, int]]) -> Iterator[Tensor]:
+    def windows_of(clips: Iterable[tuple[np.ndarray, int, int]]) -> Iterator[np.ndarray]:
         for windows, num_samples, rate in clips:
             timings.append(ClipTiming(num_samples, rate))
             yield windows

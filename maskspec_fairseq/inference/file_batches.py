@@ -55,7 +55,7 @@ class FileEncoder(ABC, Generic[Result]):
 class _LoadedFile(NamedTuple):
     """windows: float32 (K, W), padded with zeros. lengths: how many of the samples are not padding, for each."""
 
-    windows: Tensor
+    windows: np.ndarray
     lengths: list[int]
     num_samples: int
 
@@ -94,7 +94,7 @@ class _Files(Dataset):
         padded = np.zeros((len(windows), self.size), dtype=np.float32)
         for row, window in zip(padded, windows):
             row[: len(window.samples)] = window.samples
-        return _LoadedFile(torch.from_numpy(padded), [len(window.samples) for window in windows], pieces.num_samples)
+        return _LoadedFile(padded, [len(window.samples) for window in windows], pieces.num_samples)
 
     def pieces(self, index: int) -> _CountedPieces:
         return _CountedPieces(stream_clip(self.paths[index], self.sample_rate, self.channel))
@@ -104,7 +104,7 @@ class _Files(Dataset):
         pieces = self.pieces(index)
         for window in self.cut(pieces):
             samples = np.pad(window.samples, (0, self.size - len(window.samples)))
-            yield _LoadedFile(torch.from_numpy(samples)[None], [len(window.samples)], pieces.num_samples)
+            yield _LoadedFile(samples[None], [len(window.samples)], pieces.num_samples)
 
 
 @dataclass
@@ -153,13 +153,14 @@ def encode_files(
     together = model.windows_together(batch_size)
     files = _Files(paths, encoder)
     queue: deque[_File] = deque()
-    batch: list[tuple[_File, Tensor, int]] = []
+    batch: list[tuple[_File, np.ndarray, int]] = []
 
     def encode_batch() -> None:
         owners, windows, lengths = zip(*batch)
         batch.clear()
         with torch.inference_mode(), autocast(model.device, precision):
-            waveform = model.resample(torch.stack(windows), model.sample_rate)  # checks, and moves to the device
+            waveform = torch.from_numpy(np.stack(windows))  # (B, W)
+            waveform = model.resample(waveform, model.sample_rate)  # checks, and moves to the device
             rows = encoder.encode(waveform, torch.tensor(lengths, device=model.device)).float().cpu()
         for owner, row in zip(owners, rows):
             owner.rows.append(row)

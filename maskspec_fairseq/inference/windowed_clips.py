@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -35,9 +36,9 @@ class WindowedClips(Dataset):
     def __len__(self) -> int:
         return len(self.manifest)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> np.ndarray:
         waveform, _ = load_clip(self.manifest.full_path(index), self.sample_rate, channel=self.channel)
-        return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0]
+        return cut_windows(torch.from_numpy(waveform)[None], self.size, self.hop)[0].numpy()
 
 
 @contextmanager
@@ -59,10 +60,17 @@ def hold_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+def unchanged(item: Any) -> Any:
+    """What a `DataLoader` shall do to an item: nothing."""
+    return item
+
+
 def load_in_order(dataset: Dataset, workers: int) -> Iterator[Any]:
     """The items of a dataset, which has a length, in order.
 
     Args:
+        dataset: of arrays, which travel through a pipe. Torch shares the memory of tensors instead, by a thread that
+            prints a traceback when Ctrl-C ends the main process at the wrong moment.
         workers: processes that load them; 0 or less to load in this one.
 
     Raises:
@@ -73,23 +81,23 @@ def load_in_order(dataset: Dataset, workers: int) -> Iterator[Any]:
             yield dataset[index]
         return
     with hold_interrupts():
-        items = iter(DataLoader(dataset, batch_size=None, num_workers=workers))
+        items = iter(DataLoader(dataset, batch_size=None, num_workers=workers, collate_fn=unchanged))
     yield from items
 
 
-def batches(clips: Iterable[Tensor], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(clips: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Collect the windows of consecutive clips, (K, W) each: the numbers of their clips, (B,), and the windows, (B, W).
 
     All batches but the last have batch_size windows.
     """
     owners: list[int] = []
-    parts: list[Tensor] = []
+    parts: list[np.ndarray] = []
     for number, windows in enumerate(clips):
         for window in windows:
             owners.append(number)
             parts.append(window)
             if len(parts) == batch_size:
-                yield torch.tensor(owners), torch.stack(parts)
+                yield torch.tensor(owners), torch.from_numpy(np.stack(parts))
                 owners, parts = [], []
     if parts:
-        yield torch.tensor(owners), torch.stack(parts)
+        yield torch.tensor(owners), torch.from_numpy(np.stack(parts))
