@@ -5,12 +5,13 @@ Shapes: N clips, D features, F mel bins, C classes.
 
 import os
 from collections.abc import Sequence
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data_dir import ManifestError
@@ -18,7 +19,7 @@ from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_labels, re
 from maskspec_fairseq.data_dir.manifest import list_folds, read_manifest
 from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.embed_files import EmbeddingEncoder
-from maskspec_fairseq.inference.file_batches import encode_file
+from maskspec_fairseq.inference.file_batches import encode_files
 from maskspec_fairseq.inference.probes import ProbeScores, score_probes
 
 Split = tuple[list[str], str]  # the subsets to fit to, and the subset to score
@@ -77,10 +78,10 @@ def probe(
         ManifestError: a subset or its labels cannot be read.
     """
     corpus = read_corpus(data, train, test)
-    features = {"embeddings": encode(corpus, embedding_of(model), "embeddings")}
+    features = {"embeddings": embeddings_of(model, corpus.files, "embeddings")}
     if baselines:
-        features["random encoder"] = encode(corpus, embedding_of(random_weights(model)), "random encoder")
-        statistics = encode(corpus, lambda file: log_mel_statistics(model, file), "log-mel")
+        features["random encoder"] = embeddings_of(random_weights(model), corpus.files, "random encoder")
+        statistics = log_mel_statistics(model, corpus.files, "log-mel")
         features["log-mel statistics"] = statistics[:, : 2 * model.network.front_end.n_mels]
     found = {title: corpus.score(rows) for title, rows in features.items()}
     return {
@@ -108,14 +109,21 @@ def read_corpus(data: str, train: Optional[Sequence[str]], test: Optional[str]) 
     )
 
 
-def encode(corpus: Corpus, encoder: Callable[[str], np.ndarray], title: str) -> np.ndarray:
-    """Features of all clips, each of which is read once: float32 (N, D)."""
-    return np.stack([encoder(file) for file in tqdm(corpus.files, unit="clip", desc=title)])
+def embeddings_of(model: AudioModel, files: Sequence[str], title: str) -> np.ndarray:
+    """The embedding of each file, each of which is read once: float32 (N, E).
 
+    Args:
+        title: of the progress bar on stderr.
 
-def embedding_of(model: AudioModel) -> Callable[[str], np.ndarray]:
-    """Path of a file -> its embedding (E,)."""
-    return lambda file: encode_file(EmbeddingEncoder(model), file).embedding.numpy()
+    Raises:
+        AudioError: a file cannot be read.
+    """
+    rows = []
+    for result in tqdm(encode_files(EmbeddingEncoder(model), files), unit="clip", desc=title, total=len(files)):
+        if isinstance(result, AudioError):
+            raise result
+        rows.append(result.embedding.numpy())
+    return np.stack(rows)
 
 
 def read_subset(directory: str, name: str, vocabulary: Sequence[Label]) -> Subset:
@@ -162,9 +170,19 @@ def random_weights(model: AudioModel) -> AudioModel:
 
 
 @torch.inference_mode()
-def log_mel_statistics(model: AudioModel, file: str) -> np.ndarray:
-    """Mean, standard deviation and maximum of every mel bin over a clip, (3 * F,)."""
-    waveform, num_samples = load_clip(file, model.sample_rate, channel=model.channel)
-    waveform = np.pad(waveform, (0, max(0, model.column_samples - num_samples)))  # at least one column of patches
-    spectrogram = model.network.front_end(torch.from_numpy(waveform)[None].to(model.device))[0]  # (F, S)
-    return torch.cat([spectrogram.mean(dim=1), spectrogram.std(dim=1), spectrogram.amax(dim=1)]).cpu().numpy()
+def log_mel_statistics(model: AudioModel, files: Sequence[str], title: str) -> np.ndarray:
+    """Mean, standard deviation and maximum of every mel bin over each file, float32 (N, 3 * F).
+
+    Args:
+        title: of the progress bar on stderr.
+
+    Raises:
+        AudioError: a file cannot be read.
+    """
+    rows = []
+    for file in tqdm(files, unit="clip", desc=title):
+        waveform, num_samples = load_clip(file, model.sample_rate, channel=model.channel)
+        waveform = np.pad(waveform, (0, max(0, model.column_samples - num_samples)))  # at least one column of patches
+        spectrogram = model.network.front_end(torch.from_numpy(waveform)[None].to(model.device))[0]  # (F, S)
+        rows.append(torch.cat([spectrogram.mean(dim=1), spectrogram.std(dim=1), spectrogram.amax(dim=1)]).cpu().numpy())
+    return np.stack(rows)

@@ -14,8 +14,7 @@ from maskspec_fairseq.inference.audio_model import AudioModel, Layers
 from maskspec_fairseq.inference.probes import PROBES, ProbeScores
 from maskspec_fairseq.inference.probing import (
     Corpus,
-    embedding_of,
-    encode,
+    embeddings_of,
     log_mel_statistics,
     random_weights,
     read_corpus,
@@ -100,7 +99,7 @@ def read_encoder(
 ) -> Iterator[tuple[Readout, np.ndarray]]:
     """What the embedding of each clip would be, (N, E), for each layer of a model and each pooling."""
     model.network.pool = EVERY
-    rows = encode(corpus, embedding_of(model), title)
+    rows = embeddings_of(model, corpus.files, title)
     rows = rows.reshape(len(rows), len(model.layers), -1, model.network.encoder.embed_dim)  # (N, Y, G, D)
     model.network.pool = model.architecture["pool"]
     return _pooled(rows, model.layers, pools, title)
@@ -117,7 +116,7 @@ def _pooled(
 
 def read_log_mel(model: AudioModel, corpus: Corpus) -> Iterator[tuple[Readout, np.ndarray]]:
     """Statistics of the log-mel of each clip, pooled as the patches are."""
-    rows = encode(corpus, lambda file: log_mel_statistics(model, file), LOG_MEL)
+    rows = log_mel_statistics(model, corpus.files, LOG_MEL)
     rows = rows.reshape(len(rows), 3, -1)  # (N, 3, F)
     for pool, parts in LOG_MEL_POOLS.items():
         yield Readout(LOG_MEL, None, pool), rows[:, parts].reshape(len(rows), -1)

@@ -14,7 +14,7 @@ from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
 from maskspec_fairseq.inference import probing
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.probes import ProbeScores
-from maskspec_fairseq.inference.probing import embedding_of
+from maskspec_fairseq.inference.probing import embeddings_of
 from maskspec_fairseq.inference.sweep import read_encoder
 from maskspec_fairseq.integrations import hear
 from maskspec_fairseq.modules.patches import patchify
@@ -130,8 +130,8 @@ def test_all_consumers_give_the_embedding_of_plain_arithmetic(data, tmp_path, mo
     swept = {readout.layer: rows for readout, rows in read_encoder(every, corpus, [pool], "embeddings")}
     check(np.concatenate([swept[number] for number in numbers_of(layers)], axis=1))
     for number in (1, 2):
-        alone = embedding_of(maskspec_fairseq.load_model(checkpoint, pool, [number]))
-        np.testing.assert_allclose(swept[number], [alone(file) for file in files], atol=1e-6)
+        alone = embeddings_of(maskspec_fairseq.load_model(checkpoint, pool, [number]), files, "")
+        np.testing.assert_allclose(swept[number], alone, atol=1e-6)
 
     folder = str(tmp_path / "m")
     assert export.main(["--checkpoint", checkpoint, "--out", folder, *chosen]) == 0
