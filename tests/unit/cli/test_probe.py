@@ -120,7 +120,9 @@ def sweep(data, *arguments):
 def test_a_sweep_encodes_each_clip_once_and_scores_it_as_single_probes_do(data, monkeypatch, capsys):
     encoded, embed = [], AudioModel.embed_windows
     monkeypatch.setattr(
-        AudioModel, "embed_windows", lambda *arguments, **how: encoded.append(1) or embed(*arguments, **how)
+        AudioModel,
+        "embed_windows",
+        lambda model, windows, *rest, **how: encoded.extend(windows) or embed(model, windows, *rest, **how),
     )
     result = sweep(data, "--baselines", "--plot", str(data / "pictures" / "sweep.png"))
     assert len(encoded) == 2 * 27  # of 3 folds; by the encoder and by the random one
