@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score
 from maskspec_fairseq.cli import probe
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label, write_labels, write_vocabulary
 from maskspec_fairseq.data_dir.manifest import Manifest, write_manifest
-from maskspec_fairseq.inference.audio_model import AudioModel
+from maskspec_fairseq.inference.embed_files import EmbeddingEncoder
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.probes import PROBES
 from maskspec_fairseq.inference.probing import random_weights
@@ -118,12 +118,8 @@ def sweep(data, *arguments):
 
 
 def test_a_sweep_encodes_each_clip_once_and_scores_it_as_single_probes_do(data, monkeypatch, capsys):
-    encoded, embed = [], AudioModel.embed_windows
-    monkeypatch.setattr(
-        AudioModel,
-        "embed_windows",
-        lambda model, windows, *rest, **how: encoded.extend(windows) or embed(model, windows, *rest, **how),
-    )
+    encoded, join = [], EmbeddingEncoder.join
+    monkeypatch.setattr(EmbeddingEncoder, "join", lambda *arguments: encoded.append(1) or join(*arguments))
     result = sweep(data, "--baselines", "--plot", str(data / "pictures" / "sweep.png"))
     assert len(encoded) == 2 * 27  # of 3 folds; by the encoder and by the random one
     pools = ["mean", "mean+max", "mean+std", "frequency", "frequency+max", "frequency+std"]
