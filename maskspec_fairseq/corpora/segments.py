@@ -20,11 +20,10 @@ from maskspec_fairseq.corpora.pieces import Cutting, cut
 from maskspec_fairseq.corpora.published_lists import check_file, reading
 from maskspec_fairseq.corpora.subset_names import split_subset
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.data_dir.events import Event
+from maskspec_fairseq.data_dir.events import DESED_COLUMNS, Event
 from maskspec_fairseq.data_dir.labels import ClipLabels, Label
 
 COLUMNS = ["file", "start", "end", "label"]
-DESED_COLUMNS = ["filename", "onset", "offset", "event_label"]
 
 
 class Segment(NamedTuple):

@@ -17,6 +17,7 @@ from maskspec_fairseq.data_dir.lines import SHOWN, read_lines
 from maskspec_fairseq.data_dir.manifest import Manifest
 from maskspec_fairseq.data_dir.packed import PackedRows
 
+DESED_COLUMNS = ["filename", "onset", "offset", "event_label"]  # of DESED's tables, times in s
 FRAMES = "(0|[1-9][0-9]{0,17})"  # fits an int64, and every number has one spelling
 EVENT = re.compile(f"{FRAMES}:{FRAMES}:(.+)")
 

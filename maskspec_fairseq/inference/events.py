@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from maskspec_fairseq.atomic_write import PathLike
+from maskspec_fairseq.data_dir.events import DESED_COLUMNS
 from maskspec_fairseq.data_dir.lines import escaped
 from maskspec_fairseq.event_metrics import TimedEvent
-
-HEADER = ("filename", "onset", "offset", "event_label")  # of DESED's tables
 
 
 class Frames(NamedTuple):
@@ -83,7 +82,7 @@ def median_of_active(active: np.ndarray, size: int) -> np.ndarray:
 
 
 def write_events_table(path: PathLike, rows: Iterable[tuple[str, TimedEvent]], scores: bool = False) -> None:
-    """Write a table as DESED has them, which sed_eval and psds_eval read: `HEADER` between tabs, times in s.
+    """Write a table as DESED has them, which sed_eval and psds_eval read: `DESED_COLUMNS` between tabs, times in s.
 
     Args:
         rows: file and event.
@@ -95,7 +94,7 @@ def write_events_table(path: PathLike, rows: Iterable[tuple[str, TimedEvent]], s
 
 def table_lines(rows: Iterable[tuple[str, TimedEvent]], scores: bool) -> Iterator[str]:
     """The lines of `write_events_table`; tabs and line breaks in names are escaped."""
-    yield "\t".join([*HEADER, "score"] if scores else HEADER)
+    yield "\t".join([*DESED_COLUMNS, "score"] if scores else DESED_COLUMNS)
     for file, event in rows:
         cells = [escaped(file), f"{event.start:.3f}", f"{event.end:.3f}", escaped(event.label)]
         yield "\t".join([*cells, f"{event.score:.4f}"] if scores else cells)
