@@ -4,7 +4,7 @@ Shapes: N clips, D features, F mel bins, C classes.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -78,10 +78,12 @@ def probe(
         ManifestError: a subset or its labels cannot be read.
     """
     corpus = read_corpus(data, train, test)
-    features = {"embeddings": embeddings_of(model, corpus.files, "embeddings")}
+    count = len(corpus.files)
+    features = {"embeddings": stack(embeddings_of(model, corpus.files), count, "embeddings")}
     if baselines:
-        features["random encoder"] = embeddings_of(random_weights(model), corpus.files, "random encoder")
-        statistics = log_mel_statistics(model, corpus.files, "log-mel")
+        random = embeddings_of(random_weights(model), corpus.files)
+        features["random encoder"] = stack(random, count, "random encoder")
+        statistics = stack(log_mel_statistics(model, corpus.files), count, "log-mel")
         features["log-mel statistics"] = statistics[:, : 2 * model.network.front_end.n_mels]
     found = {title: corpus.score(rows) for title, rows in features.items()}
     return {
@@ -109,21 +111,21 @@ def read_corpus(data: str, train: Optional[Sequence[str]], test: Optional[str]) 
     )
 
 
-def embeddings_of(model: AudioModel, files: Sequence[str], title: str) -> np.ndarray:
-    """The embedding of each file, each of which is read once: float32 (N, E).
+def stack(rows: Iterator[np.ndarray], count: int, title: str) -> np.ndarray:
+    """The features of `count` clips, (D,) each, with a progress bar on stderr: (N, D)."""
+    return np.stack(list(tqdm(rows, unit="clip", desc=title, total=count)))
 
-    Args:
-        title: of the progress bar on stderr.
+
+def embeddings_of(model: AudioModel, files: Sequence[str]) -> Iterator[np.ndarray]:
+    """The embedding of each file, float32 (E,).
 
     Raises:
         AudioError: a file cannot be read.
     """
-    rows = []
-    for result in tqdm(encode_files(EmbeddingEncoder(model), files), unit="clip", desc=title, total=len(files)):
+    for result in encode_files(EmbeddingEncoder(model), files):
         if isinstance(result, AudioError):
             raise result
-        rows.append(result.embedding.numpy())
-    return np.stack(rows)
+        yield result.embedding.numpy()
 
 
 def read_subset(directory: str, name: str, vocabulary: Sequence[Label]) -> Subset:
@@ -170,19 +172,14 @@ def random_weights(model: AudioModel) -> AudioModel:
 
 
 @torch.inference_mode()
-def log_mel_statistics(model: AudioModel, files: Sequence[str], title: str) -> np.ndarray:
-    """Mean, standard deviation and maximum of every mel bin over each file, float32 (N, 3 * F).
-
-    Args:
-        title: of the progress bar on stderr.
+def log_mel_statistics(model: AudioModel, files: Sequence[str]) -> Iterator[np.ndarray]:
+    """Mean, standard deviation and maximum of every mel bin over each file, float32 (3 * F,).
 
     Raises:
         AudioError: a file cannot be read.
     """
-    rows = []
-    for file in tqdm(files, unit="clip", desc=title):
+    for file in files:
         waveform, num_samples = load_clip(file, model.sample_rate, channel=model.channel)
         waveform = np.pad(waveform, (0, max(0, model.column_samples - num_samples)))  # at least one column of patches
         spectrogram = model.network.front_end(torch.from_numpy(waveform)[None].to(model.device))[0]  # (F, S)
-        rows.append(torch.cat([spectrogram.mean(dim=1), spectrogram.std(dim=1), spectrogram.amax(dim=1)]).cpu().numpy())
-    return np.stack(rows)
+        yield torch.cat([spectrogram.mean(dim=1), spectrogram.std(dim=1), spectrogram.amax(dim=1)]).cpu().numpy()

@@ -18,6 +18,7 @@ from maskspec_fairseq.inference.probing import (
     log_mel_statistics,
     random_weights,
     read_corpus,
+    stack,
 )
 from maskspec_fairseq.modules.pooling import EVERY, POOLS, check_pool, vectors_of
 
@@ -99,7 +100,7 @@ def read_encoder(
 ) -> Iterator[tuple[Readout, np.ndarray]]:
     """What the embedding of each clip would be, (N, E), for each layer of a model and each pooling."""
     model.network.pool = EVERY
-    rows = embeddings_of(model, corpus.files, title)
+    rows = stack(embeddings_of(model, corpus.files), len(corpus.files), title)
     rows = rows.reshape(len(rows), len(model.layers), -1, model.network.encoder.embed_dim)  # (N, Y, G, D)
     model.network.pool = model.architecture["pool"]
     return _pooled(rows, model.layers, pools, title)
@@ -116,7 +117,7 @@ def _pooled(
 
 def read_log_mel(model: AudioModel, corpus: Corpus) -> Iterator[tuple[Readout, np.ndarray]]:
     """Statistics of the log-mel of each clip, pooled as the patches are."""
-    rows = log_mel_statistics(model, corpus.files, LOG_MEL)
+    rows = stack(log_mel_statistics(model, corpus.files), len(corpus.files), LOG_MEL)
     rows = rows.reshape(len(rows), 3, -1)  # (N, 3, F)
     for pool, parts in LOG_MEL_POOLS.items():
         yield Readout(LOG_MEL, None, pool), rows[:, parts].reshape(len(rows), -1)

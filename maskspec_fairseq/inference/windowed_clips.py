@@ -61,7 +61,7 @@ def hold_interrupts() -> Iterator[None]:
 
 
 def unchanged(item: Any) -> Any:
-    """What a `DataLoader` shall do to an item: nothing."""
+    """The item as it is: by itself a `DataLoader` makes tensors of arrays."""
     return item
 
 

@@ -130,8 +130,8 @@ def test_all_consumers_give_the_embedding_of_plain_arithmetic(data, tmp_path, mo
     swept = {readout.layer: rows for readout, rows in read_encoder(every, corpus, [pool], "embeddings")}
     check(np.concatenate([swept[number] for number in numbers_of(layers)], axis=1))
     for number in (1, 2):
-        alone = embeddings_of(maskspec_fairseq.load_model(checkpoint, pool, [number]), files, "")
-        np.testing.assert_allclose(swept[number], alone, atol=1e-6)
+        alone = embeddings_of(maskspec_fairseq.load_model(checkpoint, pool, [number]), files)
+        np.testing.assert_allclose(swept[number], list(alone), atol=1e-6)
 
     folder = str(tmp_path / "m")
     assert export.main(["--checkpoint", checkpoint, "--out", folder, *chosen]) == 0
