@@ -20,7 +20,7 @@ LAYER_NORM_EPS = 1e-6
 
 
 class Attention(nn.Module):
-    """Multi-head attention through `scaled_dot_product_attention`: (B, Q, D) -> (B, Q, D).
+    """Multi-head attention: (B, Q, D) -> (B, Q, D).
 
     Raises:
         ValueError: a width that the heads do not divide.
@@ -44,13 +44,27 @@ class Attention(nn.Module):
             weight, bias = (p.split([width, 2 * width]) for p in (self.qkv.weight, self.qkv.bias))
             (query,) = self._heads(F.linear(x, weight[0], bias[0]), 1)
             key, value = self._heads(F.linear(memory, weight[1], bias[1]), 2)
-        x = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        if self.training and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+            x = explicit_attention(query, key, value, dropout)
+        else:
+            x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         x = x.transpose(1, 2).flatten(2)  # (B, H, Q, D / H) -> (B, Q, D)
         return F.dropout(self.proj(x), self.dropout, self.training)
 
     def _heads(self, x: Tensor, count: int) -> Tensor:
         """(B, L, count * D) -> (count, B, H, L, D / H)."""
         return x.unflatten(2, (count, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+
+
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+    """softmax(query key' / sqrt(d)) value, (B, H, Q, d), (B, H, M, d) twice -> (B, H, Q, d), by two matrix products.
+
+    What `scaled_dot_product_attention` returns, up to rounding. In bf16 on a CPU, where its backward pass is slow,
+    forward and backward take a quarter to a half of its time (benchmarks/NOTES.md).
+    """
+    weights = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
+    return F.dropout(weights.softmax(3), dropout) @ value
 
 
 class FeedForward(nn.Module):

@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from maskspec_fairseq.modules.transformer import LAYER_NORM_EPS, Attention, TransformerBlock, stochastic_depth
+from maskspec_fairseq.modules.transformer import (
+    LAYER_NORM_EPS,
+    Attention,
+    TransformerBlock,
+    explicit_attention,
+    stochastic_depth,
+)
 
 
 def torch_layer(block: TransformerBlock) -> nn.TransformerEncoderLayer:
@@ -49,6 +56,36 @@ def test_block_is_torchs_pre_norm_encoder_layer():
     (ours_grad,) = torch.autograd.grad((ours * weights).sum(), x)
     (theirs_grad,) = torch.autograd.grad((theirs * weights).sum(), x)
     assert torch.allclose(ours_grad, theirs_grad, atol=1e-10)
+
+
+def test_attention_by_two_products_is_torchs():
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, 3, tokens, 8, dtype=torch.float64, requires_grad=True) for tokens in (4, 9, 9)]
+    found, expected = explicit_attention(*inputs, dropout=0.0), F.scaled_dot_product_attention(*inputs)
+    assert torch.allclose(found, expected, atol=1e-12)
+    weights = torch.randn_like(found)
+    pairs = zip(*(torch.autograd.grad((output * weights).sum(), inputs) for output in (found, expected)))
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in pairs)
+
+
+def test_attention_by_two_products_drops_weights_and_keeps_their_mean():
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 50, 4, 20, 8)
+    found = explicit_attention(query, key, torch.ones(50, 4, 20, 8), dropout=0.5)
+    assert found.std() > 0.1 and abs(found.mean() - 1) < 0.05
+
+
+def test_a_training_step_in_bf16_is_near_that_in_float32():
+    attention = Attention(64, 4)
+    x = torch.randn(3, 30, 64, requires_grad=True)
+    gradients = []
+    for bf16 in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            y = attention(x)
+        assert (y.dtype == torch.bfloat16) == bf16
+        gradients.append(torch.autograd.grad(y.float().square().sum(), [x, *attention.parameters()]))
+    for exact, rounded in zip(*gradients):
+        assert (exact - rounded).norm() < 0.03 * exact.norm()
 
 
 def test_the_last_tokens_alone_are_those_of_the_whole_block():
