@@ -5,15 +5,14 @@ import json
 import os
 import re
 import shutil
-import subprocess
 
 import pytest
 import torch
 
-from maskspec_fairseq.cli import crossval, evaluate
+from maskspec_fairseq.cli import evaluate
 from tests.factories import load_classifier
-from tests.integration.forked import REPOSITORY, ForkedProcess, fairseq_program, training_process
-from tests.integration.runs import TINY, checkpoint, entries, train
+from tests.integration.forked import REPOSITORY, ForkedProcess, fairseq_program
+from tests.integration.runs import checkpoint, entries, train
 
 RECIPE = "finetuning/demo"
 SHARED = ["optimization.max_epoch=4", "lr_scheduler.warmup_epochs=1", "task.roll_sec=0.1"]
@@ -168,38 +167,6 @@ def test_a_finetuned_model_is_finetuned_on_other_classes(finetuned, labelled_dir
     code, printed = validated(data, tmp_path / "run/checkpoints/checkpoint_last.pt", tmp_path / "out", "validate")
     (found,) = re.findall(r"\| mAP (\S+) ", printed)
     assert code == 0 and float(found) == pytest.approx(float(entry["valid_mAP"]), abs=1e-5)
-
-
-def test_folds_are_crossvalidated_and_what_is_done_is_kept(labelled_dir, whole_run, tmp_path, capsys, monkeypatch):
-    in_a_new_interpreter = [subprocess.call]
-
-    def call(command, **kwargs):  # the first as it is run, the others in less time
-        if in_a_new_interpreter:
-            return in_a_new_interpreter.pop()(command, **kwargs)
-        return training_process(kwargs["stdout"].name, command[command.index("--config-dir") :]).wait()
-
-    monkeypatch.setattr(subprocess, "call", call)
-    out = tmp_path / "läufe [a], b='c'"  # characters that hydra gives a meaning
-    arguments = ["--config-name", "demo", "--data", str(labelled_dir), "--out", str(out), "--best-on-test"]
-    arguments += ["--pretrained", f"{whole_run[0]}/checkpoints/checkpoint_last.pt", "--folds", "1", "2"]
-    fields = [*TINY, "optimization.max_epoch=2", "lr_scheduler.warmup_epochs=0"]
-    assert crossval.main([*arguments, *fields]) == 0
-    printed = capsys.readouterr().out
-    summary = json.loads((out / "crossval.json").read_text())
-    accuracies = [summary["folds"][str(fold)]["last"]["accuracy"] for fold in (1, 2)]
-    mean = sum(accuracies) / 2
-    assert summary["last epoch"]["accuracy"] == pytest.approx(mean)
-    assert f"last epoch: accuracy {mean:.4f} +- " in printed
-    assert "best epoch, optimistic: chosen on the test fold: accuracy" in printed
-    logs = [(out / f"fold{fold}" / "hydra_train.log").read_text() for fold in (1, 2)]
-    assert "loaded 12 clips of fold2" in logs[0] and "loaded 12 clips of fold1" in logs[1]
-    assert crossval.main([*arguments, *fields, "optimization.max_epoch=3"]) == 2
-    assert "expected " in (refused := capsys.readouterr().err) and "choose another --out" in refused
-    (out / "fold2" / "done").unlink()
-    assert crossval.main([*arguments, *fields]) == 0
-    again = capsys.readouterr().out
-    assert "fold 1: training" not in again and "fold 2: training" in again
-    assert json.loads((out / "crossval.json").read_text()) == summary
 
 
 @pytest.mark.parametrize(
