@@ -17,6 +17,9 @@ from maskspec_fairseq.clip_rng import DROP_PATH, check_clip_keys, clip_rng
 from maskspec_fairseq.modules.positions import sincos_positions
 
 LAYER_NORM_EPS = 1e-6
+# In bf16 on a CPU, attention among so many tokens (a clip of 5 s has 248) trains faster by explicit products: the backward
+# pass of torch's own kernel is slow there (benchmarks/NOTES.md).
+EXPLICIT_TOKENS = 256
 
 
 class Attention(nn.Module):
@@ -45,7 +48,8 @@ class Attention(nn.Module):
             (query,) = self._heads(F.linear(x, weight[0], bias[0]), 1)
             key, value = self._heads(F.linear(memory, weight[1], bias[1]), 2)
         dropout = self.dropout if self.training else 0.0
-        if self.training and query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        bf16_on_cpu = query.device.type == "cpu" and query.dtype == torch.bfloat16
+        if self.training and bf16_on_cpu and key.shape[2] <= EXPLICIT_TOKENS:
             x = explicit_attention(query, key, value, dropout)
         else:
             x = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
@@ -60,8 +64,7 @@ class Attention(nn.Module):
 def explicit_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
     """softmax(query key' / sqrt(d)) value, (B, H, Q, d), (B, H, M, d) twice -> (B, H, Q, d), by two matrix products.
 
-    What `scaled_dot_product_attention` returns, up to rounding. In bf16 on a CPU, where its backward pass is slow,
-    forward and backward take a quarter to a half of its time (benchmarks/NOTES.md).
+    What `scaled_dot_product_attention` returns, up to rounding.
     """
     weights = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
     return F.dropout(weights.softmax(3), dropout) @ value
