@@ -17,8 +17,8 @@ from maskspec_fairseq.clip_rng import DROP_PATH, check_clip_keys, clip_rng
 from maskspec_fairseq.modules.positions import sincos_positions
 
 LAYER_NORM_EPS = 1e-6
-# In bf16 on a CPU, attention among so many tokens (a clip of 5 s has 248) trains faster by explicit products: the backward
-# pass of torch's own kernel is slow there (benchmarks/NOTES.md).
+# In bf16 on a CPU, attention among up to so many tokens (a clip of 5 s has 248) trains faster by explicit products: the
+# backward pass of torch's own kernel is slow there (benchmarks/NOTES.md).
 EXPLICIT_TOKENS = 256
 
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from maskspec_fairseq.modules.transformer import (
+    EXPLICIT_TOKENS,
     LAYER_NORM_EPS,
     Attention,
     TransformerBlock,
@@ -75,9 +76,10 @@ def test_attention_by_two_products_drops_weights_and_keeps_their_mean():
     assert found.std() > 0.1 and abs(found.mean() - 1) < 0.05
 
 
-def test_a_training_step_in_bf16_is_near_that_in_float32():
+@pytest.mark.parametrize("tokens", [30, EXPLICIT_TOKENS + 1])
+def test_a_training_step_in_bf16_is_near_that_in_float32(tokens):
     attention = Attention(64, 4)
-    x = torch.randn(3, 30, 64, requires_grad=True)
+    x = torch.randn(3, tokens, 64, requires_grad=True)
     gradients = []
     for bf16 in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
