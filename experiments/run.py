@@ -2,9 +2,9 @@
 
 The list has steps, the most informative first. A step is a command of this project, the file that it makes (by default
 its score), and the steps that it needs. `over` repeats a step for values whose names stand in braces: a dictionary of
-lists, for every combination of them, or one list of combinations. A step with a `score` (a file that maskspec-evaluate
-or maskspec-probe writes) adds a row to runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv and its resolved
-config as configs/STEP.yaml.
+values and of lists, for every combination of them, or several such dictionaries. A step with a `score` (a file that
+maskspec-evaluate or maskspec-probe writes) adds a row to runs.csv; one with a `run_dir` leaves its log as logs/STEP.csv
+and its resolved config as configs/STEP.yaml.
 
 Steps with a row, or a file, are not run again; an interrupted step resumes, because its command does. A step with a row
 runs again only if a later step needs its file and the file is gone.
@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import yaml
 
@@ -40,10 +40,7 @@ def read_steps(path: Path) -> dict[str, dict[str, Any]]:
     """
     steps: dict[str, dict[str, Any]] = {}
     for step in yaml.safe_load(path.read_text(encoding="utf-8"))["steps"]:
-        over = step.pop("over", {})
-        if isinstance(over, dict):
-            over = [dict(zip(over, values)) for values in itertools.product(*over.values())]
-        for named in over:
+        for named in combinations(step.pop("over", {})):
             filled = {key: fill(value, named) for key, value in step.items()}
             filled.setdefault("makes", filled.get("score"))
             if filled["name"] in steps:
@@ -53,6 +50,15 @@ def read_steps(path: Path) -> dict[str, dict[str, Any]]:
                 raise ValueError(f"{path}: expected {missing} before {filled['name']}, which needs them")
             steps[filled["name"]] = filled
     return steps
+
+
+def combinations(over: Union[dict[str, Any], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Every combination of the values of a dictionary, or of each of several; what is no list is its one value."""
+    found = []
+    for values in over if isinstance(over, list) else [over]:
+        lists = [value if isinstance(value, list) else [value] for value in values.values()]
+        found += [dict(zip(values, combination)) for combination in itertools.product(*lists)]
+    return found
 
 
 def fill(value: Any, named: dict[str, Any]) -> Any:

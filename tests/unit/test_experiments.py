@@ -107,6 +107,12 @@ def test_combinations_may_be_listed(tmp_path):
     assert {name: step["command"] for name, step in steps.items()} == {"tiny": "train 1", "small": "train 2"}
 
 
+def test_a_listed_combination_may_have_lists():
+    over = [{"start": "random", "fold": [1, 2]}, {"start": "pretrained", "fold": [3]}]
+    starts = [("random", 1), ("random", 2), ("pretrained", 3)]
+    assert [(values["start"], values["fold"]) for values in run.combinations(over)] == starts
+
+
 def test_goes_on_where_a_step_failed(experiments, capsys):
     broken = experiments.parent / "broken"
     broken.touch()
