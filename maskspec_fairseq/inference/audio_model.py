@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Optional, Union
 
-import numpy as np
-import soxr
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +19,7 @@ from maskspec_fairseq.audio.read import clip_samples
 from maskspec_fairseq.checkpoints.check import ARCHITECTURE
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.scored_windows import ScoredWindows
+from maskspec_fairseq.inference.waveforms import check_waveform, cut_windows, resample, unpad
 from maskspec_fairseq.modules.classifier import SpectrogramClassifier
 from maskspec_fairseq.modules.frame_head import pool_frames
 from maskspec_fairseq.modules.pooling import ATTENTION, check_pool
@@ -381,61 +380,8 @@ class AudioModel(nn.Module):
                 "for example scale=32768 for that of int16"
             )
         if sample_rate != self.sample_rate:
-            clips = waveform.detach().cpu().numpy()
-            resampled = np.stack([soxr.resample(clip, sample_rate, self.sample_rate, quality="HQ") for clip in clips])
-            if not resampled.size:
-                raise ValueError(
-                    f"expected at least one sample at {self.sample_rate} Hz, found {clips.shape[1]} at {sample_rate} Hz"
-                )
-            waveform = torch.from_numpy(resampled)
+            waveform = resample(waveform, sample_rate, self.sample_rate)
         return waveform.to(self.device)
-
-
-def cut_windows(waveform: Tensor, size: int, hop: int) -> Tensor:
-    """(B, T) -> (B, K, W): each sample is in a window, the last one ends with the clip, a short clip is padded.
-
-    Args:
-        waveform: of any length.
-        size: W.
-        hop: samples from one window to the next, from 1 to W.
-    """
-    waveform = nn.functional.pad(waveform, (0, max(0, size - waveform.shape[1])))
-    beyond = waveform.shape[1] - size
-    # not -(-beyond // hop): ONNX rounds a division towards zero
-    starts = torch.arange(1 + (beyond + hop - 1) // hop, device=waveform.device) * hop  # (K,)
-    starts = starts.clamp(max=beyond)
-    return waveform[:, starts[:, None] + torch.arange(size, device=waveform.device)]
-
-
-def check_waveform(waveform: Tensor) -> None:
-    """Check that a waveform is a tensor of floats, (B, T), with samples.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not (torch.is_tensor(waveform) and waveform.dim() == 2 and waveform.is_floating_point()):
-        found = f"{waveform.dtype} {tuple(waveform.shape)}" if torch.is_tensor(waveform) else type(waveform).__name__
-        raise ValueError(
-            f"expected a waveform as a tensor of floats, (B, T), found {found}; for a single clip: clip[None]"
-        )
-    if not waveform.numel():
-        raise ValueError(f"expected a waveform with samples, found the shape {tuple(waveform.shape)}")
-
-
-def unpad(waveform: Tensor, lengths: Sequence[int]) -> list[Tensor]:
-    """(B, T) -> B clips, (T',) each, without their padding.
-
-    Raises:
-        ValueError: see `check_waveform`; or not B numbers of samples from 1 to T.
-    """
-    check_waveform(waveform)
-    num_clips, num_samples = waveform.shape
-    counts = torch.as_tensor(lengths)
-    if counts.shape != (num_clips,) or counts.is_floating_point() or counts.min() < 1 or counts.max() > num_samples:
-        raise ValueError(
-            f"expected lengths of {num_clips} clips, each from 1 to {num_samples} samples, found {counts.tolist()}"
-        )
-    return [clip[:count] for clip, count in zip(waveform, counts.tolist())]
 
 
 def load_weights(model: AudioModel, weights: Mapping[str, Tensor], path: str) -> AudioModel:

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.data_dir.manifest import Manifest
-from maskspec_fairseq.inference.audio_model import AudioModel, cut_windows
+from maskspec_fairseq.inference.audio_model import AudioModel
+from maskspec_fairseq.inference.waveforms import cut_windows
 
 
 class WindowedClips(Dataset):

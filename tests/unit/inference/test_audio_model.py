@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 
 import maskspec_fairseq
 from maskspec_fairseq.cli import export
-from maskspec_fairseq.inference.audio_model import cut_windows
 from maskspec_fairseq.inference.embed_files import FrameEncoder
 from maskspec_fairseq.inference.export_folder import write_folder
 from maskspec_fairseq.inference.file_batches import encode_file
@@ -61,25 +60,6 @@ def test_config_has_the_names_of_transformers(tmp_path):
     assert config["id2label"] == {"0": "Dog, barking", "1": "Rain", "2": "Sea waves"}
     assert config["problem_type"] == "multi_label_classification" and config["num_mel_bins"] == 128
     assert config["max_length"] == 96 and config["sampling_rate"] == RATE
-
-
-@pytest.mark.parametrize(
-    "length, hop, starts",
-    [
-        (10, 10, [0]), (14, 10, [0, 4]), (20, 10, [0, 10]), (25, 10, [0, 10, 15]), (30, 10, [0, 10, 20]),
-        (20, 4, [0, 4, 8, 10]), (12, 1, [0, 1, 2]),
-    ],
-)  # fmt: skip
-def test_each_sample_is_in_a_window_and_the_last_one_ends_with_the_clip(length, hop, starts):
-    waveform = torch.arange(length)
-    windows = cut_windows(torch.stack([waveform, -waveform]), 10, hop)
-    assert windows.shape == (2, len(starts), 10) and windows[0, :, 0].tolist() == starts
-    assert (windows.diff(dim=2)[0] == 1).all() and torch.equal(windows[1], -windows[0])
-    assert set(windows[0].flatten().tolist()) == set(range(length))
-
-
-def test_a_clip_shorter_than_a_window_is_padded():
-    assert cut_windows(torch.ones(1, 3), 5, 5).tolist() == [[[1, 1, 1, 0, 0]]]
 
 
 @pytest.mark.parametrize("length", LENGTHS)
