@@ -2,7 +2,24 @@
 
 import argparse
 import re
+from pathlib import Path
 from typing import Callable, Union
+
+
+def output_name(text: str) -> str:
+    """The name of a file or a folder to write, which is not empty, as a shell variable that is not set is.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, found an empty one; is a variable of the shell not set?")
+    return text
+
+
+def output_path(text: str) -> Path:
+    """`output_name` as a path."""
+    return Path(output_name(text))
 
 
 def int_at_least(minimum: int) -> Callable[[str], int]:

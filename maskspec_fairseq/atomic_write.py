@@ -27,14 +27,23 @@ def write_together(
         OSError: the directory or a file cannot be written. What the functions raise is passed on.
     """
     os.makedirs(directory, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=directory))
+    except OSError as error:
+        error.filename = os.fspath(directory)  # users never named the scratch directory
+        raise
     try:
         for name, write in files.items():
             write(scratch / name)
         for name in stale:
             Path(directory, name).unlink(missing_ok=True)
         for name in files:
-            os.replace(scratch / name, os.path.join(directory, name))
+            target = os.path.join(directory, name)
+            try:
+                os.replace(scratch / name, target)
+            except OSError as error:
+                error.filename = target
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -56,8 +56,8 @@ def _cure(versions: list[str]) -> str:
     if python >= FIRST_PYTHON_WITHOUT_FAIRSEQ:
         return (
             f"no release of fairseq supports Python {python[0]}.{python[1]}: make an environment of Python 3.9 to 3.12 "
-            "for training, `python3.12 -m venv .venv && .venv/bin/pip install 'maskspec-fairseq[fairseq]'`; everything "
-            "but training works without fairseq"
+            "for training, `python3.12 -m venv .venv && .venv/bin/pip install 'CHECKOUT[fairseq]'`, with a checkout of "
+            "this package; everything but training works without fairseq"
         )
     if versions:
         bounds = " ".join(f"'{package}<{major}.{minor}'" for package, (major, minor) in FIRST_UNTESTED.items())

@@ -22,7 +22,7 @@ def log_entries(path: Union[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         OSError: the log cannot be read.
     """
-    with open(path, encoding="utf-8") as stream:
+    with open(path, encoding="utf-8", errors="replace") as stream:  # a log has lines of other programs, too
         for line in stream:
             match = LOG_LINE.search(line)
             if match:

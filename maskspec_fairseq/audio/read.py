@@ -16,6 +16,7 @@ import soxr
 
 from maskspec_fairseq.audio import MIN_RATE, AudioError
 from maskspec_fairseq.audio.exact_file import ExactFile
+from maskspec_fairseq.audio.formats import conversion, is_decodable
 from maskspec_fairseq.audio.packs import PcmReader, check_regular, open_clip, split_path
 from maskspec_fairseq.audio.pieces import PieceReader, split_piece
 from maskspec_fairseq.audio.unfinished_wav import finish
@@ -84,7 +85,9 @@ def _open_whole(path: str) -> Union[ExactFile, PcmReader]:
 def _open_file(path: str) -> ExactFile:
     try:
         check_regular(path)
-        open(path, "rb").close()  # libsndfile calls every failure to open "System error"
+        with open(path, "rb") as stream:  # libsndfile calls every failure to open "System error"
+            if not stream.read(1):
+                raise AudioError(f"{path}: expected audio, found a file of 0 bytes; get it again")
         file = ExactFile(path)
         if not file.frames and file.format == "WAV":
             finished = finish(path)
@@ -98,9 +101,12 @@ def _open_file(path: str) -> ExactFile:
         ) from error
     except PermissionError as error:
         raise AudioError(f"{path}: expected audio, found a file without permission to read it") from error
+    except UnicodeEncodeError as error:
+        raise AudioError(f"{path!r}: expected a path in UTF-8, found another; rename the file") from error
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: .raw; ValueError: NUL
         found = "no frame of mp3" if getattr(error, "code", 0) == NO_MP3_FRAME else error
-        raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}") from error
+        cure = "" if is_decodable(path) else f"; convert it by {conversion(path)}"
+        raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}{cure}") from error
 
 
 def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[ExactFile, PcmReader]:

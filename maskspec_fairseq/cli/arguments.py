@@ -61,7 +61,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         type=int_at_least(0),
         default=WORKERS,
         metavar="N",
-        help="processes that load audio, 0 for none of its own (default: 1, with more than two cores)",
+        help="processes that load audio; 0: the program loads it itself (default: 1, with more than two cores)",
     )
 
 

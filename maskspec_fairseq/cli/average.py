@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
-from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.argument_types import int_at_least, output_name
 from maskspec_fairseq.checkpoints.average import BEST, EPOCH, UPDATE, average_checkpoints, choose_checkpoints
 from maskspec_fairseq.checkpoints.write import write_checkpoint
 from maskspec_fairseq.cli.arguments import make_parser
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         help="checkpoints; or, with an option --num-..., a run's directory of them",
     )
-    parser.add_argument("--output", required=True, metavar="FILE", help="the checkpoint to write")
+    parser.add_argument("--output", type=output_name, required=True, metavar="FILE", help="the checkpoint to write")
     number = parser.add_mutually_exclusive_group()
     number.add_argument("--num-epoch-checkpoints", type=int_at_least(1), metavar="N", help=f"the last N {EPOCH.like}")
     number.add_argument("--num-update-checkpoints", type=int_at_least(1), metavar="N", help=f"the last N {UPDATE.like}")

@@ -3,11 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Optional
 
-from maskspec_fairseq.argument_types import fraction, int_at_least, seconds
+from maskspec_fairseq.argument_types import fraction, int_at_least, output_path, seconds
 from maskspec_fairseq.audio import MIN_RATE
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import FAILED, run_program
@@ -79,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that all corpora have in common."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DATA_DIR", help="where the manifests go")
+    parser.add_argument("--out", type=output_path, required=True, metavar="DATA_DIR", help="where the manifests go")
     parser.add_argument("--min-sec", type=seconds, default=0.05, help="reject shorter files (default: 0.05)")
     parser.add_argument(
         "--min-rate",

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from maskspec_fairseq.argument_types import output_name
 from maskspec_fairseq.checkpoints.write import write_checkpoint
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
@@ -24,7 +25,7 @@ EXAMPLE = "maskspec-convert checkpoint-60.pth --statistics mean_std_128.npy --ou
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("maskspec-convert", __doc__, EXAMPLE)
     parser.add_argument("input", metavar="FILE", help="weights: a file of torch.save, or .safetensors")
-    parser.add_argument("--out", required=True, metavar="OUT.pt", help="the checkpoint to write")
+    parser.add_argument("--out", type=output_name, required=True, metavar="OUT.pt", help="the checkpoint to write")
     parser.add_argument(
         "--statistics", metavar="FILE.npy", help="mean_std_128.npy of MaskSpec's code, for MaskSpec's files only"
     )

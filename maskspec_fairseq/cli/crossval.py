@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.argument_types import int_at_least, output_name
 from maskspec_fairseq.atomic_write import write_json
 from maskspec_fairseq.checkpoints.exported import pretrained_path, weights_file
 from maskspec_fairseq.checkpoints.run_record import sha256
@@ -183,7 +183,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--folds", nargs="+", type=fold_or_override, metavar="N", help="those to hold out in turn (default: all)"
     )
-    parser.add_argument("--out", help="where the runs go (default: runs/CONFIG_NAME); finished folds are not run again")
+    parser.add_argument(
+        "--out",
+        type=output_name,
+        help="where the runs go (default: runs/CONFIG_NAME); finished folds are not run again",
+    )
     parser.add_argument(
         "--best-on-test",
         action="store_true",

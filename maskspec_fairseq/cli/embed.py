@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
-from maskspec_fairseq.argument_types import int_at_least
+from maskspec_fairseq.argument_types import int_at_least, output_name
 from maskspec_fairseq.cli.arguments import (
     add_batch_size,
     add_device,
@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", required=True, help="of any run, or a folder of maskspec-export")
     parser.add_argument(
         "--out",
+        type=output_name,
         required=True,
         help="NAME.npy or NAME.npz with all clips, any other name for a folder with one .npy per clip",
     )

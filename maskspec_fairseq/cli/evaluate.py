@@ -3,9 +3,10 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Optional
 
-from maskspec_fairseq.argument_types import int_at_least, seconds
+from maskspec_fairseq.argument_types import int_at_least, output_name, seconds
 from maskspec_fairseq.cli.arguments import (
     add_detection,
     add_device,
@@ -15,6 +16,7 @@ from maskspec_fairseq.cli.arguments import (
     make_parser,
 )
 from maskspec_fairseq.cli.program import run_program
+from maskspec_fairseq.corpora.output_dir import check_writable
 from maskspec_fairseq.data_dir.lines import escaped
 from maskspec_fairseq.inference.evaluate import evaluate, write_evaluation
 
@@ -23,11 +25,12 @@ maskspec-evaluate --checkpoint exported/ --data data/esc50 --subset fold1 --out 
 
 
 def table(summary: dict[str, Any]) -> str:
-    """The scores, and the three worst and best classes, as text."""
+    """The scores, and the three worst and best classes, or all of them if there are no more, as text."""
     scored = sorted((value, escaped(key)) for key, value in summary["classes"].items() if value is not None)
-    worst, best = (", ".join(f"{key} {value:.3f}" for value, key in part) for part in (scored[:3], scored[-3:]))
+    parts = [scored] if len(scored) <= 6 else [scored[:3], scored[-3:]]
+    classes = " ... ".join(", ".join(f"{key} {value:.3f}" for value, key in part) for part in parts)
     lines = [f"{name:<20} {value:8.4f}" for name, value in summary["scores"].items()]
-    lines.append(f"{summary['class_score']} of classes: {worst} ... {best}")
+    lines.append(f"{summary['class_score']} of classes: {classes}")
     skipped = len(summary["classes"]) - len(scored)
     if skipped:
         lines.append(f"{skipped} of {len(summary['classes'])} classes have no clip here and are left out of the means")
@@ -56,11 +59,15 @@ def build_parser() -> argparse.ArgumentParser:
     add_precision(parser)
     add_detection(parser)
     add_device(parser)
-    parser.add_argument("--out", metavar="DIR", help="for scores.json, predictions.csv and a picture (default: none)")
+    parser.add_argument(
+        "--out", type=output_name, metavar="DIR", help="for scores.json, predictions.csv and a picture (default: none)"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.out:
+        check_writable(Path(args.out))
     evaluation = evaluate(
         args.checkpoint,
         args.data,
@@ -72,9 +79,9 @@ def run(args: argparse.Namespace) -> None:
         detection_of(args),
         args.precision,
     )
+    print(table(evaluation.summary))
     if args.out:
         write_evaluation(evaluation, args.out)
-    print(table(evaluation.summary))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

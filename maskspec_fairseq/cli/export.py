@@ -8,6 +8,7 @@ from typing import Optional
 
 import torch
 
+from maskspec_fairseq.argument_types import output_name
 from maskspec_fairseq.atomic_write import write_whole
 from maskspec_fairseq.cli.arguments import add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
@@ -38,7 +39,9 @@ python -c "import maskspec_fairseq; print(maskspec_fairseq.load_model('esc10_fol
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("maskspec-export", __doc__, EXAMPLE)
     parser.add_argument("--checkpoint", required=True, help="of a pretraining or finetuning run, or an exported folder")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for config.json and model.safetensors")
+    parser.add_argument(
+        "--out", type=output_name, required=True, metavar="DIR", help="folder for config.json and model.safetensors"
+    )
     parser.add_argument(
         "--onnx", action="store_true", help=f"also write {ONNX_FILE}: the whole model, for waveforms at its rate"
     )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Optional
 
+from maskspec_fairseq.argument_types import output_name
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
 from maskspec_fairseq.plots import draw_curves
@@ -17,7 +18,9 @@ EXAMPLE = "maskspec-plot-loss runs/esc10_tiny/hydra_train.log --out loss.png"
 def build_parser() -> argparse.ArgumentParser:
     parser = make_parser("maskspec-plot-loss", __doc__, EXAMPLE)
     parser.add_argument("log", help="hydra_train.log in the run's directory")
-    parser.add_argument("--out", default="loss.png", metavar="FILE", help="the picture (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=output_name, default="loss.png", metavar="FILE", help="the picture (default: %(default)s)"
+    )
     return parser
 
 

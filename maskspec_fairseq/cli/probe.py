@@ -4,11 +4,14 @@ import argparse
 import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Optional
 
+from maskspec_fairseq.argument_types import output_name
 from maskspec_fairseq.atomic_write import write_json, write_whole
 from maskspec_fairseq.cli.arguments import add_device, add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
+from maskspec_fairseq.corpora.output_dir import check_writable_file
 from maskspec_fairseq.inference.load import load_model
 from maskspec_fairseq.inference.probing import probe
 from maskspec_fairseq.inference.sweep import sweep
@@ -85,8 +88,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_readout(parser, several_pools=True)
     add_device(parser)
-    parser.add_argument("--out", metavar="FILE", help="JSON with every score (default: none)")
-    parser.add_argument("--plot", metavar="FILE", help="with --sweep: PNG of the score over the layers (default: none)")
+    parser.add_argument("--out", type=output_name, metavar="FILE", help="JSON with every score (default: none)")
+    parser.add_argument(
+        "--plot",
+        type=output_name,
+        metavar="FILE",
+        help="with --sweep: PNG of the score over the layers (default: none)",
+    )
     return parser
 
 
@@ -98,6 +106,9 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("expected --plot with --sweep, found --plot alone; add --sweep, or leave --plot out")
     if args.plot and not args.plot.lower().endswith(".png"):
         raise ValueError(f"expected --plot as the name of a PNG, found {args.plot}; call it {args.plot}.png")
+    for path in (args.out, args.plot):
+        if path:
+            check_writable_file(Path(path))
     result = {"checkpoint": args.checkpoint, "data": args.data}
     if args.sweep:
         model = load_model(args.checkpoint).to(args.device)
@@ -105,11 +116,11 @@ def run(args: argparse.Namespace) -> None:
     else:
         model = load_model(args.checkpoint, pools[0] if pools else None, args.layers).to(args.device)
         result.update(probe(model, args.data, args.train, args.test, args.baselines))
+    print(sweep_table(result) if args.sweep else table(result))
     if args.out:
         write_json(args.out, result)
     if args.plot:
         write_whole(args.plot, lambda scratch: draw_sweep(result, str(scratch)))
-    print(sweep_table(result) if args.sweep else table(result))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +14,7 @@ from maskspec_fairseq.data_dir import ManifestError
 
 FAILED = 2  # as argparse has it for arguments
 INTERRUPTED = 128 + signal.SIGINT  # as shells have it for Ctrl-C
+UNREAD = 128 + signal.SIGPIPE  # as shells have it for a program whose output nobody reads any more
 
 
 def run_program(
@@ -32,7 +35,8 @@ def run_program(
         intermixed: whether options may stand between positional arguments; not with subparsers.
 
     Returns:
-        The exit code: 0, 2 after a failure, 130 after Ctrl-C, or what `run` returns.
+        The exit code: 0, 2 after a failure, 130 after Ctrl-C, 141 if who read the output, such as `head`, has ended, or
+        what `run` returns.
     """
     sys.excepthook = sys.__excepthook__  # the one of `cli/__init__.py` is for the imports
     for stream in (sys.stdout, sys.stderr):
@@ -40,7 +44,9 @@ def run_program(
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_intermixed_args(argv) if intermixed else parser.parse_args(argv)
     try:
-        return run(args) or 0
+        code = run(args) or 0
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt as interrupt:
         state = str(interrupt) or "no file was left incomplete; the same command starts again"
         print(f"{parser.prog}: interrupted; {state}", file=sys.stderr)
@@ -56,8 +62,20 @@ def run_program(
         )
         return FAILED
     except (AudioError, ManifestError, ImportError, OSError, ValueError) as error:
+        if isinstance(error, BrokenPipeError) and _output_is_closed():
+            return UNREAD
         print(f"{parser.prog}: {message_of(error)}", file=sys.stderr)
         return FAILED
+
+
+def _output_is_closed() -> bool:
+    """Whether nobody reads stdout any more; if so, it goes nowhere from now on, and the interpreter's end is quiet."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return closed
 
 
 def message_of(error: Exception) -> str:

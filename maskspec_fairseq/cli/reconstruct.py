@@ -11,7 +11,7 @@ import soundfile
 import torch
 from matplotlib.backend_bases import FigureCanvasBase
 
-from maskspec_fairseq.argument_types import int_at_least, seconds
+from maskspec_fairseq.argument_types import int_at_least, output_path, seconds
 from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.audio.read import CHANNELS, load_clip
 from maskspec_fairseq.checkpoints.read import load_autoencoder
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("audio", help="a file that soundfile reads; its beginning is used")
     parser.add_argument("--checkpoint", required=True, help="of a pretraining run, such as checkpoint_last.pt")
     parser.add_argument(
-        "--out", type=Path, default=Path("reconstruction.png"), help="the picture (default: reconstruction.png)"
+        "--out", type=output_path, default=Path("reconstruction.png"), help="the picture (default: reconstruction.png)"
     )
     parser.add_argument(
         "--wav",

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import Any, Callable, NamedTuple, Optional
 
 import soundfile
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.audio import AudioError
+from maskspec_fairseq.audio.formats import EXTENSIONS, conversion, is_decodable
 from maskspec_fairseq.audio.read import AudioReader, open_audio
 from maskspec_fairseq.corpora.pieces import LONG_SEC, Cutting, Part, cut
 from maskspec_fairseq.data_dir import ManifestError
@@ -32,17 +32,6 @@ from maskspec_fairseq.data_dir.lines import problem_of_text
 from maskspec_fairseq.data_dir.manifest import Manifest, problem_of_path, write_manifest, write_rejected
 from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE
 
-# Names of files that soundfile decodes by their headers. Its list of formats has names of formats, not of files.
-EXTENSIONS = (
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff",
-    ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc", ".iff", ".svx", ".8svx", ".avr", ".paf", ".pvf", ".sf",
-    ".ircam",
-)  # fmt: skip
-# Names of files that hold sound, which soundfile does not decode.
-UNDECODABLE = (
-    ".m4a", ".m4b", ".mp4", ".aac", ".ac3", ".amr", ".3gp", ".webm", ".mkv", ".mka", ".mov", ".avi", ".wma", ".wmv",
-    ".ape", ".wv", ".tta", ".mpc", ".spx", ".ra", ".dsf", ".dff",
-)  # fmt: skip
 CHUNK = 64  # files that a process gets at a time
 
 
@@ -146,11 +135,6 @@ def find_audio(directory: Path) -> list[str]:
     return sorted(found)
 
 
-def is_decodable(path: str) -> bool:
-    """Whether soundfile may decode a file, by its name."""
-    return not path.lower().endswith(UNDECODABLE)
-
-
 def resolve_root(root: Path) -> str:
     """Line 1 of a manifest: the absolute path, with links resolved.
 
@@ -175,9 +159,7 @@ def read_header(job: tuple[str, str, float, int]) -> Header:
     if problem:
         return Header(reason=f"the path {problem}")
     if not is_decodable(path):
-        source = os.path.join(root, path)
-        target = os.path.splitext(source)[0] + ".flac"
-        return Header(reason=f"not a format of soundfile; ffmpeg -i {quote(source)} -vn {quote(target)}")
+        return Header(reason=f"not a format of soundfile; {conversion(os.path.join(root, path))}")
     try:
         with open_audio(os.path.join(root, path)) as file:
             frames, rate = file.frames, file.samplerate
@@ -280,6 +262,7 @@ def write_corpus(
         opened["train"] = [(clip, header) for clip, header in opened["train"] if clip.path not in valid]
     files: dict[str, Callable[[Path], None]] = {}
     summary, empty, replaced, num_rejected, num_undecodable = [], [], [], 0, 0
+    first_reason = ""  # why a subset is empty
     pieces: Counter[str] = Counter()  # of each file that is cut
     for subset, clips in opened.items():
         paths, frames, labels, events, rejected = [], [], [], [], []
@@ -317,6 +300,7 @@ def write_corpus(
         summary.append(f"{subset} {len(paths)}")
         if not paths:
             empty.append(subset)
+            first_reason = first_reason or (f", for {rejected[0][0]}: {rejected[0][1]}" if rejected else "")
     if replaced:
         print(f"note: {len(replaced)} files cannot be used and a copy replaces them, {replaced[0]!r} first")
     if corpus.vocabulary is not None:
@@ -327,7 +311,8 @@ def write_corpus(
     write_together(out, files, stale)
     if empty:
         print(
-            f"maskspec-build: no clip is left for {', '.join(empty)}; {out / empty[0]}.rejected.tsv says why",
+            f"maskspec-build: no clip is left for {', '.join(empty)}; {out / empty[0]}.rejected.tsv says why"
+            f"{first_reason}",
             file=sys.stderr,
         )
     enough = num_rejected <= max(max_rejected * len(names), 1 if max_rejected else 0)

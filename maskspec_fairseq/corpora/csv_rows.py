@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from maskspec_fairseq.corpora.builder import EXTENSIONS, UNDECODABLE
+from maskspec_fairseq.audio.formats import EXTENSIONS, UNDECODABLE
 from maskspec_fairseq.corpora.class_names import normal_form
 from maskspec_fairseq.corpora.published_lists import check_file, reading
 from maskspec_fairseq.data_dir import ManifestError

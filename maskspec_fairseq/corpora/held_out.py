@@ -113,10 +113,8 @@ def hold_out(classes: Mapping[str, Sequence[str]], part: float, pattern: Optiona
         )
     valid = {path for name in chosen for path in groups[name]}
     if len(valid) > 2 * part * len(classes):
-        print(
-            f"note: {len(valid)} of {len(classes)} files are held out, more than a fraction of {part:g}, because each "
-            "class has one at least"
-        )
+        least = "each class has one at least" if any(classes.values()) else "one is held out at least"
+        print(f"note: {len(valid)} of {len(classes)} files are held out, more than a fraction of {part:g}: {least}")
     return valid
 
 

@@ -1,4 +1,4 @@
-"""Check that a directory may become a data directory: it is writable, and a build would not spoil what it holds."""
+"""Check, before the work, that its results can be written, and that a build would not spoil what is there."""
 
 import os
 import re
@@ -14,10 +14,10 @@ CLIP_LINE = re.compile(r"[^\t]+\t\d+\n?")
 
 
 def check_writable(out: Path) -> None:
-    """Check that the data directory can be written, by writing and removing a folder where it is or will be.
+    """Check that a directory can be written, by writing and removing a folder where it is or will be.
 
     Raises:
-        ManifestError: the path is a file, or writing there is not allowed.
+        ManifestError: the path is empty or a file, or writing there is not allowed.
     """
     there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
     try:
@@ -26,6 +26,17 @@ def check_writable(out: Path) -> None:
         raise ManifestError(
             f"--out {out}: expected a directory that can be written, found {there}: {error.strerror}; name another"
         ) from error
+
+
+def check_writable_file(out: Path) -> None:
+    """Check that a file can be written, by `check_writable` of its directory.
+
+    Raises:
+        ManifestError: the path is a directory, or writing there is not allowed.
+    """
+    if out.is_dir():
+        raise ManifestError(f"expected the name of a file to write, found the directory {out}; name a file in it")
+    check_writable(out.parent)
 
 
 def check_overwritable(out: Path, subsets: Iterable[str]) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from maskspec_fairseq.corpora.builder import EXTENSIONS, Clip, Corpus
+from maskspec_fairseq.audio.formats import EXTENSIONS
+from maskspec_fairseq.corpora.builder import Clip, Corpus
 from maskspec_fairseq.corpora.shards import (
     add_shard_arguments,
     as_labels,

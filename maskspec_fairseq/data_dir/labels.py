@@ -57,9 +57,14 @@ def read_vocabulary(path: PathLike) -> list[Label]:
     r"""Read `labels.csv`, which is CSV: its lines may end in `\r\n` and a byte-order mark may be in front.
 
     Raises:
-        ManifestError: the header differs, the indices do not count from 0, a key is there twice or cannot be in a label
-            file, or the file is not CSV in UTF-8.
+        ManifestError: there is no such file, the header differs, the indices do not count from 0, a key is there twice
+            or cannot be in a label file, or the file is not CSV in UTF-8.
     """
+    if not os.path.isfile(path):
+        raise ManifestError(
+            f"expected the classes in {path}, found no such file; write the data directory with a subcommand of "
+            "maskspec-build that has labels (folder: with --labels-from-parent)"
+        )
     rows: list[list[str]] = []
     try:
         lines = decoded_lines(path)

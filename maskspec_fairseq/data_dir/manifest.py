@@ -86,9 +86,7 @@ def check_manifest(path: PathLike) -> None:
         ManifestError: it does not; the message names the subsets that do.
     """
     if not os.path.isfile(path):
-        directory = os.path.dirname(path) or "."
-        found = sorted(Path(directory).glob("*.tsv")) if os.path.isdir(directory) else []
-        subsets = ", ".join(p.stem for p in found if not p.stem.endswith(".rejected"))
+        subsets = ", ".join(list_subsets(os.path.dirname(path) or "."))
         raise ManifestError(
             f"expected a manifest at {path}, found "
             + (
@@ -97,6 +95,12 @@ def check_manifest(path: PathLike) -> None:
                 else "none in that directory; write one with `maskspec-build folder AUDIO_DIR --out DATA_DIR`"
             )
         )
+
+
+def list_subsets(directory: PathLike) -> list[str]:
+    """The names of the subsets of a data directory, sorted; none if there is no directory."""
+    names = sorted(path.stem for path in Path(directory).glob("*.tsv"))
+    return [name for name in names if not name.endswith(".rejected")]
 
 
 def list_folds(directory: PathLike) -> list[int]:

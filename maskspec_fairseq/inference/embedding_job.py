@@ -6,6 +6,7 @@ are put together at the end.
 Shapes: N clips, E width of an embedding.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -157,6 +158,8 @@ def embed_clips(
         if not failed:
             write_json(removal_path(out), finished)
             finish_removal(out, folder)
+    if not any(Path(folder).rglob("*.npy")):
+        remove_notes(folder)
     return JobResult(len(targets), len(done), num_before, [failed[target] for target in files if target in failed])
 
 
@@ -263,12 +266,24 @@ def check_same_run(folder: str, run: dict[str, Any]) -> None:
     if not isinstance(noted, dict):
         raise ValueError(f"{path}: expected settings of a job, found {noted!r}; remove the folder")
     noted = {"precision": "float32", **noted}  # older notes do not say it
-    differing = [f"{name} {noted.get(name)!r}, not {run[name]!r}" for name in run if noted.get(name) != run[name]]
+    differing = [
+        "another model" if name == "model_sha256" else f"{name} {noted.get(name)!r}, not {run[name]!r}"
+        for name in run
+        if noted.get(name) != run[name]
+    ]
     if differing:
         raise ValueError(
             f"{folder}: expected embeddings by this command, found those of another one ({'; '.join(differing)}); "
             "give the same options, choose another --out, or remove the folder"
         )
+
+
+def remove_notes(folder: str) -> None:
+    """Remove a folder without embeddings, whose notes would only keep the next job, perhaps of another model, away."""
+    for name in (RUN_FILE, SOURCES_FILE):
+        Path(folder, name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the user's own folder, with other files
+        os.rmdir(folder)
 
 
 def output_form(out: str) -> str:

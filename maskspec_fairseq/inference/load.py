@@ -54,7 +54,7 @@ def _download(name: str) -> str:
     if not HUB_NAME.fullmatch(name):
         raise ValueError(
             f"{name}: expected a checkpoint of a maskspec run, found no such file; correct the path, or name weights "
-            f"that come with the package ({', '.join(shipped_folders())})"
+            f"that come with the package, which have no labels ({', '.join(shipped_folders())})"
         )
     try:
         from huggingface_hub import snapshot_download

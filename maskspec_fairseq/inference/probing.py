@@ -16,7 +16,7 @@ from maskspec_fairseq.audio.read import load_clip
 from maskspec_fairseq.data.clip_targets import ClipTargets
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, read_labels, read_vocabulary
-from maskspec_fairseq.data_dir.manifest import list_folds, read_manifest
+from maskspec_fairseq.data_dir.manifest import list_folds, list_subsets, read_manifest
 from maskspec_fairseq.inference.audio_model import AudioModel
 from maskspec_fairseq.inference.embed_files import EmbeddingEncoder
 from maskspec_fairseq.inference.file_batches import encode_files
@@ -153,9 +153,12 @@ def list_splits(directory: str, train: Optional[Sequence[str]], test: Optional[s
         return [(list(train), test)]
     folds = [f"fold{number}" for number in list_folds(directory)]
     if train or test or len(folds) < 2:
+        if not os.path.isdir(directory):
+            raise ManifestError(f"expected a data directory, found none at {directory}; correct the path")
+        given = "--train alone" if train else "--test alone" if test else "neither --train nor --test"
         raise ManifestError(
-            f"{directory}: expected subsets fold1, fold2, ..., or --train SUBSET and --test SUBSET, found {len(folds)} "
-            f"folds, --train {train} and --test {test}"
+            f"{directory}: expected subsets fold1, fold2, ..., or --train SUBSET and --test SUBSET, found {given}, and "
+            f"the subsets {', '.join(list_subsets(directory)) or 'none'} there; name two of the subsets"
         )
     return [([name for name in folds if name != fold], fold) for fold in folds]
 

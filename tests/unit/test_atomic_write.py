@@ -43,3 +43,14 @@ def test_stale_files_go_when_the_new_ones_are_complete(tmp_path):
     (tmp_path / "stale").write_text("old")
     write_together(tmp_path, {"one": lambda path: path.write_text("new")}, ["stale", "never there"])
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"one": "new"}
+
+
+def test_errors_name_what_was_asked_for(tmp_path):
+    """And no scratch file, which nobody has named."""
+    (tmp_path / "taken" / "by").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError) as error:
+        write_whole(tmp_path / "taken", lambda scratch: scratch.write_text("a file"))
+    assert error.value.filename == str(tmp_path / "taken")
+    with pytest.raises(FileNotFoundError) as error:
+        write_together("/proc", {"a": lambda scratch: scratch.write_text("a file")})
+    assert error.value.filename == "/proc"

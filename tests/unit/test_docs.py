@@ -6,8 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from maskspec_fairseq.audio.formats import EXTENSIONS, UNDECODABLE
 from maskspec_fairseq.cli import build
-from maskspec_fairseq.corpora.builder import EXTENSIONS, UNDECODABLE
 from tests.factories import REPOSITORY, read_subset, run_build, write_tone
 
 CORPORA = {  # subset -> published clips

@@ -12,6 +12,6 @@ except ModuleNotFoundError as error:
     if not (error.name or "").startswith("maskspec_fairseq"):
         raise
     raise ImportError(
-        "expected the package maskspec-fairseq, which has the classes of this model, found none; "
-        "pip install 'maskspec-fairseq[transformers]'"
+        "expected the package maskspec-fairseq, which has the classes of this model, found none; get a checkout of it, "
+        "and pip install 'CHECKOUT[transformers]'"
     ) from None

@@ -18,6 +18,7 @@ from typing import BinaryIO, Callable, cast
 
 from tqdm import tqdm
 
+from maskspec_fairseq.argument_types import output_path
 from maskspec_fairseq.atomic_write import write_together
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.hdf5_pack import PcmReader
@@ -38,7 +39,9 @@ READABLE = (stat.S_IFREG | 0o644) << 16  # mode of a member when it is unpacked
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
-    parser.add_argument("--out", type=Path, required=True, metavar="PACKED_DIR", help="where zips and manifests go")
+    parser.add_argument(
+        "--out", type=output_path, required=True, metavar="PACKED_DIR", help="where zips and manifests go"
+    )
 
 
 def data_offset(stream: BinaryIO, member: zipfile.ZipInfo) -> int:

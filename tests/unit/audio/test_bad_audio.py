@@ -146,8 +146,8 @@ FILES = [
     Broken("beyond_float32.wav", audio(1e300 * NOISE, subtype="DOUBLE"), None, "NaN or infinity"),
     Broken("a_cube_of_temperatures.wav", audio(1e30 * NOISE, subtype="FLOAT"), None, "with a full scale of 1"),
     # Not audio
-    Broken("empty.wav", content(b""), NOT_AUDIO, NOT_AUDIO),
-    Broken("empty.mp3", content(b""), "no frame of mp3", "no frame of mp3"),
+    Broken("empty.wav", content(b""), "a file of 0 bytes", "a file of 0 bytes"),
+    Broken("empty.mp3", content(b""), "a file of 0 bytes", "a file of 0 bytes"),
     Broken("text.wav", content(b"a text\n" * 100), NOT_AUDIO, NOT_AUDIO),
     Broken("text.mp3", content(b"a text\n" * 100), "no frame of mp3", "no frame of mp3"),
     Broken("half_a_word.wav", content(b"RIF"), NOT_AUDIO, NOT_AUDIO),

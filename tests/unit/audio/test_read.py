@@ -1,3 +1,6 @@
+import os
+import re
+
 import numpy as np
 import pytest
 import soundfile
@@ -113,3 +116,19 @@ def test_an_impossible_sample_rate_is_refused(tmp_path, rate):
     message = f"slow.wav: expected a sample rate of at least 1000 Hz in its header, found {rate}; encode it again"
     with pytest.raises(AudioError, match=message):
         load_clip(str(path), RATE)
+
+
+def test_a_file_that_ffmpeg_decodes_is_named_with_the_command(tmp_path):
+    (tmp_path / "voice memo.m4a").write_bytes(b"\x00\x00\x00\x18ftypM4A " + bytes(200))
+    with pytest.raises(
+        AudioError, match=re.escape(f"ffmpeg -i '{tmp_path}/voice memo.m4a' -vn '{tmp_path}/voice memo.f")
+    ):
+        load_clip(str(tmp_path / "voice memo.m4a"), 32000)
+
+
+def test_a_name_that_is_not_utf_8_is_said(tmp_path):
+    path = os.path.join(tmp_path, os.fsdecode(b"bad\xff.wav"))
+    with open(path, "wb") as stream:
+        soundfile.write(stream, np.zeros(100), 8000, format="WAV")
+    with pytest.raises(AudioError, match="expected a path in UTF-8"):
+        load_clip(path, 32000)

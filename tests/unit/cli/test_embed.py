@@ -374,6 +374,15 @@ def test_failed_files_have_no_row_and_are_tried_again(job, capsys):
 def test_nothing_is_written_where_every_file_fails(job, capsys):
     run("none.wav", "--out", "e.npz", code=2)
     assert not (job / "e.npz").exists() and "embedded 0 of 1 clips: nothing written" in capsys.readouterr().out
+    other = save_exported(tagging_model(seed=1), job / "other")
+    run(*files(), "--out", "e.npz", checkpoint=other)  # no note of the first job keeps it away
+    assert not (job / "e.npz.parts").exists()
+    run("none.wav", "--out", "folder", code=2)
+    assert not (job / "folder").exists()
+    run(*files(), "--out", "folder")
+    before = sorted(os.listdir("folder"))
+    run("none.wav", "--out", "folder", code=2)
+    assert sorted(os.listdir("folder")) == before
 
 
 def test_a_path_that_a_list_cannot_hold_fails_alone(job, capsys):
@@ -392,7 +401,7 @@ def test_what_another_command_made_is_not_mixed_in(job, monkeypatch, capsys):
         run(*files(), "--out", "e.npy", code=130)
     other = save_exported(tagging_model(seed=1), job / "other")
     for arguments, checkpoint, message in [
-        ([], other, "model_sha256"),
+        ([], other, "another model"),
         (["--batch-size", "3"], "model", f"batch_size {MAX_WINDOWS}, not 3"),
         (["--precision", "bf16"], "model", "precision 'float32', not 'bf16'"),
     ]:

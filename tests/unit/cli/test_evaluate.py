@@ -169,6 +169,21 @@ def test_a_score_that_is_not_finite_is_null_in_the_file(tmp_path):
     assert json.loads((tmp_path / "s.json").read_text())["scores"] == {"mAP": 1.0, "d_prime": None, "mean_auc": None}
 
 
+def test_each_of_a_few_classes_is_shown_once(data, capsys):
+    path, _ = save_finetuned(data / "a.pt", 1)
+    run(data, "--checkpoint", path)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("recall of classes: "))
+    assert all(line.count(f"{key} ") == 1 for key in LABELS) and "..." not in line
+
+
+def test_where_the_scores_go_is_checked_before_a_clip_is_read(data, monkeypatch, capsys):
+    path, _ = save_finetuned(data / "a.pt", 1)
+    monkeypatch.setattr(evaluate, "evaluate", None)
+    arguments = ["--data", str(data), "--subset", "test", "--checkpoint", path, "--out", str(data / "test.tsv")]
+    assert evaluate.main(arguments) == 2
+    assert f"expected a directory that can be written, found {data / 'test.tsv'}" in capsys.readouterr().err
+
+
 def test_what_does_not_fit_is_refused(data, capsys):
     good, _ = save_finetuned(data / "a.pt", 1)
     other, _ = save_finetuned(data / "b.pt", 1, labels=("low", "high", "middle"))
@@ -203,3 +218,6 @@ def test_what_does_not_fit_is_refused(data, capsys):
     (data / "test.lbl").unlink()
     assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 2
     assert "test.lbl" in capsys.readouterr().err
+    (data / "labels.csv").unlink()
+    assert evaluate.main(["--data", str(data), "--subset", "test", "--checkpoint", good]) == 2
+    assert "of maskspec-build that has labels (folder: with --labels-from-parent)" in capsys.readouterr().err

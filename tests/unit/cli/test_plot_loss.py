@@ -62,8 +62,10 @@ def test_a_run_called_in_japanese_is_drawn_without_warnings(tmp_path):
 def test_what_cannot_be_drawn_is_refused_in_a_line(tmp_path, capsys):
     (tmp_path / "hydra_train.log").write_text(LOG)
     (tmp_path / "empty.log").write_text("nothing\n")
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x80\xff\n")
     for log, out, message in [
         ("empty.log", "l.png", "common.log_format=json, found none"),
+        ("checkpoint.pt", "l.png", "checkpoint.pt: expected lines of a training run"),
         ("none.log", "l.png", "none.log: No such file or directory"),
         ("hydra_train.log", "no/l.png", "l.png: No such file or directory"),
     ]:

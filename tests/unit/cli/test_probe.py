@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 import shutil
 
 import numpy as np
@@ -206,9 +207,26 @@ def test_random_encoder_has_the_statistics_and_other_weights():
     assert not torch.equal(other.network.encoder.patch_embed.weight, model.network.encoder.patch_embed.weight)
 
 
+def test_scores_are_printed_though_they_cannot_be_written(data, monkeypatch, capsys):
+    """As on a disk that is full since the program began."""
+    monkeypatch.setattr(probe, "write_json", lambda *_: os.mkdir(data))
+    assert run(data, "--out", str(data / "a.json")) == 2
+    shown = capsys.readouterr()
+    assert "embeddings" in shown.out and "accuracy" in shown.out and "File exists" in shown.err
+
+
 def test_what_is_missing_is_named(data, capsys):
     for arguments, message in [
-        (["--train", "fold1"], "or --train SUBSET and --test SUBSET"),
+        (
+            ["--train", "fold1"],
+            "or --train SUBSET and --test SUBSET, found --train alone, and the subsets fold1, fold2",
+        ),
+        (["--data", str(data / "no")], f"expected a data directory, found none at {data / 'no'}"),
+        (["--out", str(data)], f"expected the name of a file to write, found the directory {data}"),
+        (
+            ["--out", str(data / "fold1.tsv" / "a.json")],
+            f"expected a directory that can be written, found {data}/fold1",
+        ),
         (["--train", "fold1", "--test", "fold9"], "fold9.tsv"),
         (["--train", "fold1", "fold2", "--test", "fold2"], "found fold2 in both; leave it out of --train"),
         (["--train", "fold1", "fold1", "--test", "fold2"], "each subset of --train once, found fold1 twice; name it"),

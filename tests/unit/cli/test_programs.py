@@ -129,3 +129,33 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(given, found):
     environment["PYTHONPATH"] = str(REPOSITORY)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == found
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_output_that_nobody_reads_ends_a_program_quietly(lines):
+    """As in `maskspec-tag ... | head -1`: while it prints, and at its end."""
+    code = (
+        "from maskspec_fairseq.cli.arguments import make_parser\n"
+        "from maskspec_fairseq.cli.program import run_program\n"
+        "import sys\n"
+        "def run(args):\n"
+        "    sys.stdin.read()\n"
+        f"    for number in range({lines}): print(number)\n"
+        "raise SystemExit(run_program(make_parser('maskspec-x', '', ''), run, []))"
+    )
+    pipe = subprocess.PIPE
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stdin=pipe, stdout=pipe, stderr=pipe)
+    program.stdout.close()
+    program.stdout = None
+    assert program.communicate(b"")[1] == b"" and program.returncode == 141
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_name_of_an_output_is_not_empty(program, capsys):
+    """As `--out "$OUT"` is where the variable is not set."""
+    parser = parser_of(program)
+    command = ["folder", "audio"] if program == "maskspec-build" else []
+    for option in {"--out"} if command else {"--out", "--output", "--plot"} & set(parser._option_string_actions):
+        with pytest.raises(SystemExit):
+            parser.parse_args([*command, option, ""])
+        assert f"argument {option}: expected a name, found an empty one" in capsys.readouterr().err

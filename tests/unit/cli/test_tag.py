@@ -201,7 +201,7 @@ def test_it_runs_as_a_module_and_continues_after_a_name_that_is_not_text(tmp_pat
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([*command, "--format", "jsonl"], env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and json.loads(done.stdout)["file"] == str(path)
-    assert "1 of 2 files could not be tagged" in done.stderr and "\\udcff.wav: expected audio" in done.stderr
+    assert "1 of 2 files could not be tagged" in done.stderr and "\\udcff.wav': expected a path in UTF-8" in done.stderr
 
 
 def test_of_a_folder_the_audio_files_are_tagged_in_order_and_the_others_counted(tmp_path, capsys, checkpoint):

@@ -106,6 +106,20 @@ def test_two_links_to_a_folder_are_two_classes_and_a_circle_ends(tmp_path):
     assert {"hound/1.wav", "hound/2.wav"} <= set(found) and len(found) < 20
 
 
+def test_a_file_too_short_to_be_held_out_from_is_named_with_the_reason(tmp_path):
+    write_tone(tmp_path / "audio" / "a.wav", 2, 8000)
+    done = run_build("folder", tmp_path / "audio", "--out", tmp_path / "data", code=2)
+    assert "no clip is left for train, valid" in done.stderr
+    assert "says why, for a.wav: too short to hold out its end: 2.000 s" in done.stderr
+
+
+def test_a_single_file_may_be_more_than_the_fraction_without_classes(tmp_path):
+    for name in ("1.wav", "2.wav", "3.wav"):
+        write_tone(tmp_path / "audio" / name, 0.1, 8000)
+    done = run_build("folder", tmp_path / "audio", "--out", tmp_path / "data")
+    assert "1 of 3 files are held out, more than a fraction of 0.05: one is held out at least" in done.stdout
+
+
 @pytest.mark.parametrize(
     "files, note",
     [

@@ -160,8 +160,8 @@ extractor.save_pretrained(folder + "_again")
     command = [sys.executable, "-W", "ignore", "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     assert done.stdout.splitlines() == [
-        "expected the package maskspec-fairseq, which has the classes of this model, found none; pip install "
-        "'maskspec-fairseq[transformers]'",
+        "expected the package maskspec-fairseq, which has the classes of this model, found none; get a checkout of "
+        "it, and pip install 'CHECKOUT[transformers]'",
         "maskspec_fairseq.integrations.transformers.modeling",
     ], done.stderr
     written = sorted(path.name for path in Path(folder + "_again").iterdir())
