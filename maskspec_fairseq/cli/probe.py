@@ -106,9 +106,9 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("expected --plot with --sweep, found --plot alone; add --sweep, or leave --plot out")
     if args.plot and not args.plot.lower().endswith(".png"):
         raise ValueError(f"expected --plot as the name of a PNG, found {args.plot}; call it {args.plot}.png")
-    for path in (args.out, args.plot):
+    for option, path in (("--out", args.out), ("--plot", args.plot)):
         if path:
-            check_writable_file(Path(path))
+            check_writable_file(Path(path), option)
     result = {"checkpoint": args.checkpoint, "data": args.data}
     if args.sweep:
         model = load_model(args.checkpoint).to(args.device)

@@ -222,7 +222,8 @@ def test_what_is_missing_is_named(data, capsys):
             "or --train SUBSET and --test SUBSET, found --train alone, and the subsets fold1, fold2",
         ),
         (["--data", str(data / "no")], f"expected a data directory, found none at {data / 'no'}"),
-        (["--out", str(data)], f"expected the name of a file to write, found the directory {data}"),
+        (["--out", str(data)], f"--out: expected the name of a file to write, found the directory {data}"),
+        (["--sweep", "--plot", str(data / "fold1.tsv" / "a.png")], f"--plot {data}/fold1.tsv: expected a directory"),
         (
             ["--out", str(data / "fold1.tsv" / "a.json")],
             f"expected a directory that can be written, found {data}/fold1",
