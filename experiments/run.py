@@ -121,6 +121,22 @@ class Experiments:
             with open(self.out / "runs.csv", encoding="utf-8", newline="") as stream:
                 self.recorded = {row["step"] for row in csv.DictReader(stream)}
 
+    def choose(self, only: Optional[Sequence[str]]) -> set[str]:
+        """The names of the steps that are named, or that begin as is named; of those with a score if None.
+
+        Raises:
+            ValueError: there is no such step.
+        """
+        if only is None:
+            return {name for name, step in self.steps.items() if "score" in step}
+        chosen = set()
+        for given in only:
+            found = {given} & set(self.steps) or {name for name in self.steps if name.startswith(given)}
+            if not found:
+                raise ValueError(f"--only: expected a step of the list, or how one begins, found {given}; correct it")
+            chosen |= found
+        return chosen
+
     def do(self, name: str) -> None:
         """Make the files that a step needs, then its own, and record its result.
 
@@ -178,13 +194,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("experiments", type=Path, help="the list, for example experiments/esc10.yaml")
     parser.add_argument("--out", type=Path, help="where the results go (default: results/NAME of the list)")
     parser.add_argument(
-        "--only", nargs="+", help="names of steps, or prefixes of them (default: all steps with a score)"
+        "--only", nargs="+", help="names of steps, or prefixes of names (default: all steps with a score)"
     )
     args = parser.parse_args(argv)
     experiments = Experiments(args.experiments, args.out or RESULTS / args.experiments.stem)
-    for name, step in experiments.steps.items():
-        wanted = name.startswith(tuple(args.only)) if args.only else "score" in step
-        if wanted and name not in experiments.recorded:
+    try:
+        wanted = experiments.choose(args.only)
+    except ValueError as error:
+        parser.error(str(error))
+    for name in experiments.steps:
+        if name in wanted and name not in experiments.recorded:
             try:
                 experiments.do(name)
             except RuntimeError as error:

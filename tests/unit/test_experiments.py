@@ -113,6 +113,17 @@ def test_a_listed_combination_may_have_lists():
     assert [(values["start"], values["fold"]) for values in run.combinations(over)] == starts
 
 
+def test_a_step_is_chosen_by_its_name_several_by_how_they_begin():
+    steps = run.Experiments(REPOSITORY / "experiments" / "pretrained.yaml", REPOSITORY / "results" / "pretrained")
+    assert steps.choose(["hours/2"]) == {"hours/2"}  # not hours/2.7
+    assert steps.choose(["hours/probe", "esc50"]) == {
+        "esc50",
+        *(n for n in steps.steps if n.startswith("hours/probe_")),
+    }
+    with pytest.raises(ValueError, match="expected a step of the list, or how one begins, found hours/3"):
+        steps.choose(["esc50", "hours/3"])
+
+
 def test_goes_on_where_a_step_failed(experiments, capsys):
     broken = experiments.parent / "broken"
     broken.touch()
@@ -199,7 +210,9 @@ def test_every_command_of_the_lists_parses(path, monkeypatch):
 def test_results_go_to_the_directory_of_the_list(path, monkeypatch, tmp_path):
     """Every recorded step is one of the list, so the list does not run it again."""
     monkeypatch.chdir(tmp_path)
-    assert run.main([str(path), "--only", "nothing of this name"]) == 0
+    with pytest.raises(SystemExit):
+        run.main([str(path), "--only", "nothing of this name"])
+    assert not list(tmp_path.iterdir())
     out = REPOSITORY / "results" / path.stem
     assert run.RESULTS / path.stem == out and run.Experiments(path, out).recorded <= set(run.read_steps(path))
     scores = tables.read_scores(out / "runs.csv")
