@@ -8,6 +8,7 @@ Shapes: T samples, C channels.
 import logging
 import math
 import mmap
+import os
 from typing import NamedTuple, Optional, Union
 
 import numpy as np
@@ -85,9 +86,7 @@ def _open_whole(path: str) -> Union[ExactFile, PcmReader]:
 def _open_file(path: str) -> ExactFile:
     try:
         check_regular(path)
-        with open(path, "rb") as stream:  # libsndfile calls every failure to open "System error"
-            if not stream.read(1):
-                raise AudioError(f"{path}: expected audio, found a file of 0 bytes; get it again")
+        open(path, "rb").close()  # libsndfile calls every failure to open "System error"
         file = ExactFile(path)
         if not file.frames and file.format == "WAV":
             finished = finish(path)
@@ -104,6 +103,8 @@ def _open_file(path: str) -> ExactFile:
     except UnicodeEncodeError as error:
         raise AudioError(f"{path!r}: expected a path in UTF-8, found another; rename the file") from error
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: .raw; ValueError: NUL
+        if isinstance(error, (soundfile.SoundFileError, TypeError)) and not os.path.getsize(path):
+            raise AudioError(f"{path}: expected audio, found a file of 0 bytes; get it again") from error
         found = "no frame of mp3" if getattr(error, "code", 0) == NO_MP3_FRAME else error
         cure = "" if is_decodable(path) else f"; convert it by {conversion(path)}"
         raise AudioError(f"{path}: expected audio that soundfile decodes, found: {found}{cure}") from error

@@ -3,10 +3,9 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Optional
 
-from maskspec_fairseq.argument_types import int_at_least, output_name, seconds
+from maskspec_fairseq.argument_types import int_at_least, output_path, seconds
 from maskspec_fairseq.cli.arguments import (
     add_detection,
     add_device,
@@ -60,14 +59,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_detection(parser)
     add_device(parser)
     parser.add_argument(
-        "--out", type=output_name, metavar="DIR", help="for scores.json, predictions.csv and a picture (default: none)"
+        "--out", type=output_path, metavar="DIR", help="for scores.json, predictions.csv and a picture (default: none)"
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> None:
     if args.out:
-        check_writable(Path(args.out))
+        check_writable(args.out)
     evaluation = evaluate(
         args.checkpoint,
         args.data,

@@ -99,8 +99,7 @@ def check_manifest(path: PathLike) -> None:
 
 def list_subsets(directory: PathLike) -> list[str]:
     """The names of the subsets of a data directory, sorted; none if there is no directory."""
-    names = sorted(path.stem for path in Path(directory).glob("*.tsv"))
-    return [name for name in names if not name.endswith(".rejected")]
+    return [path.stem for path in sorted(Path(directory).glob("*.tsv")) if not path.stem.endswith(".rejected")]
 
 
 def list_folds(directory: PathLike) -> list[int]:

@@ -158,7 +158,7 @@ def embed_clips(
         if not failed:
             write_json(removal_path(out), finished)
             finish_removal(out, folder)
-    if not any(Path(folder).rglob("*.npy")):
+    if not done and not any(Path(folder).rglob("*.npy")):
         remove_notes(folder)
     return JobResult(len(targets), len(done), num_before, [failed[target] for target in files if target in failed])
 

@@ -21,7 +21,7 @@ from maskspec_fairseq.corpora.builder import in_parallel
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.events import PackedEvents, events_path, read_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, PackedLabels, read_labels, read_vocabulary
-from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest
+from maskspec_fairseq.data_dir.manifest import Manifest, list_subsets, read_manifest
 
 MIDS = ("/m/", "/t/", "/g/")  # the keys of AudioSet's classes begin with one of these
 SHOWN = 10  # printed errors of a kind, and names in a list
@@ -116,7 +116,7 @@ def read_subsets(data_dir: Path) -> tuple[Optional[list[Label]], list[Subset], l
     Raises:
         ManifestError: there is no manifest at all.
     """
-    paths = sorted(path for path in data_dir.glob("*.tsv") if not path.name.endswith(".rejected.tsv"))
+    paths = [data_dir / f"{name}.tsv" for name in list_subsets(data_dir)]
     if not paths:
         raise ManifestError(f"expected <subset>.tsv in {data_dir}, found none; write them with another subcommand")
     vocabulary: Optional[list[Label]] = None

@@ -29,7 +29,7 @@ from maskspec_fairseq.corpora.builder import resolve_root
 from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE
-from maskspec_fairseq.data_dir.manifest import Manifest, read_manifest, write_manifest
+from maskspec_fairseq.data_dir.manifest import Manifest, list_subsets, read_manifest, write_manifest
 from maskspec_fairseq.data_dir.mel_stats import MEL_STATS_FILE
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
@@ -144,12 +144,12 @@ def run(args: argparse.Namespace) -> int:
             `write_zip`.
     """
     check_writable(args.out)
-    tsvs = sorted(path for path in args.data_dir.glob("*.tsv") if not path.name.endswith(".rejected.tsv"))
+    subsets = list_subsets(args.data_dir)
+    tsvs = [args.data_dir / f"{subset}.tsv" for subset in subsets]
     if not tsvs:
         raise ManifestError(f"expected <subset>.tsv in {args.data_dir}, found none; write them with another subcommand")
     if os.path.realpath(args.data_dir) == os.path.realpath(args.out):
         raise ManifestError(f"expected --out other than DATA_DIR, whose manifests it would replace, found {args.out}")
-    subsets = [path.stem for path in tsvs]
     check_overwritable(args.out, subsets)
     root = resolve_root(args.out)
     manifests = {path.stem: read_manifest(path) for path in tsvs}
