@@ -28,7 +28,7 @@ NO_RUN: dict[str, Any] = dict(
 
 def finetuning_task(data, **kwargs) -> MaskSpecFinetuningTask:
     cfg = MaskSpecFinetuningConfig(data=str(data), valid_subset="valid", **NO_RUN)
-    cfg.save_dir, cfg.best_checkpoint_metric = "/nowhere", "loss"
+    cfg.save_dir, cfg.best_checkpoint_metric, cfg.maximize_best_checkpoint_metric = "/nowhere", "loss", False
     for name, value in {"clip_sec": 1.0, **kwargs}.items():
         setattr(cfg, name, value)
     cfg.sampling = kwargs.get("sampling", cfg.clip_sampling)

@@ -47,6 +47,7 @@ class MaskSpecFinetuningConfig(AudioTaskConfig):
     sampling: str = II("task.clip_sampling")
     num_draws: int = field(default=0, metadata={"help": "number of clips drawn per epoch"})
     best_checkpoint_metric: str = II("checkpoint.best_checkpoint_metric")
+    maximize_best_checkpoint_metric: bool = II("checkpoint.maximize_best_checkpoint_metric")
 
 
 @register_task(FINETUNING_TASK, dataclass=MaskSpecFinetuningConfig)
@@ -74,8 +75,8 @@ class MaskSpecFinetuningTask(AudioTask):
         Raises:
             ManifestError: the data have no classes.
             ValueError: see `load_pretrained` and `AudioTask.build_model`; `checkpoint.best_checkpoint_metric` does not
-                exist for such labels; `task.clip_sampling` is given by its former name; or a head of frames is for one
-                class per clip.
+                exist for such labels, or its worst value would be the best; `task.clip_sampling` is given by its former
+                name; or a head of frames is for one class per clip.
         """
         if from_checkpoint:
             model = super().build_model(cfg, from_checkpoint)
@@ -91,13 +92,7 @@ class MaskSpecFinetuningTask(AudioTask):
                 f"expected task.clip_sampling, found its former name task.sampling={self.cfg.sampling}; "
                 f"write task.clip_sampling={self.cfg.sampling}"
             )
-        available = ("loss", *self._scores.names)
-        if self.cfg.best_checkpoint_metric not in available:
-            raise ValueError(
-                f"expected checkpoint.best_checkpoint_metric out of {available} for "
-                f"task.target_is_multilabel={str(self.cfg.target_is_multilabel).lower()}, "
-                f"found {self.cfg.best_checkpoint_metric!r}"
-            )
+        self._check_best_metric()
         vocabulary = self.vocabulary()
         with open_dict(cfg):
             cfg.num_classes = len(vocabulary)
@@ -128,13 +123,30 @@ class MaskSpecFinetuningTask(AudioTask):
                 logger.warning("the frozen encoder has random weights, because model.pretrained is not given")
         return model
 
+    def _check_best_metric(self) -> None:
+        """Check that there is the score by which `checkpoint_best.pt` is chosen, and that its better end is sought."""
+        metric, maximize = self.cfg.best_checkpoint_metric, self.cfg.maximize_best_checkpoint_metric
+        available = ("loss", *(name for name in self._scores.names if name != "skipped_classes"))
+        if metric not in available:
+            raise ValueError(
+                f"expected checkpoint.best_checkpoint_metric out of {available} for "
+                f"task.target_is_multilabel={str(self.cfg.target_is_multilabel).lower()}, found {metric!r}"
+            )
+        if maximize != (metric != "loss"):
+            raise ValueError(
+                f"expected checkpoint.maximize_best_checkpoint_metric={str(not maximize).lower()} for "
+                f"checkpoint.best_checkpoint_metric={metric}, found {str(maximize).lower()}, by which the worst epoch "
+                "would be checkpoint_best.pt; set it"
+            )
+
     def column_grid(self, model: SpectrogramClassifier) -> Optional[ColumnGrid]:
         """Where a clip's columns of patches are, for a model with a head of frames; None for another."""
         if not model.head_of_frames:
             return None
         samples = clip_samples(self.cfg.clip_sec, self.cfg.sample_rate)
         columns, hop = model.front_end.grid(samples)[1], model.front_end.hop_length
-        return ColumnGrid(self.cfg.sample_rate, samples, columns, model.patch_size[1] * hop, -hop / 2)
+        first = model.front_end.frames.first_middle - hop / 2
+        return ColumnGrid(self.cfg.sample_rate, samples, columns, model.patch_size[1] * hop, first)
 
     def vocabulary(self) -> List[Label]:
         """The classes of the data.

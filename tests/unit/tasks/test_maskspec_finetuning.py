@@ -217,9 +217,20 @@ def test_a_metric_that_there_is_not_is_refused_before_training(folds):
     for kwargs in (
         dict(best_checkpoint_metric="mAP"),
         dict(target_is_multilabel=True, best_checkpoint_metric="accuracy"),
+        dict(target_is_multilabel=True, best_checkpoint_metric="skipped_classes"),
     ):
         with pytest.raises(ValueError, match=r"expected checkpoint.best_checkpoint_metric out of \('loss', "):
             finetuning_task(folds, fold=2, **kwargs).build_model(classifier_config())
+
+
+@pytest.mark.parametrize("metric, maximize", [("loss", True), ("accuracy", False)])
+def test_the_worst_epoch_does_not_become_the_best(folds, metric, maximize):
+    kwargs = dict(best_checkpoint_metric=metric, maximize_best_checkpoint_metric=maximize)
+    message = f"maximize_best_checkpoint_metric={str(not maximize).lower()} for .*={metric}, found"
+    with pytest.raises(ValueError, match=message):
+        finetuning_task(folds, fold=2, **kwargs).build_model(classifier_config())
+    kwargs["maximize_best_checkpoint_metric"] = not maximize
+    finetuning_task(folds, fold=2, **kwargs).build_model(classifier_config())
 
 
 def test_a_single_fold_is_refused(folds):
