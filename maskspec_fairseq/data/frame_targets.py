@@ -22,7 +22,7 @@ class ColumnGrid:
         num_samples: T.
         num_columns: M.
         column_samples: from one column to the next.
-        first_sample: where the first column begins, half a hop before the clip: frames are centred.
+        first_sample: where the first column begins, half a hop before the middle of its first frame.
     """
 
     sample_rate: int

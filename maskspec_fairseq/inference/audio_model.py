@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 MAX_WINDOWS = 64  # encoded together; on a GPU a tiny model takes as long for 16
 MAX_PEAK = 10.0  # 20 dB above full scale; louder samples have another scale
 MAX_WINDOWS_ON_CPU = 4  # larger batches fit a CPU's cache less well, and take longer per window
-# The arguments of `SpectrogramClassifier` that define a model; the others are for training.
 Layers = Union[Sequence[int], Literal["all"]]
 
 
@@ -158,8 +157,9 @@ class AudioModel(nn.Module):
 
     @property
     def _column_middle(self) -> int:
-        """Samples from the beginning of a window to the middle of its first column; frames are centred."""
-        return (self.network.patch_size[1] - 1) * self.network.front_end.hop_length // 2
+        """Samples from the beginning of a window to the middle of its first column."""
+        front_end = self.network.front_end
+        return front_end.frames.first_middle + (self.network.patch_size[1] - 1) * front_end.hop_length // 2
 
     @property
     def device(self) -> torch.device:
@@ -301,7 +301,7 @@ class AudioModel(nn.Module):
         num_samples = waveform.shape[1]
         count = -(-(num_samples + margin) // hop)  # K
         padded = nn.functional.pad(waveform, (margin, max(0, (count - 1) * hop + size - margin - num_samples)))
-        windows = padded.unfold(1, size, hop)[:, :count]  # (B, K, margin + W)
+        windows = padded.unfold(1, size, hop)[:, :count]  # (B, K, samples)
         frames = self.embed_frames(windows.flatten(0, 1), passes, all_layers)  # (B * K, M * P, W')
         frames = frames.unflatten(0, windows.shape[:2]).flatten(1, 2)  # (B, K * M * P, W')
         first, times = self.frame_times(num_samples, passes)
@@ -311,10 +311,11 @@ class AudioModel(nn.Module):
         """How `frame_embeddings` cuts a clip: samples per window, from one window to the next, and of zeros before it.
 
         A window is `margin + W` samples long, so that it holds the W samples of each pass: the first pass starts at its
-        first sample, and the last one, which is not shifted, after the margin.
+        first sample, and the last one, which is not shifted, after the margin. Where whole columns fill W to the end,
+        the next window starts after it, and this one is as long as that, with samples that no pass takes.
 
         Returns:
-            margin + W, the hop, and the margin, all in samples at the model's rate.
+            The samples of a window, the hop, and the margin, all at the model's rate.
 
         Raises:
             ValueError: a number of passes that does not divide a column.
@@ -326,15 +327,16 @@ class AudioModel(nn.Module):
             )
         columns = self.network.front_end.grid(self.window_samples)[1]  # M; what a window holds after them is not used
         margin = self.column_samples - self.column_samples // passes
-        return margin + self.window_samples, columns * self.column_samples, margin
+        hop = columns * self.column_samples
+        return max(margin + self.window_samples, hop), hop, margin
 
     def embed_frames(self, windows: Tensor, passes: int, all_layers: bool = False) -> Tensor:
-        """Windows of `frame_windows`, (B, margin + W) -> their frames in the order of time, (B, M * P, W')."""
+        """Windows of `frame_windows`, (B, samples) -> their frames in the order of time, (B, M * P, W')."""
         layers = range(1, len(self.network.encoder.blocks) + 1) if all_layers else self.layers
         together = self.windows_together(MAX_WINDOWS)
         parts = []
         for batch in windows.split(max(1, together // passes)):
-            shifted = batch.unfold(1, self.window_samples, self.column_samples // passes)  # (b, P, W)
+            shifted = batch.unfold(1, self.window_samples, self.column_samples // passes)[:, :passes]  # (b, P, W)
             encoded = [self.network.embed_columns(part, layers) for part in shifted.flatten(0, 1).split(together)]
             columns = torch.cat(encoded).unflatten(0, shifted.shape[:2])  # (b, P, M, W')
             parts.append(columns.transpose(1, 2).flatten(1, 2))  # (b, M * P, W')

@@ -53,6 +53,11 @@ class CentredFrames(nn.Module):
         """The fewest samples whose ends can be reflected."""
         return self.n_fft // 2 + 1
 
+    @property
+    def first_middle(self) -> int:
+        """The sample in the middle of the first frame."""
+        return 0
+
     def num_frames(self, num_samples: int) -> int:
         """S of a waveform of `num_samples`."""
         return 1 + (num_samples - (1 if self.preemphasis else 0)) // self.hop_length
@@ -88,6 +93,11 @@ class KaldiFrames(CentredFrames):
     def least_samples(self) -> int:
         """The fewest samples that make a frame."""
         return self.win_length
+
+    @property
+    def first_middle(self) -> int:
+        """The sample in the middle of the first frame."""
+        return self.win_length // 2
 
     def num_frames(self, num_samples: int) -> int:
         """Frames that begin in a waveform of `num_samples`."""

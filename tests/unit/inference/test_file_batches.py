@@ -74,17 +74,21 @@ def test_spans(files, batch_size, workers):
     check(SpanEncoder(model, round(0.7 * RATE), round(0.4 * RATE)), files, batch_size, workers, close)
 
 
+# Whole columns end before a window of 0.5 s, and after one of 0.47 s, whose last frame is centred on its end.
 @torch.no_grad()
-@pytest.mark.parametrize("batch_size, workers", BATCHES)
-def test_frames(files, batch_size, workers):
-    model = tagging_model()
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("kind", [{}, {"clip_sec": 0.47}, {"patch_size": [64, 1]}], ids=["0.5 s", "0.47 s", "1 frame"])
+def test_frames(files, kind, passes):
+    model = tagging_model(**kind)
+    hop = model.column_samples / passes / RATE
 
     def close(path, result):
-        frames, times = model.frame_embeddings(waveform(path), RATE, passes=2)
+        frames, times = model.frame_embeddings(waveform(path), RATE, passes)
         almost(result[0], frames[0])
         almost(result[1], times)
+        assert 0 <= times[0] < hop and waveform(path).shape[1] / RATE - hop <= times[-1]
 
-    check(FrameEncoder(model, passes=2), files, batch_size, workers, close)
+    check(FrameEncoder(model, passes), files, 3, 1, close)
 
 
 @torch.no_grad()

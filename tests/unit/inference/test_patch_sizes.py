@@ -93,6 +93,14 @@ def test_the_columns_of_a_short_clip_that_are_padding_do_not_count():
 
 
 @torch.inference_mode()
+def test_kaldis_frames_have_their_middles_half_a_window_later():
+    """The first column of the front end `audiomae` has 16 frames of 25 ms, which begin every 10 ms."""
+    model = small_audio_model([], front_end="audiomae", sample_rate=16000)
+    times = model.frame_embeddings(noise(16000, 1), 16000)[1]
+    np.testing.assert_allclose(times, (0.15 + 0.025) / 2 + 0.16 * np.arange(6), atol=1e-9)
+
+
+@torch.inference_mode()
 def test_a_click_moves_the_frame_at_its_time_most():
     """Finer than a square patch of 160 ms could tell."""
     model = small_audio_model([], patch_size=FINE)

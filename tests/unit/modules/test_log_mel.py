@@ -109,6 +109,17 @@ def test_audiomae_front_end_is_torchaudios_fbank(waveform):
         assert_agrees(mel, expected, power)
 
 
+@pytest.mark.parametrize("name", sorted(FRONT_ENDS))
+def test_a_frame_has_its_middle_where_a_click_is_loudest(name):
+    front_end = LogMel(name, {"audiomae": 16000, "narrowband": 8000}.get(name, 32000), patch_size=[16, 1])
+    for at in (3000, 4013):
+        clip = torch.zeros(1, 8000)
+        clip[0, at] = 1.0
+        power = front_end.frames.power(front_end.frames(clip, front_end.num_frames(8000)))[0].mean(1)
+        middles = front_end.frames.first_middle + torch.arange(len(power)) * front_end.hop_length
+        assert abs((power * middles).sum() / power.sum() - at) < front_end.hop_length / 8
+
+
 def test_audiomae_has_1024_frames_of_its_clips():
     clip = 0.1 * np.random.default_rng(0).standard_normal(163840).astype(np.float32)
     front_end = LogMel("audiomae", 16000)
