@@ -18,6 +18,7 @@ from maskspec_fairseq.checkpoints.exported import pretrained_path, weights_file
 from maskspec_fairseq.checkpoints.run_record import sha256
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import run_program
+from maskspec_fairseq.data_dir.digest import digest_clips
 from maskspec_fairseq.data_dir.manifest import list_folds
 from maskspec_fairseq.hydra_override import format_override
 
@@ -39,25 +40,61 @@ def train_command(args: argparse.Namespace, fold: int, run_dir: Path) -> list[st
     return command + args.overrides
 
 
-def check_same_run(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
-    """Check that a fold's checkpoints, if there are any, were made by the same command; if none, note the command.
+def recipe_files(config_dir: Path, name: str, overrides: Sequence[str]) -> list[Path]:
+    """The file of a recipe, those of its defaults list and of theirs, and those that overrides choose, GROUP=NAME.
 
     Raises:
-        ValueError: they were made by another command.
+        ImportError: fairseq, which brings the reader of recipes, is not installed.
     """
-    # only what decides the result; the interpreter does not
-    command = train_command(args, fold, run_dir)[1:]
+    try:
+        from omegaconf import OmegaConf
+    except ImportError as error:
+        raise ImportError(f"expected fairseq, which trains, found: {error}; pip install 'CHECKOUT[fairseq]'") from error
+    found: set[Path] = set()
+    waiting = [name, *(override.replace("=", "/") for override in overrides)]
+    while waiting:
+        path = config_dir / f"{waiting.pop()}.yaml"
+        if path in found or not path.is_file():  # `_self_`, or a field
+            continue
+        found.add(path)
+        for entry in OmegaConf.to_container(OmegaConf.load(path)).get("defaults", []):
+            waiting += [entry] if isinstance(entry, str) else [f"{group}/{option}" for group, option in entry.items()]
+    return sorted(found)
+
+
+def note_or_compare(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
+    """Check that a fold's checkpoints, if there are any, are of this command, recipe, data and start; else note these.
+
+    Raises:
+        ValueError: they are of others.
+        ManifestError: a fold has no manifest.
+    """
     start = weights_file(pretrained_path(args.pretrained, "")) if args.pretrained else ""
-    run = {"command": command, "pretrained_sha256": sha256(start) if start else None}
+    recipe = recipe_files(Path(args.config_dir), args.config_name, args.overrides)
+    run = {
+        "command": train_command(args, fold, run_dir)[1:],  # the interpreter does not decide the result
+        "pretrained_sha256": sha256(start) if start else None,
+        "data_sha256": digest_clips(args.data, [f"fold{number}" for number in list_folds(args.data)], labels=True),
+        "recipe_sha256": {str(path.relative_to(args.config_dir)): sha256(path) for path in recipe},
+    }
     path = run_dir / "crossval_run.json"
     if not path.is_file() or not any((run_dir / "checkpoints").glob("*.pt")):
         write_json(path, run)
         return
     found = json.loads(path.read_text(encoding="utf-8"))
-    if found != run:
+    differing = [name for name in found if found[name] != run.get(name)]  # earlier versions noted less
+    if differing:
+        files = {**found.get("recipe_sha256", {}), **run["recipe_sha256"]}
+        changed = [file for file in files if found.get("recipe_sha256", {}).get(file) != run["recipe_sha256"].get(file)]
+        shown = {
+            "command": f"the command {' '.join(found['command'])}",
+            "pretrained_sha256": f"a pretrained checkpoint of SHA-256 {found['pretrained_sha256']}",
+            "data_sha256": f"other clips or labels in {args.data}",
+            "recipe_sha256": f"another {', '.join(changed)} in {args.config_dir}",
+        }
         raise ValueError(
-            f"expected {run_dir} to be of this command, found that of {' '.join(found['command'])} with "
-            f"a pretrained checkpoint of SHA-256 {found['pretrained_sha256']}; choose another --out, or remove it"
+            f"expected {run_dir} to be of this command, recipe, data and start, found that it is of "
+            f"{'; '.join(shown[name] for name in differing)}; choose another --out, or remove it"
         )
 
 
@@ -90,11 +127,11 @@ def run_fold(args: argparse.Namespace, fold: int) -> dict[str, dict[str, float]]
     """Train, unless that has been done, and score.
 
     Raises:
-        ValueError: another command has trained there.
+        ValueError: another command has trained there, or with another recipe, other data, or from another start.
         ChildProcessError: the training or the scoring failed.
     """
     run_dir = Path(args.out, f"fold{fold}")
-    check_same_run(args, fold, run_dir)
+    note_or_compare(args, fold, run_dir)
     done = run_dir / "done"
     if not done.is_file():
         print(f"fold {fold}: training in {run_dir}, progress in {run_dir / 'output.log'}", flush=True)

@@ -1,10 +1,12 @@
 """maskspec-crossval without its trainings; those are in tests/integration/test_finetuning.py."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+from omegaconf import OmegaConf
 
 from maskspec_fairseq.atomic_write import write_json
 from maskspec_fairseq.cli import crossval
@@ -93,9 +95,44 @@ def test_a_directory_belongs_to_a_command_once_it_has_a_checkpoint(folds, tmp_pa
     assert crossval.main(arguments(folds, tmp_path, "size=tiny")) == 0
     assert crossval.main(arguments(folds, tmp_path, "size=small")) == 2
     error = capsys.readouterr().err
-    assert "to be of this command, found that of" in error and "size=tiny with a pretrained" in error
+    assert f"expected {tmp_path / 'runs' / 'fold1'} to be of this command, recipe, data and start, found" in error
+    assert "is of the command -m " in error and "size=tiny; another size/small.yaml in " in error
     before = len(calls)
     assert crossval.main(arguments(folds, tmp_path, "size=tiny")) == 0 and len(calls) == before
+
+
+def test_finished_folds_of_other_data_or_of_an_edited_recipe_are_refused(folds, tmp_path, calls, capsys):
+    recipes = shutil.copytree(REPOSITORY / "config" / "finetuning", tmp_path / "recipes")
+    command = arguments(folds, tmp_path, "--config-dir", str(recipes), "size=small")
+    run_dir = tmp_path / "runs" / "fold1"
+    assert crossval.main(command) == 0 and crossval.main(command) == 0 and len(calls) == 3
+    noted = json.loads((run_dir / "crossval_run.json").read_text())
+    assert list(noted["recipe_sha256"]) == [
+        "base.yaml",
+        "corpus/demo.yaml",
+        "demo.yaml",
+        "size/small.yaml",
+        "size/tiny.yaml",
+    ]
+
+    OmegaConf.save({"optimizer": {"lr": [1.0]}}, recipes / "corpus" / "esc50.yaml")
+    assert crossval.main(command) == 0  # of another recipe
+    kept = (recipes / "base.yaml").read_text()
+    (recipes / "base.yaml").write_text(kept.replace("weight_decay: 0.05", "weight_decay: 0.5"))
+    assert crossval.main(command) == 2 and "it is of another base.yaml in " in capsys.readouterr().err
+    (recipes / "base.yaml").write_text(kept)
+    assert crossval.main(command) == 0
+
+    labels = folds / "fold3.lbl"
+    labels.write_text("".join(reversed(labels.read_text().splitlines(keepends=True))))
+    assert crossval.main(command) == 2 and "it is of other clips or labels in " in capsys.readouterr().err
+    assert len(calls) == 3
+
+    del noted["recipe_sha256"], noted["data_sha256"]  # as an earlier version noted it
+    for fold in (1, 2, 3):
+        noted["command"] = json.loads((tmp_path / "runs" / f"fold{fold}" / "crossval_run.json").read_text())["command"]
+        write_json(tmp_path / "runs" / f"fold{fold}" / "crossval_run.json", noted)
+    assert crossval.main(command) == 0
 
 
 def test_a_recipe_that_is_not_there_is_refused(folds, tmp_path, capsys):
