@@ -116,7 +116,7 @@ def read_audacity(directory: Path, files: Files, events: bool) -> Iterator[Segme
             where, cells = f"{table}, line {number}", line.split("\t")
             if len(cells) != 3:
                 raise ManifestError(f"{where}: expected start, end and label between tabs, found {line!r}; {CURE}")
-            yield Segment(where, found[0], *cells)
+            yield Segment(where, found[0], *(cell.strip() for cell in cells))
 
 
 def frames_of(segment: Segment, frames: int, rate: int) -> tuple[int, int]:
@@ -161,7 +161,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     segments: list[Segment] = []
     subset_of: dict[str, str] = {}
     for argument in args.labels:
-        subset, name = split_subset(argument)
+        subset, name = split_subset(argument, "train=train.csv")
         labels = Path(name)
         read = list((read_audacity if labels.is_dir() else read_segments)(labels, files, args.events))
         segments += read
@@ -193,7 +193,8 @@ def collect(args: argparse.Namespace) -> Corpus:
         raise ManifestError(f"expected SUBSET= before all tables or none, found {args.labels}; add it")
     subsets: dict[str, list[Clip]] = {name: [] for name in named} if named != [""] else {"train": [], "valid": []}
     if named == [""]:
-        valid = held_out.hold_out(classes, args.valid_fraction, args.group_by)
+        of_files = {file: list(dict.fromkeys(names)) for file, names in classes.items()}
+        valid = held_out.hold_out(of_files, args.valid_fraction, args.group_by)
         subset_of = {file: "valid" if file in valid else "train" for file in classes}
     for file, clip in clips:
         subsets[subset_of[file]].append(clip)

@@ -44,9 +44,7 @@ def read_arguments(arguments: Sequence[str], extensions: Sequence[str], example:
     """
     named: list[tuple[str, str]] = []
     for argument in arguments:
-        subset, files = split_subset(argument)
-        if not files or subset.startswith(".") or "/" in subset or argument.startswith("="):
-            raise ManifestError(f"expected SUBSET=FILE, such as {example}, found {argument!r}")
+        subset, files = split_subset(argument, example)
         for file in sorted(glob.glob(files)) or [files]:
             if not file.lower().endswith(tuple(extensions)):
                 raise ManifestError(

@@ -4,6 +4,8 @@ import os
 import re
 from typing import Optional
 
+from maskspec_fairseq.data_dir import ManifestError
+
 SUBSETS = {
     "train": "train", "training": "train",
     "valid": "valid", "validation": "valid", "val": "valid",
@@ -18,10 +20,21 @@ def subset_of(word: str) -> Optional[str]:
     return f"fold{fold[1]}" if fold else SUBSETS.get(word.lower())
 
 
-def split_subset(argument: str) -> tuple[str, str]:
-    """The two parts of an argument `[SUBSET=]FILE`; the first is "" if there is none, or if a file has that name."""
+def split_subset(argument: str, example: str) -> tuple[str, str]:
+    """The two parts of an argument `[SUBSET=]FILE`; the first is "" if there is none, or if a file has that name.
+
+    Args:
+        example: of an argument, for messages.
+
+    Raises:
+        ManifestError: one of the parts is empty, or the subset cannot be the name of a file.
+    """
     subset, equals, file = argument.partition("=")
-    return (subset, file) if equals and not os.path.exists(argument) else ("", argument)
+    if not equals or os.path.exists(argument):
+        return "", argument
+    if not file or not subset or subset.startswith(".") or "/" in subset:
+        raise ManifestError(f"expected SUBSET=FILE, such as {example}, found {argument!r}")
+    return subset, file
 
 
 def subset_order(subset: str) -> int:

@@ -80,7 +80,7 @@ def read_rows(args: argparse.Namespace) -> Iterator[tuple[str, Row]]:
     """
     columns = [args.path_column, args.label_column]
     for text in args.tables:
-        name, path = split_subset(text)
+        name, path = split_subset(text, "train=train.csv")
         if not name:
             split = [name for name in (args.split_column, args.fold_column) if name]
             for row in read_table(Path(text), [*columns, *split]):

@@ -200,3 +200,33 @@ def test_check_names_events_that_do_not_fit(audio, tmp_path):
     path.write_text(path.read_text().replace("14000:rain", "16001:rain"))
     done = run_build("check", tmp_path / "data", code=2)
     assert "train.events, line 3: expected a start and a later end within the 16000 frames of the clip" in done.stderr
+
+
+def test_files_are_held_out_however_many_events_they_have(tmp_path):
+    """A fifth of twenty files, of which four have one event and the others fifteen."""
+    rows = []
+    for number in range(20):
+        name = f"{number}.wav"
+        (tmp_path / "audio").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "audio" / name, np.full(2 * RATE, 0.1), RATE)
+        rows += [
+            (name, f"{0.1 * event:.1f}", f"{0.1 * event + 0.1:.1f}", "dog") for event in range(1 if number < 4 else 15)
+        ]
+    arguments = ["--audio-dir", tmp_path / "audio", "--valid-fraction", 0.2, "--stats-clips", 0]
+    labels = write_csv(tmp_path / "labels.csv", rows)
+    run_build("segments", labels, *arguments, "--events", "--out", tmp_path / "data")
+    assert len(read_clips(tmp_path / "data", "valid")) == 4 and len(read_clips(tmp_path / "data", "train")) == 16
+
+
+def test_spaces_around_a_label_make_no_other_class(audio, tmp_path):
+    rows = [("one/a.wav", "0", "1", "dog"), ("b.flac", "0", "1", " dog"), ("#c.wav", "0", "1", "dog ")]
+    labels = write_audacity(tmp_path / "labels", rows)
+    run_build("segments", labels, "--audio-dir", audio, "--out", tmp_path / "data", "--stats-clips", 0)
+    assert [label.key for label in read_vocabulary(tmp_path / "data" / "labels.csv")] == ["dog"]
+
+
+@pytest.mark.parametrize("before", ["x/y=", ".x=", "="])
+def test_what_cannot_be_a_subset_is_refused(audio, tmp_path, before):
+    arguments = ["--audio-dir", audio, "--out", tmp_path / "data"]
+    error = run_build("segments", f"{before}{write_csv(tmp_path / 'a.csv', ROWS)}", *arguments, code=2).stderr
+    assert "expected SUBSET=FILE, such as train=train.csv, found" in error
