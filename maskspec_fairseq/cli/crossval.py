@@ -26,6 +26,8 @@ EXAMPLE = "maskspec-crossval --config-name esc50 --data data/esc50 --pretrained 
 HEADLINE = {False: "accuracy", True: "mAP"}
 # Which checkpoint of a run is scored -> its name in the summary.
 TITLES = {"last": "last epoch", "best": "best epoch, optimistic: chosen on the test fold"}
+# "- base" and "- size: tiny" in the defaults list of a recipe.
+LIST_ENTRY = re.compile(r"^ *- +(?:(\S+): +)?(\S+)", re.MULTILINE)
 # The first line of an exception at the end of a traceback: "hydra.errors.MissingConfigException: Cannot find ...".
 EXCEPTION = re.compile(r"[\w.]*(?:Error|Exception|Interrupt)\b(?:: .*)?")
 
@@ -41,24 +43,15 @@ def train_command(args: argparse.Namespace, fold: int, run_dir: Path) -> list[st
 
 
 def recipe_files(config_dir: Path, name: str, overrides: Sequence[str]) -> list[Path]:
-    """The file of a recipe, those of its defaults list and of theirs, and those that overrides choose, GROUP=NAME.
-
-    Raises:
-        ImportError: fairseq, which brings the reader of recipes, is not installed.
-    """
-    try:
-        from omegaconf import OmegaConf
-    except ImportError as error:
-        raise ImportError(f"expected fairseq, which trains, found: {error}; pip install 'CHECKOUT[fairseq]'") from error
+    """The file of a recipe, those of its defaults list and of theirs, and those that overrides choose, GROUP=NAME."""
     found: set[Path] = set()
     waiting = [name, *(override.replace("=", "/") for override in overrides)]
     while waiting:
         path = config_dir / f"{waiting.pop()}.yaml"
-        if path in found or not path.is_file():  # `_self_`, or a field
-            continue
-        found.add(path)
-        for entry in OmegaConf.to_container(OmegaConf.load(path)).get("defaults", []):
-            waiting += [entry] if isinstance(entry, str) else [f"{group}/{option}" for group, option in entry.items()]
+        if path not in found and path.is_file():  # else it is `_self_`, or a field
+            found.add(path)
+            entries = LIST_ENTRY.findall(path.read_text(encoding="utf-8"))
+            waiting += [f"{group}/{option}" if group else option for group, option in entries]
     return sorted(found)
 
 
@@ -70,12 +63,13 @@ def note_or_compare(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
         ManifestError: a fold has no manifest.
     """
     start = weights_file(pretrained_path(args.pretrained, "")) if args.pretrained else ""
-    recipe = recipe_files(Path(args.config_dir), args.config_name, args.overrides)
+    files = recipe_files(Path(args.config_dir), args.config_name, args.overrides)
+    recipe = {str(path.relative_to(args.config_dir)): sha256(path) for path in files}
     run = {
         "command": train_command(args, fold, run_dir)[1:],  # the interpreter does not decide the result
         "pretrained_sha256": sha256(start) if start else None,
         "data_sha256": digest_clips(args.data, [f"fold{number}" for number in list_folds(args.data)], labels=True),
-        "recipe_sha256": {str(path.relative_to(args.config_dir)): sha256(path) for path in recipe},
+        "recipe_sha256": recipe,
     }
     path = run_dir / "crossval_run.json"
     if not path.is_file() or not any((run_dir / "checkpoints").glob("*.pt")):
@@ -84,8 +78,8 @@ def note_or_compare(args: argparse.Namespace, fold: int, run_dir: Path) -> None:
     found = json.loads(path.read_text(encoding="utf-8"))
     differing = [name for name in found if found[name] != run.get(name)]  # earlier versions noted less
     if differing:
-        files = {**found.get("recipe_sha256", {}), **run["recipe_sha256"]}
-        changed = [file for file in files if found.get("recipe_sha256", {}).get(file) != run["recipe_sha256"].get(file)]
+        noted = found.get("recipe_sha256", {})
+        changed = sorted(file for file in {*noted, *recipe} if noted.get(file) != recipe.get(file))
         shown = {
             "command": f"the command {' '.join(found['command'])}",
             "pretrained_sha256": f"a pretrained checkpoint of SHA-256 {found['pretrained_sha256']}",
