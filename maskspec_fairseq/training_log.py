@@ -20,13 +20,18 @@ def log_entries(path: Union[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     logged as mean_loss is named baseline_loss here.
 
     Raises:
+        ValueError: what such a line has is not JSON.
         OSError: the log cannot be read.
     """
     with open(path, encoding="utf-8", errors="replace") as stream:  # a log has lines of other programs, too
-        for line in stream:
+        for number, line in enumerate(stream, start=1):
             match = LOG_LINE.search(line)
             if match:
-                entry = json.loads(match[2])
+                try:
+                    entry = json.loads(match[2])
+                except ValueError as error:
+                    message = f"{path}, line {number}: expected JSON, found {match[2]:.60} ({error}); remove the line"
+                    raise ValueError(message) from error
                 yield match[1], {re.sub(r"(^|_)mean_loss$", r"\1baseline_loss", name): entry[name] for name in entry}
 
 
@@ -34,7 +39,7 @@ def read_curves(path: Union[str, Path]) -> dict[tuple[str, str], Curve]:
     """The curves of a log by kind, train_inner or a subset, and by name, one of `CURVES`.
 
     Raises:
-        ValueError: the log has no such lines.
+        ValueError: the log has no such lines, or see `log_entries`.
         OSError: it cannot be read.
     """
     curves: dict[tuple[str, str], Curve] = {}

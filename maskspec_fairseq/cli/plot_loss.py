@@ -26,9 +26,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     curves = read_curves(args.log)
-    draw_curves(curves, os.path.dirname(os.path.abspath(args.log)), args.out)
+    picture = args.out if os.path.splitext(args.out)[1] else f"{args.out}.png"
+    draw_curves(curves, os.path.dirname(os.path.abspath(args.log)), picture)
     last = {" ".join(key): curve[-1] for key, curve in curves.items()}
-    print(f"{args.out}: " + ", ".join(f"{name} {value:.4f} at epoch {at:g}" for name, (at, value) in last.items()))
+    print(f"{picture}: " + ", ".join(f"{name} {value:.4f} at epoch {at:g}" for name, (at, value) in last.items()))
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

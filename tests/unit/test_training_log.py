@@ -38,3 +38,10 @@ def test_a_log_without_such_lines_is_refused(tmp_path):
     (tmp_path / "empty.log").write_text("nothing\n")
     with pytest.raises(ValueError, match="empty.log: expected lines .* with common.log_format=json, found none"):
         read_curves(tmp_path / "empty.log")
+
+
+def test_a_line_that_is_not_json_is_named(tmp_path):
+    lines = ['{"epoch": 1, "train_loss": "1"}', '{"epoch": }']
+    (tmp_path / "run.log").write_text("".join(f"[x][train][INFO] - {line}\n" for line in lines))
+    with pytest.raises(ValueError, match=r"run.log, line 2: expected JSON, found {\"epoch\": } .*; remove the line"):
+        list(log_entries(tmp_path / "run.log"))

@@ -40,10 +40,9 @@ def test_every_curve_is_drawn_and_named(tmp_path, capsys, monkeypatch, log, pane
         Figure, "savefig", lambda figure, *args, **kw: (drawn.append(figure), save(figure, *args, **kw))
     )
     (tmp_path / "hydra_train.log").write_text(log)
-    out = tmp_path / "l.png"
-    assert plot_loss.main([str(tmp_path / "hydra_train.log"), "--out", str(out)]) == 0
-    assert out.read_bytes().startswith(b"\x89PNG")
-    assert "train_inner loss 1.5000 at epoch 0.5, " in capsys.readouterr().out
+    assert plot_loss.main([str(tmp_path / "hydra_train.log"), "--out", str(tmp_path / "l")]) == 0
+    assert (tmp_path / "l.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{tmp_path}/l.png: train_inner loss 1.5000 at epoch 0.5, " in capsys.readouterr().out
     found = {axis.get_ylabel(): [line.get_label() for line in axis.lines] for axis in drawn[0].axes}
     assert found == panels and drawn[0].get_suptitle() == str(tmp_path)
     for axis in drawn[0].axes:
