@@ -2,8 +2,8 @@
 
 import re
 
-# What needs no quotes by the grammars of hydra 1.0 to 1.3.
-PLAIN = re.compile(r"[A-Za-z0-9_./+-]+")
+# What is a text without quotes by the grammars of hydra 1.0 to 1.3: a path, or a word that is none of theirs.
+PLAIN = re.compile(r"[A-Za-z0-9_.+-]*/[A-Za-z0-9_./+-]*|(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.I)
 
 
 def format_override(field: str, value: object) -> str:
@@ -19,5 +19,6 @@ def format_override(field: str, value: object) -> str:
     else:
         text = str(value)
         if isinstance(value, str) and not PLAIN.fullmatch(text):
+            text = re.sub(r"(\\+)(?='|\Z)", r"\1\1", text)  # only there a backslash means something, since hydra 1.1
             text = "'" + text.replace("'", "\\'") + "'"
     return f"{field}={text}"
