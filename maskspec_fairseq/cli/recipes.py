@@ -73,11 +73,15 @@ def _copy(recipes: Path, out: Path) -> None:
 def run(args: argparse.Namespace) -> None:
     number = copy_recipes(args.out)
     print(f"{number} files are in {args.out}; to train, for example:")
-    print("  maskspec-build folder AUDIO_DIR --out DATA_DIR")
-    for stage, fields in (
-        ("pretraining", "--config-name maskspec_base task.data=DATA_DIR"),
-        ("finetuning", "--config-name esc50 task.data=DATA_DIR task.fold=1 model.pretrained=CHECKPOINT"),
+    for stage, options, fields in (
+        ("pretraining", "--out DATA_DIR", "--config-name maskspec_base task.data=DATA_DIR"),
+        (
+            "finetuning",
+            "--labels-from-parent --valid-fraction 0.2 --out LABELLED_DIR",
+            "--config-name folder task.data=LABELLED_DIR model.pretrained=CHECKPOINT",
+        ),
     ):
+        print(f"  maskspec-build folder AUDIO_DIR {options}")
         print(f"  fairseq-hydra-train --config-dir {shlex.quote(str(args.out / stage))} {fields}")
 
 
