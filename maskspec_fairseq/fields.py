@@ -17,7 +17,7 @@ FLAG = Field("true or false", lambda value: isinstance(value, bool))
 TEXT = Field("text", lambda value: isinstance(value, str))
 
 
-def whole(low: int, high: int, step: int = 1) -> Field:
+def int_between(low: int, high: int, step: int = 1) -> Field:
     """A whole number of a range, both ends included, and a multiple of `step`."""
     return Field(
         f"a whole number from {low} to {high}" + (f" in multiples of {step}" if step > 1 else ""),

@@ -40,8 +40,7 @@ class MultilabelScores:
     mean_average_precision: mean over the scored classes.
     mean_auc: mean over the classes that have an AUC; NaN if none has.
     d_prime: of the mean AUC; infinite if that is 1.
-    num_scored_classes: number of classes with a known positive.
-    num_skipped_classes: number of the others.
+    num_skipped_classes: number of classes without a known positive.
     """
 
     average_precision: np.ndarray
@@ -49,7 +48,6 @@ class MultilabelScores:
     mean_average_precision: float
     mean_auc: float
     d_prime: float
-    num_scored_classes: int
     num_skipped_classes: int
 
 
@@ -95,7 +93,6 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
         average_precision[index] = average_precision_score(class_positive, class_scores)
         if not class_positive.all():
             auc[index] = roc_auc_score(class_positive, class_scores)
-    scored = int(has_positive.sum())
     mean_auc = float(np.nanmean(auc)) if np.isfinite(auc).any() else math.nan
     return MultilabelScores(
         average_precision=average_precision,
@@ -103,8 +100,7 @@ def multilabel_scores(scores: np.ndarray, target: np.ndarray, known: Optional[np
         mean_average_precision=float(np.nanmean(average_precision)),
         mean_auc=mean_auc,
         d_prime=float(math.sqrt(2) * ndtri(mean_auc)),
-        num_scored_classes=scored,
-        num_skipped_classes=target.shape[1] - scored,
+        num_skipped_classes=int((~has_positive).sum()),
     )
 
 

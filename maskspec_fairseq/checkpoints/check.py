@@ -12,20 +12,20 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from maskspec_fairseq.audio.read import CHANNELS, clip_samples
-from maskspec_fairseq.fields import FLAG, TEXT, Field, either, list_of, number, one_of, whole
+from maskspec_fairseq.fields import FLAG, TEXT, Field, either, int_between, list_of, number, one_of
 from maskspec_fairseq.modules.decoder import ATTENTIONS
 from maskspec_fairseq.modules.frame_head import HEAD_KINDS
 from maskspec_fairseq.modules.front_ends import FRONT_ENDS
 from maskspec_fairseq.modules.pooling import ATTENTION, POOLS
 
-WIDTH = whole(4, 16384, step=4)  # sine and cosine of rows and columns take a quarter each
-FFN_WIDTH = whole(1, 65536)
+WIDTH = int_between(4, 16384, step=4)  # sine and cosine of rows and columns take a quarter each
+FFN_WIDTH = int_between(1, 65536)
 LAST_LAYER = 256
-LAYERS = whole(1, LAST_LAYER)
-HEADS = whole(1, 1024)
+LAYERS = int_between(1, LAST_LAYER)
+HEADS = int_between(1, 1024)
 SHARE = number(0, 1)
-RATE = whole(1, 768000)
-PATCH_SIDE = whole(1, 256)
+RATE = int_between(1, 768000)
+PATCH_SIDE = int_between(1, 256)
 
 # The fields in which an encoder and the weights for it must agree.
 ENCODER: dict[str, Field] = {
@@ -37,12 +37,12 @@ ENCODER: dict[str, Field] = {
     "encoder_attention_heads": HEADS,
     "encoder_ffn_embed_dim": FFN_WIDTH,
     "cls_token": FLAG,
-    "position_grid": list_of(whole(1, 100_000), 0, 2),
+    "position_grid": list_of(int_between(1, 100_000), 0, 2),
 }
 # The arguments of `SpectrogramClassifier` that say what it is; the others say how it is trained.
 ARCHITECTURE = (*ENCODER, "pool", "norm_after_pool", "head")
 LABELS: dict[str, Field] = {
-    "num_classes": whole(0, 1_000_000),
+    "num_classes": int_between(0, 1_000_000),
     "label_keys": list_of(TEXT),
     "label_names": list_of(TEXT),
 }
@@ -65,12 +65,12 @@ MODEL: dict[str, Field] = {
     "pool": one_of(*POOLS, ATTENTION),
     "norm_after_pool": FLAG,
     "head": one_of(*HEAD_KINDS),
-    "spec_augment_bins": whole(0, 100_000),
-    "spec_augment_frames": whole(0, 100_000),
+    "spec_augment_bins": int_between(0, 100_000),
+    "spec_augment_frames": int_between(0, 100_000),
     "patchout": SHARE,
     "freeze_encoder": FLAG,
-    "freeze_updates": whole(0, 1_000_000_000),
-    "trainable_layers": whole(0, LAST_LAYER),
+    "freeze_updates": int_between(0, 1_000_000_000),
+    "trainable_layers": int_between(0, LAST_LAYER),
     "pretrained": TEXT,
 }
 TASK: dict[str, Field] = {

@@ -64,8 +64,8 @@ def differences_from_run(
     Raises:
         ValueError: `run.json` is not what `note_run` writes.
     """
-    theirs = last_cfg["model"]
-    differing = differing_fields(theirs, model, {*theirs} & {*model} - OTHER_MODEL_FIELDS, "model.")
+    last_model = last_cfg["model"]
+    differing = differing_fields(last_model, model, {*last_model} & {*model} - OTHER_MODEL_FIELDS, "model.")
     for full_name in TASK_FIELDS:
         section, name = full_name.split(".")
         if name in last_cfg.get(section, {}) and hasattr(task, name):

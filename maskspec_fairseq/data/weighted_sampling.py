@@ -13,27 +13,11 @@ from maskspec_fairseq.data_dir.packed import PackedRows
 OFFSETS = {"passt": 100.0, "psla": 0.01}
 
 
-def class_counts(clip_labels: PackedRows, num_classes: int) -> np.ndarray:
-    """The number of clips that have each class; a class named twice in a clip counts once.
-
-    Args:
-        clip_labels: the class indices of each of N clips.
-        num_classes: C.
-
-    Returns:
-        int64 (C,).
-
-    Raises:
-        ValueError: a class index outside [0, num_classes).
-    """
-    return np.bincount(_clips_and_classes(clip_labels, num_classes)[1], minlength=num_classes)
-
-
 def clip_weights(clip_labels: PackedRows, num_classes: int, formula: str) -> np.ndarray:
     """The weight of every clip: the sum of w_c over its classes c, where n_c of these clips have class c.
 
-    w_c = 1000 / (100 + n_c) for "passt", 1000 / (n_c + 0.01) for "psla". A clip without labels has weight 0 under
-    both, so it is never drawn.
+    w_c = 1000 / (100 + n_c) for "passt", 1000 / (n_c + 0.01) for "psla". A class named twice in a clip counts
+    once. A clip without labels has weight 0 under both, so it is never drawn.
 
     Args:
         clip_labels: the class indices of each of N clips.

@@ -12,11 +12,11 @@ import numpy as np
 
 from maskspec_fairseq.atomic_write import PathLike
 from maskspec_fairseq.data_dir import ManifestError
-from maskspec_fairseq.fields import check_fields, list_of, number, read_json, whole
+from maskspec_fairseq.fields import check_fields, int_between, list_of, number, read_json
 
 MEL_STATS_FILE = "mel_stats.json"
 LARGEST = 1e6  # of a logarithm, far beyond those of any sound
-FRONT_END = {"n_mels": whole(1, 4096)}  # what the others are compared with is in `LogMel.settings`
+FRONT_END = {"n_mels": int_between(1, 4096)}  # what the others are compared with is in `LogMel.settings`
 
 
 def write_mel_statistics(
@@ -59,7 +59,7 @@ def read_all_mel_statistics(directory: PathLike) -> dict[str, Any]:
             n_mels = entry["front_end"]["n_mels"]
             for subset, statistics in entry["subsets"].items():
                 fields = {
-                    "frames": whole(1, 2**53),
+                    "frames": int_between(1, 2**53),
                     "mean": list_of(number(-LARGEST, LARGEST), n_mels),
                     "std": list_of(number(0, LARGEST), n_mels),
                 }

@@ -266,9 +266,9 @@ class AudioModel(nn.Module):
             return torch.cat([self.network.embed(batch, layers=self.layers) for batch in batches])
         columns = self.network.front_end.grid(windows.shape[1])[1]  # M
         starts = torch.arange(columns, device=windows.device) * self.column_samples  # (M,)
-        held = starts < num_samples[:, None]  # (B, M): the columns that hold sound
-        parts = zip(batches, [held] if size is None else held.split(size))
-        return torch.cat([self.network.embed(batch, held=part, layers=self.layers) for batch, part in parts])
+        counted = starts < num_samples[:, None]  # (B, M): the columns that hold sound
+        parts = zip(batches, [counted] if size is None else counted.split(size))
+        return torch.cat([self.network.embed(batch, counted=part, layers=self.layers) for batch, part in parts])
 
     def windows_together(self, max_windows: int) -> int:
         """How many of at most max_windows are encoded together on the model's device."""

@@ -28,16 +28,16 @@ class AttentionPool(nn.Module):
         nn.init.trunc_normal_(self.query, std=QUERY_INIT_STD)
         self.attention = nn.MultiheadAttention(embed_dim, num_heads, batch_first=True)
 
-    def forward(self, tokens: Tensor, there: Optional[Tensor] = None) -> Tensor:
+    def forward(self, tokens: Tensor, counted: Optional[Tensor] = None) -> Tensor:
         """Pool the tokens of each clip.
 
         Args:
             tokens: (B, N, D).
-            there: bool (B, N), which tokens count, at least one of each clip; None for all.
+            counted: bool (B, N), which tokens count, at least one of each clip; None for all.
 
         Returns:
             (B, 1, D).
         """
         query = self.query.expand(tokens.shape[0], -1, -1)  # (B, 1, D)
-        hidden = None if there is None else ~there
+        hidden = None if counted is None else ~counted
         return self.attention(query, tokens, tokens, key_padding_mask=hidden, need_weights=False)[0]

@@ -170,13 +170,13 @@ class SpectrogramClassifier(nn.Module):
         clip_key: Optional[np.ndarray] = None,
         mix_waveform: Optional[Tensor] = None,
         mix_ratio: Optional[Tensor] = None,
-        held: Optional[Tensor] = None,
+        counted: Optional[Tensor] = None,
         layers: Sequence[int] = (),
     ) -> Tensor:
         """The pooled embedding, the head's input; the other arguments and the errors are those of `forward`.
 
         Args:
-            held: bool (B, M), the columns of patches that count, outside training; None for all.
+            counted: bool (B, M), the columns of patches that count, outside training; None for all.
             layers: numbers of blocks, from 1, whose outputs are pooled; of these, the last block's alone is normalised.
                 Empty for the last one.
 
@@ -186,7 +186,7 @@ class SpectrogramClassifier(nn.Module):
         grid = self.front_end.grid(waveform.shape[1])
         tokens, visible = self._encode(waveform, layers, clip_key, mix_waveform, mix_ratio)
         pooled = {
-            number: self._pool(output, visible, grid, held) for number, output in tokens.items()
+            number: self._pool(output, visible, grid, counted) for number, output in tokens.items()
         }  # (B, G, D) each
         return self._side_by_side(pooled, layers)
 
@@ -228,21 +228,23 @@ class SpectrogramClassifier(nn.Module):
             vectors = {**vectors, last: self.pool_norm(vectors[last])}
         return torch.cat([vectors[number].flatten(-2) for number in layers or (last,)], dim=-1)
 
-    def _pool(self, tokens: Tensor, visible: Optional[Tensor], grid: tuple[int, int], held: Optional[Tensor]) -> Tensor:
+    def _pool(
+        self, tokens: Tensor, visible: Optional[Tensor], grid: tuple[int, int], counted: Optional[Tensor]
+    ) -> Tensor:
         """(B, [1 +] V, D) -> (B, G, D)."""
         cls_token = None if self.encoder.cls_token is None else tokens[:, 0]
         patches = self._patch_tokens(tokens)
-        there = None if held is None else held[:, None]  # (B, 1, M)
+        counted = None if counted is None else counted[:, None]  # (B, 1, M)
         if self.attention_pool is not None:
-            columns = None if there is None else there.expand(-1, grid[0], -1).flatten(1)  # (B, R * M)
+            columns = None if counted is None else counted.expand(-1, grid[0], -1).flatten(1)  # (B, R * M)
             return self.attention_pool(patches, columns)
         if visible is None:
             patches = patches.unflatten(1, grid)  # (B, R, M, D)
         elif by_row(self.pool):
-            patches, there = to_grid(patches, visible, grid)
+            patches, counted = to_grid(patches, visible, grid)
         else:
             patches = patches[:, None]  # (B, 1, V, D): in no rows
-        return pool_clips(self.pool, cls_token, patches, there)
+        return pool_clips(self.pool, cls_token, patches, counted)
 
     def _encode(
         self,

@@ -71,14 +71,14 @@ def vectors_of(pool: str, rows: int) -> list[int]:
     return [0 if kind == "cls" else 1] + [1 + offset] * bool(spread)
 
 
-def pool_clips(pool: str, cls_token: Optional[Tensor], patches: Tensor, there: Optional[Tensor] = None) -> Tensor:
+def pool_clips(pool: str, cls_token: Optional[Tensor], patches: Tensor, counted: Optional[Tensor] = None) -> Tensor:
     """Pool the tokens of each clip.
 
     Args:
         pool: out of `POOLS`.
         cls_token: (B, D), None for an encoder without one.
         patches: (B, R, M, D).
-        there: bool, which patches count: (B, 1, M) for columns or, with `frequency`, (B, R, M); None for all. A row
+        counted: bool, which patches count: (B, 1, M) for columns or, with `frequency`, (B, R, M); None for all. A row
             without any gives zeros, and a deviation of the square root of `MIN_VARIANCE`.
 
     Returns:
@@ -88,28 +88,28 @@ def pool_clips(pool: str, cls_token: Optional[Tensor], patches: Tensor, there: O
         cls = patches.new_zeros(len(patches), 1, patches.shape[3]) if cls_token is None else cls_token[:, None]
         rows, parts = patches.shape[1], [cls]
         for kind, size in (("mean", 1), ("frequency", rows)):
-            spreads = [pool_clips(f"{kind}+{spread}", None, patches, there) for spread in ("max", "std")]
+            spreads = [pool_clips(f"{kind}+{spread}", None, patches, counted) for spread in ("max", "std")]
             parts += [spreads[0], spreads[1][:, size:]]  # the means once
         return torch.cat(parts, dim=1)
     kind, _, spread = pool.partition("+")
-    held = None if there is None else there[..., None]  # (B, 1 or R, M, 1)
+    counted = None if counted is None else counted[..., None]  # (B, 1 or R, M, 1)
     if kind == "cls":
         assert cls_token is not None  # see `check_pool`
         first = cls_token[:, None]  # (B, 1, D)
     elif kind == "frequency":
-        first = _mean(patches, held)  # (B, R, D)
-    elif held is None:
+        first = _mean(patches, counted)  # (B, R, D)
+    elif counted is None:
         first = patches.flatten(1, 2).mean(dim=1, keepdim=True)  # (B, 1, D)
     else:
-        first = _mean(patches.mean(dim=1, keepdim=True), held)  # (B, 1, D)
+        first = _mean(patches.mean(dim=1, keepdim=True), counted)  # (B, 1, D)
     if not spread:
         return first
-    if held is not None:
-        held = held.expand(*patches.shape[:3], 1)
+    if counted is not None:
+        counted = counted.expand(*patches.shape[:3], 1)
     if kind != "frequency":
         patches = patches.flatten(1, 2)[:, None]  # (B, 1, R * M, D)
-        held = None if held is None else held.flatten(1, 2)[:, None]
-    return torch.cat([first, _max(patches, held) if spread == "max" else _std(patches, held)], dim=1)
+        counted = None if counted is None else counted.flatten(1, 2)[:, None]
+    return torch.cat([first, _max(patches, counted) if spread == "max" else _std(patches, counted)], dim=1)
 
 
 def pool_columns(pool: str, patches: Tensor) -> Tensor:
@@ -129,30 +129,30 @@ def to_grid(tokens: Tensor, visible: Tensor, grid: tuple[int, int]) -> tuple[Ten
         grid: (R, M).
 
     Returns:
-        (B, R, M, D), with zeros for the others, and bool (B, R, M), which patches are there.
+        (B, R, M, D), with zeros for the others, and bool (B, R, M), which patches were left.
     """
     batch, _, width = tokens.shape
     patches = tokens.new_zeros(batch, grid[0] * grid[1], width)
     patches = patches.scatter(1, visible[:, :, None].expand_as(tokens), tokens)
-    there = torch.zeros(patches.shape[:2], dtype=torch.bool, device=tokens.device).scatter(1, visible, True)
-    return patches.unflatten(1, grid), there.unflatten(1, grid)
+    counted = torch.zeros(patches.shape[:2], dtype=torch.bool, device=tokens.device).scatter(1, visible, True)
+    return patches.unflatten(1, grid), counted.unflatten(1, grid)
 
 
-def _mean(groups: Tensor, held: Optional[Tensor]) -> Tensor:
-    """(B, G, N, D) -> (B, G, D), over those of N that are held, (B, G, N, 1)."""
-    if held is None:
+def _mean(groups: Tensor, counted: Optional[Tensor]) -> Tensor:
+    """(B, G, N, D) -> (B, G, D), over the counted ones of N, (B, G, N, 1)."""
+    if counted is None:
         return groups.mean(dim=2)
-    return (groups * held).sum(dim=2) / held.sum(dim=2).clamp(min=1)
+    return (groups * counted).sum(dim=2) / counted.sum(dim=2).clamp(min=1)
 
 
-def _max(groups: Tensor, held: Optional[Tensor]) -> Tensor:
-    if held is None:
+def _max(groups: Tensor, counted: Optional[Tensor]) -> Tensor:
+    if counted is None:
         return groups.amax(dim=2)
-    return groups.masked_fill(~held, -torch.inf).amax(dim=2).masked_fill(~held.any(dim=2), 0)
+    return groups.masked_fill(~counted, -torch.inf).amax(dim=2).masked_fill(~counted.any(dim=2), 0)
 
 
-def _std(groups: Tensor, held: Optional[Tensor]) -> Tensor:
+def _std(groups: Tensor, counted: Optional[Tensor]) -> Tensor:
     """Of all patches, not of a sample of them: divided by N."""
     values = groups.float()
-    variance = _mean((values - _mean(values, held)[:, :, None]) ** 2, held)
+    variance = _mean((values - _mean(values, counted)[:, :, None]) ** 2, counted)
     return variance.clamp(min=MIN_VARIANCE).sqrt().to(groups.dtype)

@@ -2,20 +2,20 @@ import math
 
 import pytest
 
-from maskspec_fairseq.fields import FLAG, TEXT, check_fields, list_of, number, one_of, read_json, whole
+from maskspec_fairseq.fields import FLAG, TEXT, check_fields, int_between, list_of, number, one_of, read_json
 
 
 @pytest.mark.parametrize(
     "field, accepted, refused",
     [
-        (whole(1, 5), [1, 5], [0, 6, 2.0, True, math.nan, "2", None]),
-        (whole(0, 8, step=4), [0, 4, 8], [2, 12]),
+        (int_between(1, 5), [1, 5], [0, 6, 2.0, True, math.nan, "2", None]),
+        (int_between(0, 8, step=4), [0, 4, 8], [2, 12]),
         (number(0, 1), [0, 1, 0.5], [-0.1, 1.1, math.nan, math.inf, 10**400, True, "0", [0]]),
         (FLAG, [True, False], [0, 1, "true", None]),
         (TEXT, ["", "x"], [None, 1, ["x"]]),
         (one_of("a", "b"), ["a", "b"], ["ab", "", None, ["a"], {}]),
         (list_of(TEXT), [[], ["a", "b"], ("a",)], ["ab", [1], None, {"a": 1}]),
-        (list_of(whole(1, 9), 0, 2), [[], [1, 2]], [[1], [1, 2, 3], [1, 0]]),
+        (list_of(int_between(1, 9), 0, 2), [[], [1, 2]], [[1], [1, 2, 3], [1, 0]]),
     ],
 )
 def test_a_field_takes_values_of_its_type_and_range_alone(field, accepted, refused):
@@ -34,7 +34,7 @@ def test_a_field_takes_values_of_its_type_and_range_alone(field, accepted, refus
 )
 def test_what_is_missing_or_odd_is_named(found, message):
     with pytest.raises(ValueError, match=message):
-        check_fields(found, {"a": whole(1, 5), "c": FLAG}, "c.json", required=("b",))
+        check_fields(found, {"a": int_between(1, 5), "c": FLAG}, "c.json", required=("b",))
 
 
 def test_a_value_in_a_message_is_cut_short():

@@ -87,7 +87,7 @@ def test_attention_is_over_the_patches_that_patchout_leaves_and_not_over_the_cls
     expected = model.head(model.attention_pool(tokens)[:, 0])
     assert torch.allclose(model.eval()(waveform), expected, atol=1e-5)
     columns = torch.tensor([[True] * 6, [True] * 2 + [False] * 4])  # (B, M)
-    held = model.embed(waveform, held=columns)
+    held = model.embed(waveform, counted=columns)
     first = model.attention_pool(tokens.view(2, 8, 6, 32)[1:, :, :2].flatten(1, 2))[:, 0]
     assert torch.allclose(held, torch.cat([model.attention_pool(tokens)[:1, 0], first]), atol=1e-5)
 
