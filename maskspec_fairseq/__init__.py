@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from maskspec_fairseq.inference.audio_model import AudioModel, Layers
     from maskspec_fairseq.modules.masked_autoencoder import maskspec_base, maskspec_small, maskspec_tiny
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 __all__ = ["__version__", "load_model", "maskspec_base", "maskspec_small", "maskspec_tiny"]
 

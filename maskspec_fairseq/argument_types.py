@@ -1,9 +1,13 @@
-"""Types of command-line arguments (`type=` of argparse) that reject values out of range."""
+"""Types of command-line arguments (`type=` of argparse) that reject values out of range, and a default."""
 
 import argparse
+import os
 import re
 from pathlib import Path
 from typing import Callable, Union
+
+# Of --workers: on two cores, a process that loads slows the encoder by more than it saves.
+WORKERS = int((os.cpu_count() or 1) > 2)
 
 
 def output_name(text: str) -> str:

@@ -89,14 +89,16 @@ def allow_checkpoint_broadcast() -> None:
     import collections
     import typing
 
+    import fairseq.distributed.utils
     import torch
-    from fairseq.distributed.utils import _TensorPlaceholder
     from omegaconf import DictConfig, ListConfig, base, nodes
 
+    placeholder = getattr(fairseq.distributed.utils, "_TensorPlaceholder", None)  # private: a fork may lack it
+    placeholders = [placeholder] if placeholder else []
     if hasattr(torch.serialization, "add_safe_globals"):
         torch.serialization.add_safe_globals(
             [DictConfig, ListConfig, base.ContainerMetadata, base.Metadata, nodes.AnyNode, typing.Any]
-            + [collections.defaultdict, dict, list, int, _TensorPlaceholder]
+            + [collections.defaultdict, dict, list, int, *placeholders]
         )
 
 

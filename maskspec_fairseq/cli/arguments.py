@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from maskspec_fairseq.argument_types import fraction, int_at_least, layers, seconds_or_zero
+from maskspec_fairseq.argument_types import WORKERS, fraction, int_at_least, layers, seconds_or_zero
 from maskspec_fairseq.corpora.builder import find_audio
 from maskspec_fairseq.inference.events import Detection
-
-WORKERS = int((os.cpu_count() or 1) > 2)  # on two cores, a process that loads slows the encoder by more than it saves
 
 
 def make_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
