@@ -16,14 +16,15 @@ def load_model(model_file_path: str = "") -> AudioModel:
     """A model for HEAR, with `sample_rate`, `scene_embedding_size` and `timestamp_embedding_size`.
 
     Args:
-        model_file_path: a checkpoint or an exported folder.
+        model_file_path: a checkpoint, an exported folder, or the name of weights that come with the package.
 
     Raises:
-        ValueError: no path (no weights come with the package), or see `maskspec_fairseq.load_model`.
+        ValueError: no path, or see `maskspec_fairseq.load_model`.
     """
     if not model_file_path:
         raise ValueError(
-            "expected a checkpoint or an exported folder as model_file_path, found none; the package ships no weights"
+            "expected a checkpoint or an exported folder as model_file_path, found none; maskspec_tiny_free, for "
+            "example, comes with the package"
         )
     model = load(model_file_path)
     for name, size in (("scene_embedding_size", model.embed_dim), ("timestamp_embedding_size", model.frame_dim)):

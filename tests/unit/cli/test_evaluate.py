@@ -155,7 +155,9 @@ def test_ctrl_c_is_a_line_whatever_the_processes_that_load_are_doing(data):
     )  # fmt: skip
     shown = ""
     while "/5000 [" not in shown:  # the progress bar
-        shown += process.stderr.read(1)
+        character = process.stderr.read(1)
+        assert character, f"it ended before there was a bar: {shown}"
+        shown += character
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and not stdout and "Traceback" not in stderr
