@@ -79,7 +79,7 @@ def read_mel_statistics(
 
     Raises:
         ManifestError: there is no file or no entry of the front end or of a subset, or the entry was measured with
-            other settings.
+            other settings of the front end.
     """
     path, name = os.path.join(directory, MEL_STATS_FILE), settings["profile"]
     entries = read_all_mel_statistics(directory)
