@@ -1,4 +1,7 @@
-"""Write files completely or not at all: no kill, full disk or Ctrl-C leaves a partial file under its own name."""
+"""Write files completely or not at all: no kill, full disk or Ctrl-C leaves a partial file under its own name.
+
+Programs check before their work that its results can be written.
+"""
 
 import json
 import os
@@ -70,3 +73,32 @@ def write_json(path: PathLike, content: Any) -> None:
         OSError: see `write_whole`.
     """
     write_whole(path, lambda scratch: scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+
+
+def check_writable(out: Path, option: str = "--out") -> None:
+    """Check that a directory can be written, by writing and removing a folder where it is or will be.
+
+    Args:
+        option: that it was named by, for the message.
+
+    Raises:
+        ValueError: the path is a file, or writing there is not allowed.
+    """
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".unfinished-", dir=there))
+    except OSError as error:
+        raise ValueError(
+            f"{option} {out}: expected a directory that can be written, found {there}: {error.strerror}; name another"
+        ) from error
+
+
+def check_writable_file(out: Path, option: str = "--out") -> None:
+    """Check that a file can be written, by `check_writable` of its directory.
+
+    Raises:
+        ValueError: the path is a directory, or writing there is not allowed.
+    """
+    if out.is_dir():
+        raise ValueError(f"{option}: expected the name of a file to write, found the directory {out}; add a name")
+    check_writable(out.parent, option)

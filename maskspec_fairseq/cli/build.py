@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Optional
 
 from maskspec_fairseq.argument_types import fraction, int_at_least, output_path, seconds
+from maskspec_fairseq.atomic_write import check_writable
 from maskspec_fairseq.audio import MIN_RATE
 from maskspec_fairseq.cli.arguments import make_parser
 from maskspec_fairseq.cli.program import FAILED, run_program
@@ -28,7 +29,7 @@ from maskspec_fairseq.corpora import (
     tar,
 )
 from maskspec_fairseq.corpora.builder import write_corpus
-from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
+from maskspec_fairseq.corpora.output_dir import check_overwritable
 from maskspec_fairseq.corpora.tools import check, pack, resample, stats
 
 EXAMPLE = """maskspec-build folder recordings/ --out data/recordings

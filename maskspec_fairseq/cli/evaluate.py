@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import int_at_least, output_path, seconds
+from maskspec_fairseq.atomic_write import check_writable
 from maskspec_fairseq.cli.arguments import (
     add_detection,
     add_device,
@@ -15,7 +16,6 @@ from maskspec_fairseq.cli.arguments import (
     make_parser,
 )
 from maskspec_fairseq.cli.program import run_program
-from maskspec_fairseq.corpora.output_dir import check_writable
 from maskspec_fairseq.data_dir.lines import escaped
 from maskspec_fairseq.inference.evaluate import evaluate, write_evaluation
 

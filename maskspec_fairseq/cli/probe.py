@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 from maskspec_fairseq.argument_types import output_name
-from maskspec_fairseq.atomic_write import write_json, write_whole
+from maskspec_fairseq.atomic_write import check_writable_file, write_json, write_whole
 from maskspec_fairseq.cli.arguments import add_device, add_readout, make_parser
 from maskspec_fairseq.cli.program import run_program
-from maskspec_fairseq.corpora.output_dir import check_writable_file
 from maskspec_fairseq.inference.load import load_model
 from maskspec_fairseq.inference.probing import probe
 from maskspec_fairseq.inference.sweep import sweep

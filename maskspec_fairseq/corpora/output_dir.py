@@ -1,8 +1,7 @@
-"""Check, before the work, that its results can be written, and that a build would not spoil what is there."""
+"""Check, before the work, that a build would not spoil what is in its directory."""
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,35 +10,6 @@ from maskspec_fairseq.data_dir.labels import LABELS_FILE, LABELS_HEADER
 
 SUBSET_FILE = re.compile(r"([^.].*?)(?:\.rejected)?\.(?:tsv|lbl|events)")
 CLIP_LINE = re.compile(r"[^\t]+\t\d+\n?")
-
-
-def check_writable(out: Path, option: str = "--out") -> None:
-    """Check that a directory can be written, by writing and removing a folder where it is or will be.
-
-    Args:
-        option: that it was named by, for the message.
-
-    Raises:
-        ManifestError: the path is a file, or writing there is not allowed.
-    """
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.lexists(path))
-    try:
-        os.rmdir(tempfile.mkdtemp(prefix=".unfinished-", dir=there))
-    except OSError as error:
-        raise ManifestError(
-            f"{option} {out}: expected a directory that can be written, found {there}: {error.strerror}; name another"
-        ) from error
-
-
-def check_writable_file(out: Path, option: str = "--out") -> None:
-    """Check that a file can be written, by `check_writable` of its directory.
-
-    Raises:
-        ManifestError: the path is a directory, or writing there is not allowed.
-    """
-    if out.is_dir():
-        raise ManifestError(f"{option}: expected the name of a file to write, found the directory {out}; add a name")
-    check_writable(out.parent, option)
 
 
 def check_overwritable(out: Path, subsets: Iterable[str]) -> None:

@@ -19,14 +19,14 @@ from typing import BinaryIO, Callable, cast
 from tqdm import tqdm
 
 from maskspec_fairseq.argument_types import output_path
-from maskspec_fairseq.atomic_write import write_together
+from maskspec_fairseq.atomic_write import check_writable, write_together
 from maskspec_fairseq.audio import AudioError
 from maskspec_fairseq.audio.hdf5_pack import PcmReader
 from maskspec_fairseq.audio.packs import open_clip, split_path
 from maskspec_fairseq.audio.pieces import split_piece
 from maskspec_fairseq.audio.read import open_audio
 from maskspec_fairseq.corpora.builder import resolve_root
-from maskspec_fairseq.corpora.output_dir import check_overwritable, check_writable
+from maskspec_fairseq.corpora.output_dir import check_overwritable
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.labels import LABELS_FILE
 from maskspec_fairseq.data_dir.manifest import Manifest, list_subsets, read_manifest, write_manifest
