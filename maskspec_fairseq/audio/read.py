@@ -5,6 +5,7 @@ soundfile decodes and soxr resamples. Paths into packs: `audio/packs.py`.
 Shapes: T samples, C channels.
 """
 
+import io
 import logging
 import math
 import mmap
@@ -20,7 +21,7 @@ from maskspec_fairseq.audio.exact_file import ExactFile
 from maskspec_fairseq.audio.formats import conversion, is_decodable
 from maskspec_fairseq.audio.packs import PcmReader, check_regular, open_clip, split_path
 from maskspec_fairseq.audio.pieces import PieceReader, split_piece
-from maskspec_fairseq.audio.unfinished_wav import finish
+from maskspec_fairseq.audio.unfinished_wav import finish, finish_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,14 @@ def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[Exact
     first_bytes = clip.read(SHOWN)
     clip.seek(0)
     try:
-        return ExactFile(clip)
+        file = ExactFile(clip)
+        if not file.frames and file.format == "WAV":
+            clip.seek(0)
+            finished = finish_bytes(bytearray(clip.read()), path)
+            if finished is not None:
+                file.close()
+                file = ExactFile(io.BytesIO(finished))
+        return file
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path}: expected audio that soundfile decodes, found {first_bytes!r} and so on "

@@ -4,12 +4,13 @@ import functools
 import logging
 import mmap
 import struct
-from typing import Optional
+from typing import Optional, TypeVar
 
 logger = logging.getLogger(__name__)
 
 CHUNK = struct.Struct("<4sI")  # id and length of what follows
 LENGTH = struct.Struct("<I")
+Bytes = TypeVar("Bytes", mmap.mmap, bytearray)
 
 
 def finish(path: str) -> Optional[mmap.mmap]:
@@ -23,6 +24,16 @@ def finish(path: str) -> Optional[mmap.mmap]:
     """
     with open(path, "rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return finish_bytes(data, path)
+
+
+def finish_bytes(data: Bytes, path: str) -> Optional[Bytes]:
+    """`finish` of what is in memory, which is changed.
+
+    Args:
+        data: a whole file.
+        path: of it, for the warning.
+    """
     if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE" or CHUNK.unpack_from(data)[1] == len(data) - 8:
         return None
     place = 12

@@ -1,6 +1,7 @@
 """Wavs whose header was never finished, made by setting the sizes in the header as recorders leave them."""
 
 import struct
+import tarfile
 
 import numpy as np
 import pytest
@@ -47,3 +48,19 @@ def test_an_empty_wav_stays_empty(tmp_path):
     assert finish(str(path)) is None
     with pytest.raises(AudioError, match="a file of 0 frames"):
         read_audio(str(path))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("riff, data", [(0, 0), (36, 0), (0, 2**32 - 1)])
+def test_all_samples_are_read_in_a_pack(tmp_path, caplog, riff, data):
+    whole, _ = unfinished(tmp_path / "killed.wav", riff, data)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.add(tmp_path / "killed.wav", "killed.wav")
+        tar.add(tmp_path / "killed.wav", "again.wav")
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        places = [f"{tmp_path}/a.tar:{member.offset_data}:{member.size}" for member in tar]
+    for place in places:
+        assert np.array_equal(read_audio(place)[0][:, 0], whole)
+        with open_audio(f"{place}:4000:100") as piece:
+            assert np.array_equal(piece.read(100)[:, 0], whole[4000:4100])
+    assert caplog.text.count("its header says 0 samples and was never finished") == (2 if data == 0 else 0)
