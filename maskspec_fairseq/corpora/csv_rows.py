@@ -58,10 +58,17 @@ class Files:
             self.by_name[_without_extension(os.path.basename(path))].append(path)
 
     def find(self, cell: str) -> list[str]:
-        """The files that a cell may mean; of several with the same name those with its extension."""
-        stem = _without_extension(os.path.normpath(cell))
-        found = self.by_path.get(stem) or self.by_name.get(stem, [])
-        return [path for path in found if os.path.basename(path) == os.path.basename(cell)] or found
+        """The files that a cell may mean; of several with the same name those with its extension.
+
+        A cell without an extension may look as if it had one: `take.au`, of `take.au.wav`.
+        """
+        path = os.path.normpath(cell)
+        found = self._with_stem(_without_extension(path))
+        exact = [path for path in found if os.path.basename(path) == os.path.basename(cell)]
+        return exact or self._with_stem(normal_form(path)) or found
+
+    def _with_stem(self, stem: str) -> list[str]:
+        return self.by_path.get(stem) or self.by_name.get(stem, [])
 
 
 def _without_extension(path: str) -> str:

@@ -2,9 +2,11 @@
 
 import argparse
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Callable, Optional
 
 from maskspec_fairseq.argument_types import fraction, pattern_with_group
@@ -38,19 +40,27 @@ def by_hash(name: str) -> bytes:
     return hashlib.sha1(name.encode("utf-8", "surrogateescape")).digest()
 
 
-def group_files(paths: Sequence[str], pattern: Optional[re.Pattern[str]]) -> dict[str, list[str]]:
+def group_files(
+    paths: Sequence[str], pattern: Optional[re.Pattern[str]], root: Optional[Path] = None
+) -> dict[str, list[str]]:
     """The files that are held out together: name of the group -> paths. A file without a match is a group of its own.
+
+    Args:
+        pattern: see `add_arguments`.
+        root: the directory of the paths; a path that leads to the file of an earlier one is of its group.
 
     Raises:
         ManifestError: no path matches the pattern.
     """
     groups: dict[str, list[str]] = {}
     unmatched = []
+    group_of: dict[str, str] = {}  # of each file
     for path in paths:
         match = pattern.search(path) if pattern else None
         if match is None:
             unmatched.append(path)
-        groups.setdefault((match and match[1]) or path, []).append(path)
+        name = (match and match[1]) or path
+        groups.setdefault(group_of.setdefault(os.path.realpath(root / path), name) if root else name, []).append(path)
     if pattern and unmatched:
         if len(unmatched) == len(paths):
             raise ManifestError(
@@ -60,7 +70,12 @@ def group_files(paths: Sequence[str], pattern: Optional[re.Pattern[str]]) -> dic
     return groups
 
 
-def hold_out(classes: Mapping[str, Sequence[str]], part: float, pattern: Optional[re.Pattern[str]] = None) -> set[str]:
+def hold_out(
+    classes: Mapping[str, Sequence[str]],
+    part: float,
+    pattern: Optional[re.Pattern[str]] = None,
+    root: Optional[Path] = None,
+) -> set[str]:
     """Choose the files of valid: about `part` of each class and at least one file, never all of a class.
 
     Groups are taken in the order of a hash of their names as long as they fit, then for each class that has nothing the
@@ -69,14 +84,14 @@ def hold_out(classes: Mapping[str, Sequence[str]], part: float, pattern: Optiona
     Args:
         classes: path -> the classes of the file, any number.
         part: fraction of the files.
-        pattern: see `group_files`.
+        pattern, root: see `group_files`.
 
     Raises:
         ManifestError: see `group_files`; or nothing can be held out.
     """
     if not classes:
         raise ManifestError("expected clips, some to hold out, found none; name other files")
-    groups = group_files(sorted(classes), pattern)
+    groups = group_files(sorted(classes), pattern, root)
 
     # a file without a class is of the class "", so that unlabelled corpora are split by the same rule
     members = {name: [c for path in paths for c in classes[path] or ("",)] for name, paths in groups.items()}
@@ -143,4 +158,6 @@ def choose_valid(
             "Of a single long one `maskspec-build folder` without --segment-sec 0 holds out the end"
         )
     subsets["valid"] = []
-    return lambda paths: hold_out({path: classes[path] for path in paths}, args.valid_fraction, args.group_by)
+    return lambda paths: hold_out(
+        {path: classes[path] for path in paths}, args.valid_fraction, args.group_by, args.audio_dir
+    )

@@ -1,10 +1,14 @@
 """Join subsets of data directories into one train and one valid, without labels, to pretrain on several corpora."""
 
 import argparse
+import math
 import os
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+from maskspec_fairseq.audio.packs import real_path
+from maskspec_fairseq.audio.pieces import split_piece
 from maskspec_fairseq.corpora.builder import Clip, Corpus
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import read_manifest
@@ -44,25 +48,53 @@ def files_of(sources: list[str], out: Path) -> list[str]:
         for subset in subsets.split(","):
             manifest = read_manifest(os.path.join(directory, f"{subset}.tsv"))
             paths += [os.path.abspath(manifest.full_path(index)) for index in range(len(manifest))]
-    twice = [path for path, count in Counter(map(os.path.realpath, paths)).items() if count > 1]
+    twice = [span for span, count in Counter(map(span_of, paths)).items() if count > 1]
     if twice:
         raise ManifestError(
-            f"expected every file once in {' '.join(sources)}, found {len(twice)} more than once, {min(twice)} among "
-            "them; name every source once, and of those that share files only one"
+            f"expected every file once in {' '.join(sources)}, found {len(twice)} more than once, {min(twice)[0]} "
+            "among them; name every source once, and of those that share files only one"
         )
     return paths
+
+
+def span_of(path: str) -> tuple[str, float, float]:
+    """The file with its links resolved, the first frame of it and the one after the last; infinite of a whole file."""
+    piece = split_piece(path)
+    if piece is None:
+        return real_path(path), 0, math.inf
+    return real_path(piece.path), piece.first, piece.first + piece.frames
+
+
+def shared_files(train: Sequence[str], valid: Sequence[str]) -> list[str]:
+    """The files of which both sides have the same frames."""
+    spans: dict[str, list[tuple[float, float, bool]]] = defaultdict(list)
+    for held_out, paths in ((False, train), (True, valid)):
+        for file, first, end in map(span_of, paths):
+            spans[file].append((first, end, held_out))
+    shared = []
+    for file, of_file in spans.items():
+        furthest = {False: 0.0, True: 0.0}  # the end of the frames of each side so far
+        for first, end, held_out in sorted(of_file):
+            if furthest[not held_out] > first:
+                shared.append(file)
+                break
+            furthest[held_out] = max(furthest[held_out], end)
+    return sorted(shared)
 
 
 def collect(args: argparse.Namespace) -> Corpus:
     """Join the subsets.
 
     Raises:
-        ManifestError: see `files_of`, or a file is in both train and valid.
+        ManifestError: see `files_of`, or frames of a file are in both train and valid.
     """
     train, valid = files_of(args.train, args.out), files_of(args.valid, args.out)
-    shared = set(map(os.path.realpath, train)) & set(map(os.path.realpath, valid))
+    shared = shared_files(train, valid)
     if shared:
-        raise ManifestError(f"expected no file in both train and valid, found {len(shared)}, {min(shared)} among them")
+        raise ManifestError(
+            f"expected no file in both train and valid, found {len(shared)} of which both have frames, "
+            f"{shared[0]} first"
+        )
     root = os.path.commonpath([os.path.dirname(path) for path in train + valid])
     subsets = {"train": train, "valid": valid}
     return Corpus(

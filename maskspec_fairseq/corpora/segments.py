@@ -194,7 +194,7 @@ def collect(args: argparse.Namespace) -> Corpus:
     subsets: dict[str, list[Clip]] = {name: [] for name in named} if named != [""] else {"train": [], "valid": []}
     if named == [""]:
         of_files = {file: list(dict.fromkeys(names)) for file, names in classes.items()}
-        valid = held_out.hold_out(of_files, args.valid_fraction, args.group_by)
+        valid = held_out.hold_out(of_files, args.valid_fraction, args.group_by, args.audio_dir)
         subset_of = {file: "valid" if file in valid else "train" for file in classes}
     for file, clip in clips:
         subsets[subset_of[file]].append(clip)

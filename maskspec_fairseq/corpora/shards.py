@@ -81,9 +81,11 @@ def as_labels(value: Any, where: str) -> list[str]:
 
 
 def sorted_names(names: Iterable[str]) -> list[str]:
-    """Names of classes in the order of their outputs: by number if all of them are numbers."""
+    """Names of classes in the order of their outputs: by number if all of them are numbers, and 01 before 1."""
     names = set(names)
-    return sorted(names, key=int) if all(name.isdecimal() for name in names) else sorted(names)
+    return (
+        sorted(names, key=lambda name: (int(name), name)) if all(name.isdecimal() for name in names) else sorted(names)
+    )
 
 
 def key_of(name: str) -> str:

@@ -1,11 +1,13 @@
 """maskspec-build folder."""
 
+import os
 import unicodedata
 
 import pytest
 
 from maskspec_fairseq.corpora.builder import find_audio
 from maskspec_fairseq.data_dir.labels import read_vocabulary
+from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.factories import read_subset, run_build, write_tone
 
 
@@ -133,3 +135,16 @@ def test_what_may_not_be_meant_is_said(tmp_path, files, note):
         write_tone(tmp_path / "audio" / name, 0.1, 8000)
     done = run_build("folder", tmp_path / "audio", "--labels-from-parent", "--out", tmp_path / "data")
     assert note in done.stdout
+
+
+def test_paths_that_lead_to_one_file_are_on_one_side(tmp_path):
+    for number in range(8):
+        write_tone(tmp_path / "audio" / "real" / f"{number}.wav", 0.1, 8000)
+        (tmp_path / "audio" / f"link{number}.wav").symlink_to(tmp_path / "audio" / "real" / f"{number}.wav")
+    (tmp_path / "audio" / "again").symlink_to(tmp_path / "audio" / "real")
+    out = tmp_path / "data"
+    run_build("folder", tmp_path / "audio", "--valid-fraction", 0.25, "--out", out, "--stats-clips", 0)
+    manifests = [read_manifest(out / f"{name}.tsv") for name in ("train", "valid")]
+    train, valid = ({os.path.realpath(each.full_path(index)) for index in range(len(each))} for each in manifests)
+    assert len(train) == 6 and len(valid) == 2 and not train & valid
+    assert sum(map(len, manifests)) == 24

@@ -2,6 +2,7 @@
 
 import pytest
 
+from maskspec_fairseq.corpora.csv_rows import Files
 from maskspec_fairseq.data_dir.labels import read_vocabulary
 from tests.factories import read_subset, run_build, write_tone
 
@@ -158,3 +159,14 @@ def test_folds_that_are_no_numbers_are_refused(tmp_path, fold, message):
     assert (
         "expected a file none.csv, found none; name a table" in run_build("csv", "none.csv", *args[2:], code=2).stderr
     )
+
+
+@pytest.mark.parametrize(
+    "cell, found",
+    [
+        ("take.au", "take.au.wav"), ("take.wav", "take.wav"), ("take", "take.wav"), ("take.flac", "take.wav"),
+        ("a/show.mp3", "a/show.mp3.wav"), ("show.mp3", "a/show.mp3.wav"), ("take.wav.wav", "take.wav.wav"),
+    ],
+)  # fmt: skip
+def test_a_stem_that_ends_as_audio_does_is_not_taken_for_another_file(cell, found):
+    assert Files(["take.au.wav", "take.wav", "take.wav.wav", "b.wav", "a/show.mp3.wav"]).find(cell) == [found]

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import itertools
 import json
 import tarfile
 
@@ -10,6 +11,7 @@ import pytest
 import webdataset
 
 from maskspec_fairseq.audio.read import read_audio
+from maskspec_fairseq.corpora.shards import sorted_names
 from maskspec_fairseq.data_dir.labels import read_vocabulary
 from maskspec_fairseq.data_dir.manifest import read_manifest
 from tests.factories import NOISE, encoded, read_subset, run_build, write_tar
@@ -218,3 +220,8 @@ def test_classes_whose_keys_would_be_the_same_are_kept_apart(tmp_path):
     run_build("tar", f"train={tmp_path}/a.tar", "--labels-from", "txt", "--out", tmp_path / "data", "--stats-clips", 0)
     classes = read_vocabulary(tmp_path / "data" / "labels.csv")
     assert [label.name for label in classes] == ["sea waves", "sea, waves"] and classes[0].key != classes[1].key
+
+
+def test_classes_of_equal_numbers_are_in_one_order():
+    names = ["1", "01", "2", "001", "10"]
+    assert all(sorted_names(order) == ["001", "01", "1", "2", "10"] for order in itertools.permutations(names))
