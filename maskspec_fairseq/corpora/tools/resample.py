@@ -21,6 +21,8 @@ from maskspec_fairseq.audio.read import open_audio, read_audio
 from maskspec_fairseq.corpora.builder import find_audio
 from maskspec_fairseq.data_dir import ManifestError
 
+LOUD = 2.0  # times full scale; what is decoded from ogg or mp3 may be a little above 1
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", type=Path, metavar="CORPUS", help="directory of audio files")
@@ -49,11 +51,17 @@ def is_resampled(wav: Path, sample_rate: int) -> bool:
 def resample(source: Path, wav: Path, sample_rate: int) -> None:
     """Write a file as a 16-bit wav at another sample rate, with all of its channels, completely or not at all.
 
+    Samples beyond full scale, which floats can hold and 16 bits cannot, are cut off; a note names a file with a peak
+    above `LOUD`.
+
     Raises:
         AudioError: the file cannot be decoded, see `audio.read.read_audio`.
     """
     audio, rate = read_audio(str(source))  # (T, C)
     samples: np.ndarray = soxr.resample(audio, rate, sample_rate)
+    peak = float(np.abs(audio).max(initial=0))
+    if peak > LOUD:
+        print(f"note: {source} has samples up to {peak:.4g} times full scale; 16 bits hold 1, what is above is cut off")
 
     def write(path: Path) -> None:
         soundfile.write(path, samples, sample_rate, subtype="PCM_16")

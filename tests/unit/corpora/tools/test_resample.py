@@ -88,3 +88,13 @@ def test_a_damaged_result_is_named_and_the_others_are_written(corpus, tmp_path):
     done = run_build("resample", corpus, tmp_path / "out", code=2)
     assert f"left out: {tmp_path}/out/3.wav: expected audio that soundfile decodes" in done.stderr
     assert done.stdout.endswith("2 files at 32000 Hz written, 0 there already, 1 left out\n")
+
+
+def test_samples_far_beyond_full_scale_are_cut_off_with_a_note(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    for name, peak in (("loud", 3.0), ("above", 1.2)):
+        soundfile.write(tmp_path / "corpus" / f"{name}.wav", np.float32([0.1, peak, 0.1] * 100), 16000, subtype="FLOAT")
+    done = run_build("resample", tmp_path / "corpus", tmp_path / "out", "--sample-rate", 16000)
+    assert f"note: {tmp_path}/corpus/loud.wav has samples up to 3 times full scale; 16 bits hold 1" in done.stdout
+    assert "above.wav" not in done.stdout
+    assert np.abs(soundfile.read(tmp_path / "out" / "loud.wav")[0]).max() <= 1
