@@ -15,7 +15,7 @@ from typing import Any, Literal, Optional, Union
 import torch
 from torch import Tensor, nn
 
-from maskspec_fairseq.audio.read import clip_samples
+from maskspec_fairseq.audio.read import MAX_ABS_SAMPLE, clip_samples
 from maskspec_fairseq.checkpoints.check import ARCHITECTURE
 from maskspec_fairseq.data_dir.labels import Label
 from maskspec_fairseq.inference.scored_windows import ScoredWindows
@@ -370,12 +370,19 @@ class AudioModel(nn.Module):
         peak = float(waveform.abs().max())
         if not math.isfinite(peak):
             raise ValueError("expected finite samples, found NaN or infinity")
-        waveform = waveform.float()
+        if waveform.dtype != torch.float64:  # which holds numbers that float32 does not
+            waveform = waveform.float()
         if scale is not None:
             if not 0 < scale < math.inf:
                 raise ValueError(f"expected the full scale of the samples as a positive number, found {scale!r}")
-            waveform = waveform / scale
-        elif peak > MAX_PEAK and not self._warned_of_scale:
+            waveform, peak = waveform / scale, peak / scale
+        if peak > MAX_ABS_SAMPLE:
+            raise ValueError(
+                f"expected samples with a full scale of 1, found a peak of {peak:.6g} times that; name their scale, "
+                "for example scale=32768 for that of int16"
+            )
+        waveform = waveform.float()
+        if scale is None and peak > MAX_PEAK and not self._warned_of_scale:
             self._warned_of_scale = True
             logger.warning(
                 f"expected samples with a full scale of 1, found a peak of {peak:.6g}; if they have another, name it, "

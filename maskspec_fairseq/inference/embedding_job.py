@@ -126,7 +126,8 @@ def embed_clips(
     sources = SourceLog(os.path.join(folder, SOURCES_FILE))
     files = dict(zip(targets, clips.files))  # a clip that is listed twice is embedded once
     before_reading = {target: source_of(file) for target, file in files.items()}  # a later change is for the next run
-    todo = [target for target in files if not sources.is_done(target, before_reading[target])]
+    endings = [".npy", ".times.npy"] if frames else [".npy"]
+    todo = [target for target in files if not sources.is_done(target, before_reading[target], endings)]
     num_before = len(files) - len(todo)
     failed = {target: problem for target in todo if (problem := problem_of_path(files[target]))}
     todo = [target for target in todo if target not in failed]
@@ -222,9 +223,9 @@ class SourceLog:
     def name(self, target: str) -> str:
         return os.path.relpath(target, os.path.dirname(self.path))
 
-    def is_done(self, target: str, source: Optional[Source]) -> bool:
-        """Whether the embedding exists and its audio is as it was, or is no longer there (None)."""
-        if not os.path.isfile(f"{target}.npy"):
+    def is_done(self, target: str, source: Optional[Source], endings: Sequence[str]) -> bool:
+        """Whether the embedding's files exist and its audio is as it was, or is no longer there (None)."""
+        if not all(os.path.isfile(target + ending) for ending in endings):
             return False
         known = self.sources.get(self.name(target))
         return known is not None and source in (None, known)

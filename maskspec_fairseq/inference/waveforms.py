@@ -35,6 +35,8 @@ def unpad(waveform: Tensor, lengths: Sequence[int]) -> list[Tensor]:
     check_waveform(waveform)
     num_clips, num_samples = waveform.shape
     counts = torch.as_tensor(lengths)
+    if not counts.is_floating_point():
+        counts = counts.to(torch.int64)  # small or unsigned ones do not compare with T
     if counts.shape != (num_clips,) or counts.is_floating_point() or counts.min() < 1 or counts.max() > num_samples:
         raise ValueError(
             f"expected lengths of {num_clips} clips, each from 1 to {num_samples} samples, found {counts.tolist()}"

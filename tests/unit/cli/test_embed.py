@@ -141,6 +141,16 @@ def test_frames_have_their_times(job, passes):
             np.testing.assert_array_equal(np.load(f"e/{path}.times.npy"), archive[f"times_{number}"])
 
 
+@pytest.mark.parametrize("ending", [".npy", ".times.npy"])
+def test_a_clip_whose_frames_or_times_have_gone_is_embedded_again(job, capsys, ending):
+    run(*files(), "--frames", "--out", "e")
+    expected = np.load(f"e/{files()[1]}{ending}")
+    os.remove(f"e/{files()[1]}{ending}")
+    run(*files(), "--frames", "--out", "e")
+    assert "embedded 4 of 4 clips, 3 of them before" in capsys.readouterr().out
+    np.testing.assert_allclose(np.load(f"e/{files()[1]}{ending}"), expected, atol=1e-5)
+
+
 FORMS = [
     ["--out", "e.npy"],
     ["--out", "e.npz"],

@@ -214,6 +214,14 @@ def test_a_clip_of_a_padded_batch_is_what_it_is_alone(labels, rate):
     assert (together.embedding[1:3] - without).abs().max() > 1e-2, "the padding makes a difference here"
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "uint32", "int64"])
+@torch.inference_mode()
+def test_lengths_may_be_integers_of_any_kind(kind):
+    model, waveform = small_audio_model(), noise(40000)
+    expected = model(waveform, RATE, lengths=[100, 127]).logits
+    assert torch.equal(model(waveform, RATE, lengths=np.array([100, 127], dtype=kind)).logits, expected)
+
+
 @pytest.mark.parametrize("lengths", [[100], [0, 100], [100, 101], [1, 2, 3], [1.5, 2], 100])
 def test_lengths_that_are_not_of_the_clips_are_refused(lengths):
     with pytest.raises(ValueError, match="lengths of 2 clips, each from 1 to 100 samples, found "):
@@ -233,6 +241,15 @@ def test_samples_of_another_scale_are_warned_of_once_or_named(caplog):
         model(1000 * clips / clips.abs().max(), RATE)
     (record,) = caplog.records
     assert "found a peak of 1000; if they have another, name it, for example scale=32768" in record.getMessage()
+
+
+@torch.inference_mode()
+def test_samples_beyond_what_float32_can_sum_are_refused_unless_their_scale_is_named():
+    model, waveform = small_audio_model(), noise(4000).double()
+    with pytest.raises(ValueError, match=r"full scale of 1, found a peak of [\d.e+]+ times that; name their scale"):
+        model(waveform * 1e50, RATE)
+    expected = model(waveform.float(), RATE).logits
+    torch.testing.assert_close(model(waveform * 1e50, RATE, scale=1e50).logits, expected)
 
 
 @pytest.mark.parametrize("scale", [0, -1.0, float("nan"), float("inf")])
