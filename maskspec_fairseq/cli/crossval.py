@@ -48,7 +48,7 @@ def recipe_files(config_dir: Path, name: str, overrides: Sequence[str]) -> list[
     waiting = [name, *(override.replace("=", "/") for override in overrides)]
     while waiting:
         path = config_dir / f"{waiting.pop()}.yaml"
-        if path not in found and path.is_file():  # else it is `_self_`, or a field
+        if path not in found and os.path.isfile(path):  # else it is `_self_`, or a field of any length
             found.add(path)
             entries = LIST_ENTRY.findall(path.read_text(encoding="utf-8"))
             waiting += [f"{group}/{option}" if group else option for group, option in entries]

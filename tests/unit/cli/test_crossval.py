@@ -102,7 +102,7 @@ def test_a_directory_belongs_to_a_command_once_it_has_a_checkpoint(folds, tmp_pa
 
 def test_finished_folds_of_other_data_or_of_an_edited_recipe_are_refused(folds, tmp_path, calls, capsys):
     recipes = shutil.copytree(REPOSITORY / "config" / "finetuning", tmp_path / "recipes")
-    command = arguments(folds, tmp_path, "--config-dir", str(recipes), "size=small")
+    command = arguments(folds, tmp_path, "--config-dir", str(recipes), "size=small", f"task.name={'x' * 300}")
     run_dir = tmp_path / "runs" / "fold1"
     assert crossval.main(command) == 0 and crossval.main(command) == 0 and len(calls) == 3
     noted = json.loads((run_dir / "crossval_run.json").read_text())
