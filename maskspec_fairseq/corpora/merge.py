@@ -10,6 +10,7 @@ from pathlib import Path
 from maskspec_fairseq.audio.packs import real_path
 from maskspec_fairseq.audio.pieces import split_piece
 from maskspec_fairseq.corpora.builder import Clip, Corpus
+from maskspec_fairseq.corpora.overlaps import Span, shared_frames
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.manifest import read_manifest
 
@@ -67,19 +68,11 @@ def span_of(path: str) -> tuple[str, float, float]:
 
 def shared_files(train: Sequence[str], valid: Sequence[str]) -> list[str]:
     """The files of which both sides have the same frames."""
-    spans: dict[str, list[tuple[float, float, bool]]] = defaultdict(list)
-    for held_out, paths in ((False, train), (True, valid)):
-        for file, first, end in map(span_of, paths):
-            spans[file].append((first, end, held_out))
-    shared = []
-    for file, of_file in spans.items():
-        furthest = {False: 0.0, True: 0.0}  # the end of the frames of each side so far
-        for first, end, held_out in sorted(of_file):
-            if furthest[not held_out] > first:
-                shared.append(file)
-                break
-            furthest[held_out] = max(furthest[held_out], end)
-    return sorted(shared)
+    spans: dict[str, list[Span]] = defaultdict(list)
+    for side, paths in enumerate((train, valid)):
+        for number, (file, first, end) in enumerate(map(span_of, paths)):
+            spans[file].append(Span(first, end, side, number))
+    return sorted(file for file, of_file in spans.items() if any(shared_frames(of_file)))
 
 
 def collect(args: argparse.Namespace) -> Corpus:

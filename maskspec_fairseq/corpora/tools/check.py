@@ -18,6 +18,7 @@ from maskspec_fairseq.audio.pieces import file_on_disk, split_piece
 from maskspec_fairseq.audio.read import open_audio, read_audio
 from maskspec_fairseq.corpora.audioset import CLIP_NAME
 from maskspec_fairseq.corpora.builder import in_parallel
+from maskspec_fairseq.corpora.overlaps import Span, shared_frames
 from maskspec_fairseq.data_dir import ManifestError
 from maskspec_fairseq.data_dir.events import PackedEvents, events_path, read_events
 from maskspec_fairseq.data_dir.labels import LABELS_FILE, Label, PackedLabels, read_labels, read_vocabulary
@@ -198,25 +199,23 @@ def check_twice(subsets: Sequence[Subset], headers: dict[str, list[Header]], of_
 def check_overlaps(subsets: Sequence[Subset], headers: dict[str, list[Header]]) -> list[str]:
     """Messages on pieces that share frames of one file with a piece of another subset, or with the whole file."""
     cut = {piece.path for found in headers.values() for header in found if (piece := split_piece(header.real_path))}
-    spans: dict[str, list[tuple[int, int, Subset, int]]] = {}  # file -> first frame, end, subset, index
-    for subset in subsets:
+    spans: dict[str, list[Span]] = {}  # of each file; a side is the number of a subset
+    for number, subset in enumerate(subsets):
         for index, header in enumerate(headers[subset.path.name]):
             piece = split_piece(header.real_path) if cut else None
             path, first = (piece.path, piece.first) if piece else (header.real_path, 0)
             if path in cut:
-                spans.setdefault(path, []).append((first, first + header.frames, subset, index))
+                spans.setdefault(path, []).append(Span(first, first + header.frames, number, index))
     messages = []
     for path, of_file in spans.items():
-        furthest: dict[Path, tuple[int, int, int]] = {}  # manifest -> the span before that ends last: end, first, index
-        for first, end, subset, index in sorted(of_file, key=lambda span: span[:2]):
-            for tsv, (other_end, other_first, line) in furthest.items():
-                if tsv != subset.path and other_end > first and (other_first, other_end) != (first, end):
-                    messages.append(
-                        f"{subset.line(index)}: expected frames of {path!r} that no other subset has, found {first} to "
-                        f"{end}, and {other_first} to {other_end} in {tsv.name}, line {line + 2}; leave one of the two "
-                        "out"
-                    )
-            furthest[subset.path] = max(furthest.get(subset.path, (0, 0, 0)), (end, first, index))
+        for span, other in shared_frames(of_file):
+            if span[:2] != other[:2]:  # else it is `check_twice`'s
+                subset, tsv = subsets[span.side], subsets[other.side].path
+                messages.append(
+                    f"{subset.line(span.clip)}: expected frames of {path!r} that no other subset has, found "
+                    f"{span.first} to {span.end}, and {other.first} to {other.end} in {tsv.name}, line "
+                    f"{other.clip + 2}; leave one of the two out"
+                )
     return messages
 
 
