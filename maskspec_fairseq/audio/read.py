@@ -10,7 +10,8 @@ import logging
 import math
 import mmap
 import os
-from typing import NamedTuple, Optional, Union
+from functools import partial
+from typing import Callable, NamedTuple, Optional, Union
 
 import numpy as np
 import soundfile
@@ -21,7 +22,7 @@ from maskspec_fairseq.audio.exact_file import ExactFile
 from maskspec_fairseq.audio.formats import conversion, is_decodable
 from maskspec_fairseq.audio.packs import PcmReader, check_regular, open_clip, split_path
 from maskspec_fairseq.audio.pieces import PieceReader, split_piece
-from maskspec_fairseq.audio.unfinished_wav import finish, finish_bytes
+from maskspec_fairseq.audio.unfinished_wav import finish, finish_clip
 
 logger = logging.getLogger(__name__)
 
@@ -88,13 +89,7 @@ def _open_file(path: str) -> ExactFile:
     try:
         check_regular(path)
         open(path, "rb").close()  # libsndfile calls every failure to open "System error"
-        file = ExactFile(path)
-        if not file.frames and file.format == "WAV":
-            finished = finish(path)
-            if finished is not None:
-                file.close()
-                file = ExactFile(finished)
-        return file
+        return _finished(ExactFile(path), partial(finish, path))
     except FileNotFoundError as error:
         raise AudioError(
             f"{path}: expected audio that soundfile decodes, found: {error.strerror}; correct the path"
@@ -118,20 +113,22 @@ def _open_in_pack(path: str, pack: str, numbers: tuple[int, ...]) -> Union[Exact
     first_bytes = clip.read(SHOWN)
     clip.seek(0)
     try:
-        file = ExactFile(clip)
-        if not file.frames and file.format == "WAV":
-            clip.seek(0)
-            finished = finish_bytes(bytearray(clip.read()), path)
-            if finished is not None:
-                file.close()
-                file = ExactFile(io.BytesIO(finished))
-        return file
+        return _finished(ExactFile(clip), partial(finish_clip, clip, path))
     except soundfile.SoundFileError as error:
         raise AudioError(
             f"{path}: expected audio that soundfile decodes, found {first_bytes!r} and so on "
             f"({getattr(error, 'error_string', error)}); is this where a clip begins, and stored uncompressed? "
             "If so, get the clip again"
         ) from error
+
+
+def _finished(file: ExactFile, finish: Callable[[], Union[mmap.mmap, io.BytesIO, None]]) -> ExactFile:
+    """An unfinished wav opened again, by its bytes with a length; any other file as it is."""
+    content = finish() if not file.frames and file.format == "WAV" else None
+    if content is None:
+        return file
+    file.close()
+    return ExactFile(content)
 
 
 class Crop(NamedTuple):

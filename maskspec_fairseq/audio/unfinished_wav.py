@@ -1,6 +1,7 @@
 """Wavs of a recorder that was killed: the header still says 0 bytes of samples, and the samples follow it."""
 
 import functools
+import io
 import logging
 import mmap
 import struct
@@ -24,16 +25,23 @@ def finish(path: str) -> Optional[mmap.mmap]:
     """
     with open(path, "rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return finish_bytes(data, path)
+    return _finish(data, path)
 
 
-def finish_bytes(data: Bytes, path: str) -> Optional[Bytes]:
-    """`finish` of what is in memory, which is changed.
+def finish_clip(clip: io.BufferedIOBase, path: str) -> Optional[io.BytesIO]:
+    """`finish` of a clip in a pack.
 
     Args:
-        data: a whole file.
+        clip: its bytes, from the beginning to the end.
         path: of it, for the warning.
     """
+    clip.seek(0)
+    data = _finish(bytearray(clip.read()), path)
+    return None if data is None else io.BytesIO(data)
+
+
+def _finish(data: Bytes, path: str) -> Optional[Bytes]:
+    """The same bytes, changed in place; None as for `finish`."""
     if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE" or CHUNK.unpack_from(data)[1] == len(data) - 8:
         return None
     place = 12
