@@ -82,10 +82,8 @@ def as_labels(value: Any, where: str) -> list[str]:
 
 def sorted_names(names: Iterable[str]) -> list[str]:
     """Names of classes in the order of their outputs: by number if all of them are numbers, and 01 before 1."""
-    names = set(names)
-    return (
-        sorted(names, key=lambda name: (int(name), name)) if all(name.isdecimal() for name in names) else sorted(names)
-    )
+    ordered = sorted(set(names))
+    return sorted(ordered, key=int) if all(name.isdecimal() for name in ordered) else ordered
 
 
 def key_of(name: str) -> str:
